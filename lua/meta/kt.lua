@@ -170,6 +170,7 @@
 
 --- A conn or a stream in kt.inspect.
 ---@class kt.connrow
+---@field id integer Its number, for `kt close`; no other conn or stream of this kt has had it.
 ---@field kind string "conn" or "stream".
 ---@field peer string|nil Address of the other end; of a stream: that of the link's.
 ---@field spliced string|nil What it is spliced with, such as "stream 192.0.2.1:29900".

@@ -48,6 +48,7 @@ struct kt_endpoint {
     bool is_unix;
     char host[256];              /* "" for the wildcard; the path for unix sockets (at most 107 bytes) */
     uint16_t port_min, port_max; /* equal unless a range was given; 0 only with KT_ENDPOINT_ZERO */
+    unsigned mode; /* of a unix socket's file when it is listened on; 0: as the umask says. Not parsed */
 };
 
 #define KT_ENDPOINT_RANGE 1u /* "host:min-max" is allowed */

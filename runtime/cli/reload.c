@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "cli/attach.h"
 #include "cli/pidfile.h"
 #include "cli/verb.h"
 
@@ -13,14 +14,17 @@
 #define LOOK_MS 20
 
 static const char help[] =
-    "usage: kt reload PID\n"
+    "usage: kt reload [NAME|PID]\n"
+    "       kt reload --control PATH\n"
     "       kt reload --pid-file FILE\n"
     "\n"
     "Make a running kt load its script, or the JSON file of kt client -c, again. Open connections\n"
-    "survive, and a file with a mistake changes nothing. With a PID, kt reload sends SIGHUP and leaves\n"
-    "the outcome to the log of that kt. With the pid file of kt run --pid-file it waits for the outcome,\n"
-    "prints it, and exits with 0 if the script was loaded, otherwise with 1.\n"
+    "survive, and a file with a mistake changes nothing. kt reload waits for the outcome, prints it, and\n"
+    "exits with 0 if the script was loaded, otherwise with 1. It uses the control socket, or the pid file\n"
+    "of kt run --pid-file. A PID without a control socket gets SIGHUP; the outcome is in its log.\n"
+    "If several instances run, name one, or give its process id; kt list shows them.\n"
     "\n"
+    "      --control PATH    the control socket, instead of looking for a NAME\n"
     "      --pid-file FILE   read the process id from FILE\n"
     "  -h, --help            show this help\n";
 
@@ -82,9 +86,12 @@ int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs)
         kt_pidfile_last(argv[2], &last);
         return ask(pid) ? 1 : wait_for(argv[2], pid, last.number);
     }
-    if (argc != 2) return misuse("which process?", "");
-    char *end;
-    const long pid = strtol(argv[1], &end, 10);
-    if (*end || end == argv[1] || pid <= 1 || pid > INT_MAX) return misuse("not a process id: ", argv[1]);
-    return ask((pid_t)pid);
+    char *end = NULL;
+    const long pid = argc == 2 ? strtol(argv[1], &end, 10) : 0;
+    if (!end || end == argv[1] || *end) return kt_attach(argc, argv);
+    if (pid <= 1 || pid > INT_MAX) return misuse("not a process id: ", argv[1]);
+    static char quiet[] = "--quiet";
+    char *args[] = {argv[0], quiet, argv[1], NULL};
+    const int code = kt_attach(3, args);
+    return code == KT_ATTACH_NONE ? ask((pid_t)pid) : code;
 }

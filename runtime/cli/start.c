@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/pidfile.h"
 #include "cli/process.h"
+#include "control/control.h"
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "script/core/logger.h"
@@ -17,6 +18,7 @@
 struct process {
     const struct kt_start *start;
     struct kt_logger *logger;
+    struct kt_control *control; /* NULL: none */
     int terminal; /* descriptor of the terminal on which it was started in the foreground; -1: none */
 };
 
@@ -64,9 +66,23 @@ static void reloaded(void *ctx, int code, const char *text)
 {
     const struct process *p = ctx;
     if (p->start->pid_file) kt_pidfile_result(p->start->pid_file, code, text);
+    kt_control_reloaded(p->control, code, text);
 }
 
-static int run(const struct process *p, struct kt_supervisor *sv)
+static int open_control(struct process *p, struct kt_supervisor *sv, struct kt_err *err)
+{
+    const char *path = p->start->control;
+    if (!path) path = kt_runtime_control(kt_supervisor_runtime(sv));
+    if (!p->start->serves || (path && strcmp(path, "none") == 0)) return 0;
+    return kt_control_open(&(struct kt_control_opts){.io = p->logger->io,
+                               .sv = sv,
+                               .path = path,
+                               .name = p->logger->name,
+                               .allow_eval = p->start->allow_eval},
+        &p->control, err);
+}
+
+static int run(struct process *p, struct kt_supervisor *sv)
 {
     int code;
     int rc = kt_supervisor_start(sv);
@@ -75,7 +91,12 @@ static int run(const struct process *p, struct kt_supervisor *sv)
     struct kt_err err = {0};
     if (p->start->pid_file && kt_pidfile_write(p->start->pid_file, &err))
         return complain(p->logger, err.text);
+    if (open_control(p, sv, &err)) {
+        if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
+        return complain(p->logger, err.text);
+    }
     code = kt_supervisor_run(sv);
+    kt_control_close(p->control);
     if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
     return code;
 }
@@ -86,7 +107,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
 {
     struct kt_err err = {0};
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(logger, err.text);
-    struct process process = {start, logger, find_terminal()};
+    struct process process = {.start = start, .logger = logger, .terminal = find_terminal()};
     const struct kt_supervisor_opts opts = {
         .runtime = {.io = io,
             .logger = logger,

@@ -21,6 +21,8 @@ struct kt_start {
     enum kt_log_level level;
     const char *log_file; /* NULL: standard error */
     const char *pid_file; /* NULL: none */
+    const char *control;  /* path of the control socket; "none"; NULL: as the script says, or the default */
+    bool allow_eval;      /* the control socket runs code in the script */
 };
 
 #define KT_MEMORY_DEFAULT (256u << 20) /* of scripts that people write */

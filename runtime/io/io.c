@@ -190,6 +190,11 @@ void kt_conn_set_user_timeout(struct kt_conn *conn, uint64_t us)
     conn->user_timeout_us = us;
 }
 
+int kt_conn_user(const struct kt_conn *conn, uint32_t *uid)
+{
+    return conn->user ? conn->user(conn, uid) : KT_ENOTSUP;
+}
+
 const char *kt_conn_peer(const struct kt_conn *conn)
 {
     return conn->peer;

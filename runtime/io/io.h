@@ -198,6 +198,9 @@ const char *kt_conn_local(struct kt_conn *conn);
 /* Gives the conn other names: those of the connection that a proxy passes on. */
 void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local);
 
+/* The user who opened the other end of a unix socket. 0; KT_ENOTSUP if that is unknown. */
+int kt_conn_user(const struct kt_conn *conn, uint32_t *uid);
+
 /* The user timeout (RFC 793, 3.8): a TCP conn that has sent something breaks with KT_ETIMEOUT after hearing
  * nothing from its peer for this long, or up to a quarter longer. A peer that answers but does not read is left
  * alone. 0: as long as the system tries, about 15 minutes. Unix sockets have no timeout. */
@@ -406,6 +409,7 @@ struct kt_listener {
 
 struct kt_conn {
     struct kt_pipe pipe;
+    int (*user)(const struct kt_conn *, uint32_t *); /* may be NULL: unknown */
     void (*name_local)(struct kt_conn *); /* fills in `local` if it is empty; NULL: already filled */
     uint64_t user_timeout_us;             /* read each time it is needed */
     char peer[128], local[128];

@@ -33,7 +33,7 @@ function world.new()
     return function(fmt, ...) w.log[#w.log + 1] = level .. " " .. (select("#", ...) > 0 and fmt:format(...) or fmt) end
   end
 
-  local env = { log = { info = logger "info", warn = logger "warn" } }
+  local env = { log = { info = logger "info", warn = logger "warn" }, happened = function() end }
   function env.now() return w.now end
   function env.random() return w.luck or 0.5 end
   function env.self() return current.co end

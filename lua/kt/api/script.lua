@@ -167,6 +167,7 @@ end]],
   record {
     name = "connrow", doc = "A conn or a stream in kt.inspect.",
     fields = {
+      { name = "id", type = "integer", doc = "Its number, for `kt close`; no other conn or stream of this kt has had it." },
       { name = "kind", type = "string", values = { "conn", "stream" }, doc = '"conn" or "stream".' },
       { name = "peer", type = "string | nil", doc = "Address of the other end; of a stream: that of the link's." },
       { name = "spliced", type = "string | nil", doc = 'What it is spliced with, such as "stream 192.0.2.1:29900".' },

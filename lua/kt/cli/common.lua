@@ -47,6 +47,10 @@ function common.main(side, args, declare, more, in_words)
       return core.exit(1)
     end
   end
+  if values.control ~= "" and not core.control(values.control) then
+    core.stderr(("kt %s: --control: the path of a socket is at most 107 bytes long\n"):format(side))
+    return core.exit(1)
+  end
   values.key = kt.secret(values.key) -- the only copy that stays
   local declared, handles, config = pcall(declare, values, from)
   if not declared then

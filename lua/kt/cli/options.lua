@@ -155,6 +155,8 @@ local rows = {
   { name = "snmpperiod", type = "int", min = 0, max = 86400, default = 60, group = "operation", arg = "SECONDS",
     when = function(values) return values.snmplog ~= "" end, help = "time between lines of the snmplog; 0: none",
     low = 0, high = 86400 },
+  { name = "control", type = "string", default = "", group = "operation", arg = "PATH",
+    help = "path of the control socket (kt status, kt top); none: none; otherwise NAME.sock in $XDG_RUNTIME_DIR/kt or /run/kt" },
   { name = "tcp", type = "bool", default = false, group = "operation", help = "refused: kt does not imitate TCP" },
   { name = "pprof", type = "bool", default = false, group = "operation", help = "refused: kt has no Go profiler" },
   { name = "help", json = false, short = "h", type = "bool", default = false, group = "operation", help = "show this help" },

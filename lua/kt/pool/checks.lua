@@ -84,10 +84,10 @@ function checks.enter(pool, m, rtt, why)
   if not change then return end
   if change == "down" then
     local times = m.health.fails
-    env.log.warn("%s: %s is down: %s%s", pool.name, m.name, why, times > 1 and (" (%d checks in a row failed)"):format(times) or "")
+    events.tell(pool, "down", m.name, ("%s is down: %s%s"):format(m.name, why, times > 1 and (" (%d checks in a row failed)"):format(times) or ""))
     m.rtt, m.measured = nil, nil -- the link may come back on another path
   else
-    env.log.info("%s: %s is up%s", pool.name, m.name, m.rtt and (" (%.3g ms)"):format(m.rtt * 1000) or "")
+    events.tell(pool, "up", m.name, ("%s is up%s"):format(m.name, m.rtt and (" (%.3g ms)"):format(m.rtt * 1000) or ""))
   end
   m.seen.at = -math.huge
   events.emit(pool, change, { name = m.name, link = m.link, reason = why })

@@ -126,7 +126,7 @@ local function hold(pool, list, preferred, now, tried)
   if current then
     local why = reason(pool, current, tried)
     pool.switched_at, pool.switches = now, pool.switches + 1
-    pool.env.log.info("%s: new streams now go to %s instead of %s: %s", pool.name, preferred.name, current.name, why)
+    events.tell(pool, "switch", preferred.name, ("new streams now go to %s instead of %s: %s"):format(preferred.name, current.name, why))
     events.emit(pool, "switch", { from = current.name, to = preferred.name, reason = why })
   end
   return preferred

@@ -1,4 +1,4 @@
---- pool:on: runs the script's handlers for events of a pool, each in a task of its own.
+--- Events of a pool: tells the log and those who follow the process of them, and runs the script's handlers (pool:on), each in a task of its own.
 local events = {}
 
 events.names = { "switch", "up", "down" }
@@ -15,6 +15,12 @@ function events.on(pool, name, fn)
   pool.handlers[name] = list
   list[#list + 1] = { fn = fn, handler = pool.env.handler() }
   return true
+end
+
+--- Logs what has happened, and tells those who follow the process's events.
+function events.tell(pool, name, link, text)
+  pool.env.log[name == "down" and "warn" or "info"]("%s: %s", pool.name, text)
+  pool.env.happened(name, pool.name, link, text)
 end
 
 --- Runs each handler with its own copy of the event. If a task cannot be started, that is logged and the pool continues. A handler that

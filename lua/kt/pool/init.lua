@@ -10,7 +10,7 @@ local units = require "kt.units"
 
 local env = {
   now = core.now, random = math.random, log = core.log, err = core.err, pure = core.pure,
-  self = coroutine.running, park = core.park, unpark = core.unpark,
+  self = coroutine.running, happened = core.happened, park = core.park, unpark = core.unpark,
   name_link = core.name_link, answered = core.answered, give = core.give,
   spawn = core.spawn_aside, handler = core.handler, handle = core.handle,
 }

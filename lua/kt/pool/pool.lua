@@ -1,5 +1,6 @@
 --- A pool: several links behind one open. Assembles the other modules, and depends on kt only through `env`:
 ---   now() → seconds, random() → [0, 1), log.info, log.warn (fmt, …)
+---   happened(type, pool, link, text): tells those who follow the process's events (runtime/script/core/events.h)
 ---   self() → this task; alive(task); park(seconds): sleeps until then, until unpark(task), or until a spurious wakeup
 ---   spawn(fn, …): starts a task that does not keep the script alive
 ---   handler(), handle(handler, name, fn, event): run a handler of the script (runtime/script/core/handler.h)

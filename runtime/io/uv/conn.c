@@ -588,6 +588,24 @@ static void name_local(struct kt_conn *conn)
     kt_uv_name_end(conn->local, &((struct uv_conn *)(void *)conn)->h.handle, getsockname);
 }
 
+/* The credentials are those of the time of connect or listen. */
+static int user(const struct kt_conn *conn, uint32_t *uid)
+{
+#ifdef SO_PEERCRED
+    const struct uv_conn *c = (const struct uv_conn *)(const void *)conn;
+    struct ucred cred;
+    socklen_t len = sizeof cred;
+    uv_os_fd_t fd;
+    if (c->is_unix && uv_fileno(&c->h.handle, &fd) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
+        *uid = cred.uid;
+        return 0;
+    }
+#endif
+    (void)conn, (void)uid;
+    return KT_ENOTSUP;
+}
+
 int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len)
 {
     uv_os_fd_t fd;
@@ -600,6 +618,7 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
         kt_uv_name_end(c->conn.peer, &c->h.handle, getpeername);
     }
     c->conn.name_local = name_local;
+    c->conn.user = user;
     if (!c->said) r = kt_uv_hangups_add(c->u->hangups, fd, c);
     if (r < 0) return kt_uv_code(r);
     start_reading(c);

@@ -31,6 +31,7 @@ struct uv_listener {
     bool is_unix, closed;
     dev_t dev; /* of the socket file, to remove only that one */
     ino_t ino;
+    unsigned mode; /* of the socket file; 0: as the umask says */
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
 };
 
@@ -159,6 +160,15 @@ static bool unix_is_live(const struct sockaddr_un *un)
     return !refused;
 }
 
+/* Linux gives the file the mode of the socket, so nobody else can open it even for a moment. Elsewhere the mode
+ * is set before anyone can connect, as the socket does not listen yet. */
+static int bind_path(const struct uv_listener *l, const struct sockaddr_un *un)
+{
+    if (l->mode) (void)!fchmod(l->fd, l->mode);
+    if (bind(l->fd, (const struct sockaddr *)un, sizeof *un) < 0) return -1;
+    return l->mode ? chmod(l->path, l->mode) : 0;
+}
+
 /* Leaves l->fd bound. */
 static int bind_unix(struct uv_listener *l, struct kt_err *err)
 {
@@ -167,14 +177,14 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
     memcpy(un.sun_path, l->path, sizeof un.sun_path);
     l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (l->fd < 0) return kt_system_bind_error(err, l->listener.local, 0, errno);
-    if (bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0) {
+    if (bind_path(l, &un) < 0) {
         if (errno != EADDRINUSE) return kt_system_bind_error(err, l->listener.local, 0, errno);
         if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
             return kt_err_set(
                 err, KT_EINUSE, "%s: a file of this name exists and is not a socket", l->listener.local);
         if (unix_is_live(&un)) return kt_system_bind_error(err, l->listener.local, 0, EADDRINUSE);
         /* Left behind by a process that did not exit cleanly. */
-        if ((unlink(l->path) < 0 && errno != ENOENT) || bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0)
+        if ((unlink(l->path) < 0 && errno != ENOENT) || bind_path(l, &un) < 0)
             return kt_system_bind_error(err, l->listener.local, 0, errno);
     }
     if (stat(l->path, &st) == 0) {
@@ -247,6 +257,7 @@ int kt_uv_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt
     l->ctx = ctx;
     l->fd = -1;
     l->is_unix = at->is_unix;
+    l->mode = at->mode;
     kt_timer_init(&l->resume, on_resume, l);
     /* The requested address, for error messages. */
     if (at->is_unix) {

@@ -228,6 +228,13 @@ static int log_file(lua_State *L)
     return 1;
 }
 
+/* core.control(path) → whether it fits: of the control socket, or "none" */
+static int control(lua_State *L)
+{
+    lua_pushboolean(L, kt_runtime_set_control(kt_runtime_of(L), luaL_checkstring(L, 1)));
+    return 1;
+}
+
 /* core.drain_timeout(duration): how long connections may continue after SIGTERM */
 static int drain_timeout(lua_State *L)
 {
@@ -331,6 +338,7 @@ void kt_lua_core(lua_State *L)
         {"log_level", log_level},
         {"log_file", log_file},
         {"log_text", log_text},
+        {"control", control},
         {"drain_timeout", drain_timeout},
         {"when_replaced", when_replaced},
         {"replaced", replaced},

@@ -1,4 +1,5 @@
-/* core.inspect, for kt.inspect: what a script does now, as plain data.
+/* core.inspect, for kt.inspect and the control socket: what a script does now, as plain data; and two things that only the
+ * control socket does to a script: it ends a conn, and it compiles code.
  *
  * Lists of tasks, conns and streams are cut off at a length that the caller gives, so that looking at a busy
  * script does not hold it up. */
@@ -50,7 +51,8 @@ static void push_task(lua_State *L, const struct kt_task *t)
 static void push_pipe(lua_State *L, const struct kt_lua_pipe *h, uint64_t now)
 {
     const struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 8);
+    set_integer(L, "id", h->number);
     set_string(L, "kind", h->conn ? "conn" : "stream");
     set_string(L, "peer", h->peer);
     if (h->splice) {
@@ -132,8 +134,45 @@ static int inspect(lua_State *L)
     return 1;
 }
 
+/* core.close_pipe(id, text) → whether there was such a conn or stream; its end, and that of what it is spliced with */
+static int close_pipe(lua_State *L)
+{
+    const uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
+    const char *text = luaL_checkstring(L, 2);
+    const struct kt_list *all = kt_lua_pipes(L);
+    for (struct kt_list *p = all->next; p != all; p = p->next) {
+        struct kt_lua_pipe *h = KT_CONTAINER(p, struct kt_lua_pipe, open);
+        if (h->number != number) continue;
+        if (h->splice)
+            kt_lua_splice_abort(h, KT_ECANCELED, text);
+        else
+            kt_lua_pipe_abort(h, KT_ECANCELED, text);
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    return 1;
+}
+
+/* core.chunk(text, environment) → function | nil, message */
+static int chunk(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    if (luaL_loadbufferx(L, text, len, "=eval", "t") == LUA_OK) {
+        lua_pushvalue(L, 2);
+        lua_setupvalue(L, -2, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
+}
+
 void kt_lua_inspect(lua_State *L)
 {
-    lua_pushcfunction(L, inspect);
-    lua_setfield(L, -2, "inspect");
+    static const luaL_Reg functions[] = {
+        {"inspect", inspect}, {"close_pipe", close_pipe}, {"chunk", chunk}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/core/events.h"
 #include "script/core/handler.h"
 #include "script/api/lua_link.h"
 
@@ -147,13 +148,21 @@ static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *w
     }
 }
 
+static void emit(const struct kt_lua_link *l, enum kt_event_type type, const char *text)
+{
+    kt_events_emit(kt_runtime_events(kt_service_runtime(&l->service)),
+        &(struct kt_event){.type = type, .link = kt_service_name(&l->service), .text = text});
+}
+
 void kt_lua_link_up(struct kt_lua_link *l)
 {
+    emit(l, KT_EVENT_UP, "the link is up");
     tell(l, UP, NULL);
 }
 
 void kt_lua_link_down(struct kt_lua_link *l, const struct kt_err *why)
 {
+    emit(l, KT_EVENT_DOWN, why->text);
     tell(l, DOWN, why);
 }
 

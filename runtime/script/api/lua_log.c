@@ -2,6 +2,7 @@
  * costs only a comparison. */
 #include <stdlib.h>
 #include <string.h>
+#include "script/core/events.h"
 #include "script/api/api.h"
 
 /* Rewords an error of string.format ("bad argument #2 to 'string.format' (number expected, got string)") so
@@ -69,8 +70,26 @@ static int log_line(lua_State *L)
     return 0;
 }
 
+/* core.happened(type, pool, link, text): tells those who follow the process's events; pool and link may be nil */
+static int happened(lua_State *L)
+{
+    static const char *const names[] = {
+#define NAME(type, name, doc) name,
+        KT_EVENT_TYPES(NAME)
+#undef NAME
+            NULL};
+    struct kt_event e = {.type = (enum kt_event_type)luaL_checkoption(L, 1, NULL, names),
+        .pool = luaL_optstring(L, 2, NULL),
+        .link = luaL_optstring(L, 3, NULL),
+        .text = luaL_checkstring(L, 4)};
+    kt_events_emit(kt_runtime_events(kt_runtime_of(L)), &e);
+    return 0;
+}
+
 void kt_lua_log(lua_State *L)
 {
+    lua_pushcfunction(L, happened);
+    lua_setfield(L, -2, "happened");
     static const struct {
         const char *name;
         enum kt_log_level level;

@@ -72,6 +72,11 @@ static void end(struct kt_lua_pipe *h, int code, const char *text)
         kt_pipe_abort(pipe, code, text);
 }
 
+void kt_lua_pipe_abort(struct kt_lua_pipe *h, int code, const char *text)
+{
+    end(h, code, text);
+}
+
 static void end_owned(struct kt_owned *o, int code)
 {
     end(KT_CONTAINER(o, struct kt_lua_pipe, owned), code, NULL);
@@ -97,6 +102,7 @@ static void attach(lua_State *L, struct kt_task *t, struct kt_pipe *pipe, struct
     h->pipe = pipe;
     h->conn = conn;
     h->born = kt_io_now(kt_runtime_io(kt_task_runtime(t)));
+    h->number = kt_runtime_number_pipe(kt_task_runtime(t));
     kt_task_own(t, &h->owned);
     kt_lua_pipe_attend(h);
 }
@@ -138,7 +144,8 @@ int kt_lua_pipe_too_many(lua_State *L, const char *what)
             L, "%s: limit of %d open conns and streams reached; close some first", what, (int)KT_PIPES_MAX));
 }
 
-static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_splice *splice)
+static void give(
+    struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_splice *splice, struct kt_task *t)
 {
     kt_list_remove(&h->owned.node);
     keep_figures(h);
@@ -146,12 +153,14 @@ static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_spl
     h->pipe = NULL;
     h->splice = splice;
     h->other = other;
+    h->splicing = t;
 }
 
-void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice)
+void kt_lua_pipe_give(
+    struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice, struct kt_task *t)
 {
-    give(a, b, splice);
-    give(b, a, splice);
+    give(a, b, splice, t);
+    give(b, a, splice, t);
     b->second = true;
     kt_lua_limits_give(a);
     kt_lua_limits_give(b);

@@ -34,6 +34,8 @@ struct kt_lua_pipe {
     struct kt_splice *splice;       /* the splice that took it over, or NULL */
     struct kt_pipe *spliced;        /* the pipe, while the splice has it */
     struct kt_lua_pipe *other;      /* the other pipe of the splice */
+    struct kt_task *splicing;       /* the task that waits for the splice; valid while that has the pipe */
+    uint64_t number;                /* kt_runtime_number_pipe */
     struct kt_lua_limits *limits;   /* NULL: none was ever set */
     struct kt_conn *conn;           /* NULL: a stream, or ended */
     bool accepted;                  /* a stream that the peer opened */
@@ -79,7 +81,13 @@ void kt_lua_pipe_serve(
 void kt_lua_splice_push(lua_State *L, const struct kt_task *t);
 /* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in
  * kt_runtime_pipes. */
-void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);
+void kt_lua_pipe_give(
+    struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice, struct kt_task *t);
+/* Ends the pipe of a handle from outside the script: the far side sees this reason, and so does the script's call that uses
+ * it. */
+void kt_lua_pipe_abort(struct kt_lua_pipe *h, int code, const char *text);
+/* The same for a handle whose pipe a splice has, and for the other pipe of the splice (lua_splice.c). */
+void kt_lua_splice_abort(struct kt_lua_pipe *h, int code, const char *text);
 /* Takes the open pipe out of the handle, which is closed to the script from then on; its limits end. The caller ends the
  * pipe, which no longer counts in kt_runtime_pipes. */
 struct kt_pipe *kt_lua_pipe_release(struct kt_lua_pipe *h);

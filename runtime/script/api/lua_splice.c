@@ -44,7 +44,7 @@ static void done(void *ctx, const struct kt_splice_result *result)
     kt_task_wake(t, 0, NULL);
 }
 
-static void cancel(struct kt_task *t)
+static void abort_splice(struct kt_task *t, const char *text)
 {
     struct kt_lua_pipe *a = kt_task_op(t), *b = a->other;
     struct kt_runtime *rt = kt_task_runtime(t);
@@ -52,7 +52,19 @@ static void cancel(struct kt_task *t)
     kt_runtime_hold_pipes(rt, -2);
     kt_lua_pipe_moved(a, kt_lua_pipe_anywhere(a)->bytes_in - a->bytes_in,
         kt_lua_pipe_anywhere(b)->bytes_in - b->bytes_in, kt_io_now(kt_runtime_io(rt)));
-    kt_splice_cancel(splice, KT_ECANCELED, "kt is shutting down"); /* nothing else cancels a splice */
+    kt_splice_cancel(splice, KT_ECANCELED, text);
+}
+
+static void cancel(struct kt_task *t)
+{
+    abort_splice(t, "kt is shutting down"); /* nothing else cancels the wait */
+}
+
+void kt_lua_splice_abort(struct kt_lua_pipe *h, int code, const char *text)
+{
+    struct kt_task *t = h->splicing;
+    abort_splice(t, text);
+    kt_task_wake(t, code, text);
 }
 
 void kt_lua_splice_push(lua_State *L, const struct kt_task *t)
@@ -244,7 +256,8 @@ static int splice(lua_State *L)
     }
     if (a->code) kt_splice_broke(op, false, a->code);
     if (b->code) kt_splice_broke(op, true, b->code);
-    kt_lua_pipe_give(a, b, op); /* nothing may raise from here on: the splice will call back with the task */
+    kt_lua_pipe_give(
+        a, b, op, t); /* nothing may raise from here on: the splice will call back with the task */
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = WHAT, .cancel = cancel, .finish = finish, .op = a, .timeout_us = KT_TIME_NEVER});

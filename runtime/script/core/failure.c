@@ -13,6 +13,7 @@
 #include "io/io.h"
 #include "link/counters.h"
 #include "script/core/errors.h"
+#include "script/core/events.h"
 #include "script/core/parts.h"
 #include "script/core/setup.h"
 #include "script/core/task.h"
@@ -120,8 +121,12 @@ struct report {
 
 static void log_failure(const struct report *r, const char *text)
 {
-    kt_log(r->f->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, r->trace,
-        r->f->origin->source, r->f->origin->line);
+    char line[1024];
+    snprintf(line, sizeof line, "task failed: %s (%sspawned at %s:%d)", text, r->trace, r->f->origin->source,
+        r->f->origin->line);
+    kt_log(r->f->rt->log, KT_LOG_ERROR, "%s", line);
+    kt_events_emit(kt_runtime_events(r->f->rt),
+        &(struct kt_event){.type = KT_EVENT_ERROR, .text = line, .failed = true});
 }
 
 /* Runs protected on the main state: the error on top of the task's stack may have a __tostring metamethod

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "io/io.h"
 #include "link/common/known.h"
 #include "link/counters.h"
@@ -17,6 +18,9 @@ struct kt_setup {
     struct kt_counters own_counters; /* used if opts.counters is NULL */
     struct kt_known *known;
     struct kt_known own_known; /* likewise */
+    struct kt_events *events;
+    uint64_t *pipe_numbers, own_pipe_numbers; /* likewise */
+    char control[108];                        /* "": not set */
     bool checking;
     bool repeatable;
     const struct kt_runtime *before;
@@ -50,6 +54,8 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     if (!s) return KT_ENOMEM;
     s->logger = opts->logger;
     s->repeatable = opts->repeatable;
+    s->events = opts->events;
+    s->pipe_numbers = opts->pipe_numbers ? opts->pipe_numbers : &s->own_pipe_numbers;
     s->before = opts->before;
     s->path = opts->path;
     s->allow = opts->allow;
@@ -90,6 +96,16 @@ const struct kt_log *kt_runtime_log(const struct kt_runtime *rt)
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt)
 {
     return rt->setup->counters;
+}
+
+uint64_t kt_runtime_number_pipe(const struct kt_runtime *rt)
+{
+    return ++*rt->setup->pipe_numbers;
+}
+
+struct kt_events *kt_runtime_events(const struct kt_runtime *rt)
+{
+    return rt->setup->events;
 }
 
 struct kt_known *kt_runtime_known(const struct kt_runtime *rt)
@@ -140,6 +156,18 @@ lua_State *kt_runtime_state(const struct kt_runtime *rt)
 struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
 {
     return rt->guard;
+}
+
+const char *kt_runtime_control(const struct kt_runtime *rt)
+{
+    return rt->setup->control[0] ? rt->setup->control : NULL;
+}
+
+bool kt_runtime_set_control(struct kt_runtime *rt, const char *path)
+{
+    if (strlen(path) >= sizeof rt->setup->control) return false;
+    strcpy(rt->setup->control, path);
+    return true;
 }
 
 bool kt_runtime_checking(const struct kt_runtime *rt)

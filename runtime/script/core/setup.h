@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct kt_counters;
+struct kt_events;
 struct kt_guard;
 struct kt_io;
 struct kt_log;
@@ -57,6 +58,10 @@ struct kt_runtime_opts {
     void *livelock_ctx;
     /* Counters of its links; outlive the runtime and its successors. NULL: its own. */
     struct kt_counters *counters;
+    /* The last number given to a conn or a stream; outlives the runtime and its successors. NULL: its own. */
+    uint64_t *pipe_numbers;
+    /* Where it tells of links, pools and failed tasks; outlives the runtime. NULL: nowhere. */
+    struct kt_events *events;
     /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
      * main chunk runs. NULL: none. */
     const struct kt_runtime *before;
@@ -79,6 +84,10 @@ void kt_setup_free(struct kt_runtime *rt);
 struct kt_io *kt_runtime_io(const struct kt_runtime *rt);
 struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt);
 const struct kt_log *kt_runtime_log(const struct kt_runtime *rt);
+/* A number that no other conn or stream has, of this runtime or those that it shares pipe_numbers with. */
+uint64_t kt_runtime_number_pipe(const struct kt_runtime *rt);
+/* As in kt_runtime_opts. */
+struct kt_events *kt_runtime_events(const struct kt_runtime *rt);
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt);
 struct kt_known *kt_runtime_known(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
@@ -96,6 +105,11 @@ void kt_setup_bind(const struct kt_runtime *rt, lua_State *L);
 /* Its main thread; NULL when the state is closed. */
 lua_State *kt_runtime_state(const struct kt_runtime *rt);
 struct kt_guard *kt_runtime_guard(struct kt_runtime *rt);
+
+/* The path of the control socket that the script asks for, for its process; "none": it wants none. NULL: not set. */
+const char *kt_runtime_control(const struct kt_runtime *rt);
+/* Returns false if the path is too long for a socket. */
+bool kt_runtime_set_control(struct kt_runtime *rt, const char *path);
 
 /* Whether `kt check` runs the script, and so also checks log calls below the log level. */
 bool kt_runtime_checking(const struct kt_runtime *rt);

@@ -122,6 +122,11 @@ static int require_embedded(lua_State *L, const char *name)
     return run_module(L, name, name);
 }
 
+int kt_state_require(lua_State *L, const char *module)
+{
+    return require_embedded(L, module);
+}
+
 static int host_require(lua_State *L)
 {
     return require_embedded(L, luaL_checkstring(L, 1));

@@ -20,6 +20,8 @@ int kt_state_load_file(struct kt_runtime *rt, const char *path);
 int kt_state_load_module(struct kt_runtime *rt, const char *module);
 /* Pushes a module of the binary that the state has loaded, or nil. */
 void kt_state_push_module(lua_State *L, const char *module);
+/* Pushes a module of the binary, which it loads if need be, and returns 1. Raises. */
+int kt_state_require(lua_State *L, const char *module);
 /* Resolves a path given by the script, relative to the script's folder. Pushes the string and returns it. */
 const char *kt_state_path(lua_State *L, const char *path);
 

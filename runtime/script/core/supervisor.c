@@ -13,6 +13,7 @@
 #include "io/io.h"
 #include "link/counters.h"
 #include "link/common/known.h"
+#include "script/core/events.h"
 #include "script/sandbox/guard.h"
 #include "script/core/logger.h"
 
@@ -23,6 +24,8 @@ struct kt_supervisor {
     struct kt_io *io;
     struct kt_logger *logger;
     struct kt_counters counters;
+    struct kt_events events;
+    uint64_t pipe_numbers;
     struct kt_known known;
     struct kt_runtime *now;
     struct kt_runtime *old[KT_REPLACED_MAX];
@@ -111,6 +114,8 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.print = print;
     opts.print_ctx = sv;
     opts.counters = &sv->counters;
+    opts.events = &sv->events;
+    opts.pipe_numbers = &sv->pipe_numbers;
     opts.known = &sv->known;
     opts.before = sv->now;
     opts.ended = on_ended;
@@ -128,6 +133,13 @@ static int load(struct kt_supervisor *sv, struct kt_runtime *rt)
 
 /* ---- reload ---- */
 
+static void tell_reloaded(struct kt_supervisor *sv, int code, const char *text)
+{
+    kt_events_emit(
+        &sv->events, &(struct kt_event){.type = KT_EVENT_RELOAD, .text = text, .failed = code != 0});
+    if (sv->opts.reloaded) sv->opts.reloaded(sv->opts.ctx, code, text);
+}
+
 /* Logs why the reload failed, one log line per line of text. */
 static int refuse(struct kt_supervisor *sv, int code, const char *text)
 {
@@ -138,7 +150,7 @@ static int refuse(struct kt_supervisor *sv, int code, const char *text)
                 line == text ? "reload failed; still running the previous script: " : "", (int)len, line);
         line += len + (line[len] == '\n');
     }
-    if (sv->opts.reloaded) sv->opts.reloaded(sv->opts.ctx, code, text);
+    tell_reloaded(sv, code, text);
     return code;
 }
 
@@ -158,7 +170,7 @@ static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
     snprintf(text, sizeof text, "reloaded %.200s: %zu address%s kept, %zu opened, %zu closed; %s",
         script_name(sv), r->kept, r->kept == 1 ? "" : "es", r->opened, r->closed, conns);
     kt_log(&sv->logger->log, KT_LOG_INFO, "%s", text);
-    if (sv->opts.reloaded) sv->opts.reloaded(sv->opts.ctx, 0, text);
+    tell_reloaded(sv, 0, text);
 }
 
 /* Log settings, which each script may change. */
@@ -261,31 +273,40 @@ static void on_reload(void *ctx)
     sv->next_reload = began + took + RELOAD_GAP_US;
 }
 
-static void ask_reload(struct kt_supervisor *sv)
+void kt_supervisor_ask_reload(struct kt_supervisor *sv)
 {
     const uint64_t now = kt_io_now(sv->io);
     if (!sv->reload.armed)
         kt_io_timer_set(sv->io, &sv->reload, now > sv->next_reload ? now : sv->next_reload);
 }
 
-static void end(struct kt_supervisor *sv, int signum)
+size_t kt_supervisor_pipes(const struct kt_supervisor *sv)
 {
-    if (sv->ending) {
-        stop(sv, signum == SIGINT ? 130 : 0);
-        return;
-    }
+    size_t pipes = kt_runtime_pipes(sv->now);
+    for (size_t i = 0; i < sv->n; i++) pipes += kt_runtime_pipes(sv->old[i]);
+    return pipes;
+}
+
+void kt_supervisor_end(struct kt_supervisor *sv, const char *by)
+{
+    if (sv->ending) return;
     sv->ending = true;
     kt_io_timer_cancel(sv->io, &sv->reload);
     const uint64_t us = kt_runtime_drain_us(sv->now);
-    size_t pipes = kt_runtime_pipes(sv->now);
-    for (size_t i = 0; i < sv->n; i++) pipes += kt_runtime_pipes(sv->old[i]);
-    kt_log(&sv->logger->log, KT_LOG_INFO, "%s: ending; %zu conns and streams have %g s to finish",
-        signum == SIGINT   ? "SIGINT"
-        : signum == SIGHUP ? "the terminal is gone"
-                           : "SIGTERM",
-        pipes, (double)us / 1e6);
+    kt_log(&sv->logger->log, KT_LOG_INFO, "%s: ending; %zu conns and streams have %g s to finish", by,
+        kt_supervisor_pipes(sv), (double)us / 1e6);
     for (size_t i = 0; i < sv->n; i++) kt_runtime_drain(sv->old[i], us);
     kt_runtime_drain(sv->now, us);
+}
+
+static void end_by_signal(struct kt_supervisor *sv, int signum)
+{
+    if (sv->ending)
+        stop(sv, signum == SIGINT ? 130 : 0);
+    else
+        kt_supervisor_end(sv, signum == SIGINT   ? "SIGINT"
+                              : signum == SIGHUP ? "the terminal is gone"
+                                                 : "SIGTERM");
 }
 
 /* Writes the counters to the log's destination. */
@@ -306,9 +327,9 @@ static void on_signal(void *ctx, int signum)
     if (signum == SIGUSR1)
         write_counters(sv);
     else if (signum == SIGHUP && !(sv->opts.hung_up && sv->opts.hung_up(sv->opts.ctx)))
-        ask_reload(sv);
+        kt_supervisor_ask_reload(sv);
     else
-        end(sv, signum);
+        end_by_signal(sv, signum);
 }
 
 /* ---- life ---- */
@@ -323,6 +344,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
     sv->logger = opts->runtime.logger;
     sv->level = sv->logger->log.level;
     kt_io_random(sv->io, &seed, sizeof seed);
+    kt_events_init(&sv->events);
     kt_known_init(&sv->known, seed, opts->phrases);
     kt_turn_init(&sv->turn, on_turn, sv);
     kt_timer_init(&sv->reload, on_reload, sv);
@@ -379,12 +401,32 @@ bool kt_supervisor_exited(const struct kt_supervisor *sv, int *code)
     return true;
 }
 
+bool kt_supervisor_ending(const struct kt_supervisor *sv)
+{
+    return sv->ending;
+}
+
+void kt_supervisor_set_log_level(struct kt_supervisor *sv, enum kt_log_level level)
+{
+    sv->level = sv->logger->log.level = level;
+}
+
+struct kt_logger *kt_supervisor_logger(const struct kt_supervisor *sv)
+{
+    return sv->logger;
+}
+
+struct kt_events *kt_supervisor_events(struct kt_supervisor *sv)
+{
+    return &sv->events;
+}
+
 struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv)
 {
     return sv->now;
 }
 
-const struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i)
+struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i)
 {
     return i < sv->n ? sv->old[i] : NULL;
 }

@@ -10,8 +10,10 @@
 #ifndef KT_SCRIPT_CORE_SUPERVISOR_H
 #define KT_SCRIPT_CORE_SUPERVISOR_H
 
+#include "base/log.h"
 #include "script/core/runtime.h"
 
+struct kt_logger;
 struct kt_phrases;
 struct kt_supervisor;
 
@@ -20,7 +22,7 @@ struct kt_supervisor;
 #define KT_REPLACED_MAX 16u
 
 struct kt_supervisor_opts {
-    /* For each runtime; the supervisor sets counters, known, before, ended and ended_ctx itself. */
+    /* For each runtime; the supervisor sets counters, events, pipe_numbers, known, before, ended and ended_ctx itself. */
     struct kt_runtime_opts runtime;
     const char *file;   /* a script, or NULL */
     const char *module; /* if file is NULL: a module in the binary */
@@ -48,10 +50,23 @@ int kt_supervisor_run(struct kt_supervisor *sv);
 /* The running script's runtime, for inspection. Valid until the next reload. */
 struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv);
 /* The i-th replaced runtime that still has conns, from 0; NULL past the end. Valid until the next turn. */
-const struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i);
+struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i);
 /* Reloads now, as SIGHUP does. Returns 0 or a code; the log and opts->reloaded say more. Call it from the
  * loop, not from a task. */
 int kt_supervisor_reload(struct kt_supervisor *sv);
+/* The same as on SIGHUP, soon. */
+void kt_supervisor_ask_reload(struct kt_supervisor *sv);
+/* Ends as on SIGTERM; a second call changes nothing. by: what asked for it, for the log. */
+void kt_supervisor_end(struct kt_supervisor *sv, const char *by);
+/* Whether it ends. */
+bool kt_supervisor_ending(const struct kt_supervisor *sv);
+/* Conns and streams of all its scripts. */
+size_t kt_supervisor_pipes(const struct kt_supervisor *sv);
+/* Sets the log level, for the scripts after the next reload, too. */
+void kt_supervisor_set_log_level(struct kt_supervisor *sv, enum kt_log_level level);
+struct kt_logger *kt_supervisor_logger(const struct kt_supervisor *sv);
+/* What happens in its scripts, and reloads. */
+struct kt_events *kt_supervisor_events(struct kt_supervisor *sv);
 /* Frees the supervisor and its runtimes, as kt_runtime_free does. NULL is allowed. */
 void kt_supervisor_free(struct kt_supervisor *sv);
 

@@ -1,0 +1,126 @@
+--- The verbs that talk to a running kt: status, top, list, reload, drain, log, events, close, repl. One table describes them; their
+--- help, man pages and completions come from it. The arguments are the paths of control sockets, "--", and the command line.
+local core = require "kt.core"
+local kt = require "kt"
+local verbs = require "kt.cli.verbs"
+local instances = require "kt.cli.instances"
+local status = require "kt.cli.status"
+
+local out = core.stdout
+
+local function fail(verb, text, code)
+  core.stderr(("kt %s: %s\n"):format(verb.name, text))
+  core.exit(code or 1)
+end
+
+local function lines(list) out(table.concat(list, "\n") .. "\n") end
+
+local run = {}
+
+--- Prints the result as JSON.
+local function json(value) out(core.json.encode(value) .. "\n") end
+
+function run.status(_, kt_, flags)
+  local s, err = kt_:ask("status", { max = flags.conns and tonumber(flags.conns) or nil })
+  if not s then return nil, err end
+  if flags.json then json(s) else lines(status.lines(s)) end
+  return true
+end
+
+function run.reload(_, kt_)
+  local text, err = kt_:ask("reload", nil, 60)
+  if not text then return nil, { message = "failed; still running the previous script: " .. err.message } end
+  out(text .. "\n")
+  return true
+end
+
+function run.drain(_, kt_, flags)
+  local r, err = kt_:ask "drain"
+  if not r then return nil, err end
+  out(("ending; %d conns and streams have %g s to finish\n"):format(r.conns, r.seconds))
+  if flags.wait then kt_:next() end -- until the socket is closed
+  return true
+end
+
+function run.log(_, kt_, _, level)
+  local now, err = kt_:ask("log", { level = level })
+  if not now then return nil, err end
+  out(now .. "\n")
+  return true
+end
+
+function run.events(_, kt_, flags)
+  local ok, err = kt_:ask "events"
+  if not ok then return nil, err end
+  core.stderr(("kt events: following %s (pid %d)\n"):format(kt_.is.name, kt_.is.pid))
+  while true do
+    local line, why = kt_:next()
+    if not line then return nil, { message = why.code == "eof" and "it has ended" or tostring(why) } end
+    local e = line.event
+    if flags.json then
+      json(e)
+    else
+      out(status.event(e, core.date "%Y-%m-%d %H:%M:%S") .. "\n")
+    end
+  end
+end
+
+function run.close(verb, kt_, _, id)
+  local n = math.tointeger(tonumber(id))
+  if not n then return nil, { message = ("%s: expected the number of a conn or a stream, as kt status shows it"):format(id) } end
+  local ok, err = kt_:ask("close", { conn = n })
+  if not ok then return nil, err end
+  out(("closed %d\n"):format(n))
+  return true, verb
+end
+
+local function list(verb, paths, flags)
+  local found = instances.all(paths)
+  if flags.json then
+    local rows = {}
+    for i, one in ipairs(found) do
+      one.is.socket = one.path
+      rows[i] = one.is
+    end
+    json(core.json.array(rows))
+  elseif #found > 0 then
+    lines(status.list(found))
+  else
+    return fail(verb, "no running kt with a control socket", verbs.NONE)
+  end
+  return core.exit(0)
+end
+
+local function main(verb, paths, flags, operands)
+  if flags.control then paths = { flags.control } end
+  if verb.name == "list" then return list(verb, paths, flags) end
+  local instance, wrong, several
+  if flags.control then
+    instance, wrong = instances.connect(flags.control)
+  else
+    instance, wrong, several = instances.pick(paths, operands.name)
+  end
+  if not instance then
+    if flags.quiet then return core.exit(verbs.NONE) end
+    core.stderr(("kt %s: %s\n"):format(verb.name, wrong))
+    if several and #several > 0 then core.stderr(table.concat(status.list(several), "\n") .. "\n") end
+    return core.exit(verbs.NONE)
+  end
+  local ok, err = run[verb.name](verb, instance, flags, table.unpack(operands))
+  if not ok then return fail(verb, err.message) end
+  return core.exit(0)
+end
+
+local paths, args = {}, { ... }
+while args[1] ~= "--" do paths[#paths + 1] = table.remove(args, 1) end
+table.remove(args, 1)
+local verb = verbs.by_name[table.remove(args, 1)]
+local flags, operands = verbs.read(verb, args)
+if not flags then
+  core.stderr(("kt %s: %s\n%s"):format(verb.name, operands, verbs.help(verb)))
+  core.exit(1)
+elseif flags.help then
+  out(verbs.help(verb))
+  core.exit(0)
+end
+kt.spawn(main, verb, paths, flags, operands)

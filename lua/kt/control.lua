@@ -1,0 +1,129 @@
+--- What the control socket asks of a running script (runtime/script/core/ask.h): each function runs in a task of its own.
+local core = require "kt.core"
+
+local control = {}
+
+--- Text for JSON: control characters and bytes that are not UTF-8 become "?".
+local function printable(text)
+  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
+  return (text:gsub("\0", "?"))
+end
+
+--- A copy that JSON can hold: numbers that are not finite are left out, handles become text.
+local function plain(value)
+  if type(value) == "number" then return value == value and value > -math.huge and value < math.huge and value or nil end
+  if type(value) == "boolean" then return value end
+  if type(value) ~= "table" then return printable(tostring(value)) end
+  local out = {}
+  for key, item in next, value do out[type(key) == "string" and printable(key) or key] = plain(item) end
+  return out
+end
+
+local function list(values)
+  for i = 1, #values do values[i] = plain(values[i]) end
+  return core.json.array(values)
+end
+
+--- { max = rows of conns } → what the script does now, as kt.inspect shows it, without its tasks.
+function control.status(args)
+  local now = require("kt").inspect { max = math.max(args.max or 1000, 1) }
+  local conns = args.max == 0 and {} or now.conns
+  for _, pool in ipairs(now.pools) do pool.links = core.json.array(pool.links) end
+  return {
+    memory = now.memory, memory_peak = now.memory_peak,
+    tasks = now.task_count - 1, -- without this one
+    conn_count = now.conn_count,
+    conns = list(conns), links = list(now.links), listeners = list(now.listeners), pools = list(now.pools),
+  }
+end
+
+--- { conn = id }
+function control.close(args)
+  if core.close_pipe(args.conn, "closed by kt close") then return true end
+  error(core.err("not_found", ("no conn or stream %d"):format(args.conn)), 0)
+end
+
+-- ---- eval ----
+
+local DEPTH, ROWS, TEXT, WHOLE = 4, 100, 2000, 60000
+
+local function quoted(text)
+  local cut = #text > TEXT and ("... (%d bytes)"):format(#text) or ""
+  return ("%q"):format(printable(text:sub(1, TEXT))):gsub("\\\n", "\\n") .. cut
+end
+
+local function by_kind(a, b)
+  local x, y = type(a), type(b)
+  if x ~= y then return x == "number" or (y ~= "number" and x < y) end
+  if x == "number" or x == "string" then return a < b end
+  return false
+end
+
+local show
+
+local function show_key(key)
+  if type(key) == "string" and key:find "^[%a_][%w_]*$" then return key end
+  return "[" .. show(key, 0) .. "]"
+end
+
+local function show_rows(value, depth, seen)
+  if next(value) == nil then return "{}" end
+  if seen[value] then return "{...}" end
+  if depth == 0 then return "{ ... }" end
+  seen[value] = true
+  local keys, rows, n = {}, {}, rawlen(value)
+  for key in next, value do keys[#keys + 1] = key end
+  table.sort(keys, by_kind)
+  local size = 0
+  for i, key in ipairs(keys) do
+    if i > ROWS or size > WHOLE then
+      rows[#rows + 1] = ("... (%d more)"):format(#keys - i + 1)
+      break
+    end
+    local row = show(rawget(value, key), depth - 1, seen)
+    if not (math.type(key) == "integer" and key >= 1 and key <= n) then row = show_key(key) .. " = " .. row end
+    rows[#rows + 1] = row
+    size = size + #row
+  end
+  seen[value] = nil
+  local line = "{ " .. table.concat(rows, ", ") .. " }"
+  if #line <= 100 and not line:find "\n" then return line end
+  return "{\n  " .. table.concat(rows, ",\n"):gsub("\n", "\n  ") .. "\n}"
+end
+
+--- A value as Lua would write it, cut off where it is deep or long.
+function show(value, depth, seen)
+  if type(value) == "string" then return (quoted(value)) end
+  if type(value) == "table" and not getmetatable(value) then return show_rows(value, depth, seen) end
+  return printable(tostring(value))
+end
+
+local function shown(...)
+  local out = {}
+  for i = 1, select("#", ...) do out[i] = show((select(i, ...)), DEPTH, {}) end
+  return out
+end
+
+--- An expression, or statements; they see the script's globals, and kt.
+local function compile(code)
+  local globals = core.script_world()
+  local env = setmetatable({ kt = require "kt" }, { __index = globals, __newindex = globals })
+  local chunk = core.chunk("return " .. code, env)
+  if chunk then return chunk end
+  local statements, wrong = core.chunk(code, env)
+  if not statements then error(core.err("invalid", wrong), 0) end
+  return statements
+end
+
+--- { code = text } → a list of the values, as text
+function control.eval(args) return core.json.array(shown(compile(args.code)())) end
+
+-- ---- the answer ----
+
+--- Returns true and JSON; or false, the name of a code, and a sentence.
+return function(command, text)
+  local ok, result = pcall(function() return core.json.encode(control[command](core.json.decode(text))) end)
+  if ok then return true, result end
+  if type(result) == "userdata" and core.kind_of(result) == "err" then return false, result.code, result.text end
+  return false, "failed", tostring(result)
+end

@@ -1,0 +1,35 @@
+/* The verbs that talk to a running kt: status, list, drain, log, events, close. Finds the control sockets; the rest is a script
+ * (lua/kt/cli/control.lua), which gets their paths, "--", and the command line with its verb. */
+#include "cli/attach.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "cli/start.h"
+#include "cli/verb.h"
+#include "control/folder.h"
+
+int kt_attach(int argc, char **argv)
+{
+    static char separator[] = "--";
+    char(*paths)[KT_CONTROL_PATH] = malloc(KT_CONTROL_LIST_MAX * sizeof *paths);
+    char **args = malloc((KT_CONTROL_LIST_MAX + 1 + (size_t)argc) * sizeof *args);
+    int code = 1;
+    if (paths && args) {
+        size_t n = kt_control_list(paths, KT_CONTROL_LIST_MAX);
+        for (size_t i = 0; i < n; i++) args[i] = paths[i];
+        args[n++] = separator;
+        for (int i = 0; i < argc; i++) args[n++] = argv[i];
+        code = kt_start(&(struct kt_start){
+            .name = argv[0], .module = "kt.cli.control", .argc = (int)n, .argv = args, .level = KT_LOG_WARN});
+    } else {
+        fprintf(stderr, "kt %s: out of memory\n", argv[0]);
+    }
+    free(paths);
+    free(args);
+    return code;
+}
+
+int kt_verb_attach(int argc, char **argv, const struct kt_verb *verbs)
+{
+    (void)verbs;
+    return kt_attach(argc, argv);
+}

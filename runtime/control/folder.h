@@ -1,0 +1,26 @@
+/* Where control sockets are: NAME.sock in one folder per user.
+ *
+ *   $XDG_RUNTIME_DIR/kt   if that variable is set
+ *   /run/user/UID/kt      else, if /run/user/UID exists
+ *   /run/kt               else: services and root
+ */
+#ifndef KT_CONTROL_FOLDER_H
+#define KT_CONTROL_FOLDER_H
+
+#include <stddef.h>
+#include "base/err.h"
+
+#define KT_CONTROL_PATH 108u /* size of a buffer for a socket's path */
+#define KT_CONTROL_LIST_MAX 256u
+/* Instances of one name in a folder: NAME.sock, NAME-2.sock, ... */
+#define KT_CONTROL_SAME_MAX 64u
+
+/* The path of the n-th socket of a name, n from 1, in the folder of this process, which is made if need be. 0, or a code and
+ * why the folder cannot be used. */
+int kt_control_path(const char *name, unsigned n, char out[KT_CONTROL_PATH], struct kt_err *err);
+
+/* The paths of all sockets in the folders that this user may read, sorted within each; whether a process still listens at
+ * them is not checked. Returns their number. */
+size_t kt_control_list(char (*out)[KT_CONTROL_PATH], size_t max);
+
+#endif

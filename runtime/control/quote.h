@@ -1,0 +1,11 @@
+/* Text as a JSON string. */
+#ifndef KT_CONTROL_QUOTE_H
+#define KT_CONTROL_QUOTE_H
+
+#include <stddef.h>
+
+/* Writes text as a JSON string in quotes to out, of `size` > 2 bytes, and returns out. What does not fit is cut off between two
+ * characters; bytes that are not UTF-8 become '?'. */
+char *kt_control_quote(char *out, size_t size, const char *text);
+
+#endif

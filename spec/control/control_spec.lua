@@ -1,0 +1,378 @@
+-- The control socket of a running kt, and the verbs that use it: real processes and real sockets.
+local h = require "harness"
+local process = require "harness.process"
+local scripts = require "harness.scripts"
+local loop, sockets = h.loop, h.sockets
+
+-- A listener whose conns are joined with a target; each conn is logged.
+local FORWARD = [[
+local kt = require "kt"
+count = 0
+kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
+  count = count + 1
+  kt.log.info("conn")
+  local to = kt.connect { to = "127.0.0.1:%d" }
+  if to then
+    local _, err = kt.splice(conn, to)
+    if err then kt.log.info("ended: %%s", err) end
+  end
+end)
+]]
+
+describe("the control socket", function()
+  local s
+
+  before_each(function() s = scripts.new() end)
+
+  after_each(function()
+    h.cleanup()
+    s.remove()
+  end)
+
+  local function start(...)
+    return process.start { name = "kt", cmd = { scripts.kt, ... }, cwd = s.dir, env = { XDG_RUNTIME_DIR = s.dir } }
+  end
+
+  local function path(name) return ("%s/kt/%s.sock"):format(s.dir, name or "s") end
+
+  --- Starts a script with a control socket, and waits for that.
+  local function run(text, ...)
+    s.write("s.lua", text)
+    local p = start("run", "--log-level", "debug", ...)
+    p:expect "control socket at "
+    return p
+  end
+
+  --- A script that forwards, its process, and the port it listens at.
+  local function forward(...)
+    local target = sockets.serve(function(conn)
+      for chunk in function() return conn:recv(60) end do conn:send(chunk) end
+      conn:shutdown()
+    end)
+    local port = sockets.free_port()
+    local args = { ... }
+    args[#args + 1] = "s.lua"
+    return run(FORWARD:format(port, target.at), table.unpack(args)), port
+  end
+
+  --- Runs a verb to its end.
+  local function verb(...)
+    local p = start(...)
+    return p:wait_exit(20), p.stdout, p.stderr
+  end
+
+  --- Sends lines and returns all that comes back, as lines.
+  local function ask(text, at)
+    local conn = assert(sockets.connect(at or path()))
+    conn:send(text)
+    conn:shutdown()
+    local lines = {}
+    for line in conn:recv_all():gmatch "[^\n]+" do lines[#lines + 1] = line end
+    return lines
+  end
+
+  local function mode(file)
+    local pipe = assert(io.popen(("stat -c '%%a %%F' %s 2>/dev/null"):format(file)))
+    local text = pipe:read "l"
+    pipe:close()
+    return text
+  end
+
+  it("belongs to its user alone, and is removed at the end", function()
+    h.run(function()
+      local p = forward()
+      assert.equal("600 socket", mode(path()))
+      assert.equal("700 directory", mode(s.dir .. "/kt"))
+      assert.equal(0, p:stop())
+      assert.is_nil(mode(path()))
+    end)
+  end)
+
+  it("takes the place of one that a killed kt has left, and gets a number beside a living one", function()
+    h.run(function()
+      forward():kill()
+      assert.equal("600 socket", mode(path()))
+      forward()
+      local second = forward()
+      assert.matches("control socket at [^\n]*/s%-2%.sock\n", second.stderr)
+      s.write("other.lua", FORWARD:format(sockets.free_port(), 9))
+      local refused = start("run", "--control", path(), "other.lua")
+      assert.equal(1, refused:wait_exit())
+      assert.matches("s%.sock: address already in use", refused.stderr)
+    end)
+  end)
+
+  it("is not made with --control none, nor where there is no folder for it", function()
+    h.run(function()
+      s.write("s.lua", FORWARD:format(sockets.free_port(), 9))
+      local off = start("run", "--control", "none", "s.lua")
+      off:expect "listening on"
+      assert.is_nil(mode(path()))
+      off:stop()
+      s.write("kt", "a file")
+      local none = start("run", "--log-level", "debug", "s.lua")
+      none:expect "no control socket: [^\n]*/kt: not a folder\n"
+      assert.equal(0, none:stop())
+    end)
+  end)
+
+  it("answers each line in turn, with the id of the request", function()
+    h.run(function()
+      local p = forward()
+      local lines = ask '{"id":1,"cmd":"hello"}\n{"id":"b\\"","cmd":"log"}\n{"cmd":"fly"}\n{"cmd":"log","args":{"lvl":"info"}}\n'
+      assert.matches('^{"id":1,"ok":true,"result":{"protocol":1,"version":"[%d.]+","name":"s","pid":' .. p.pid .. ',"uptime":', lines[1])
+      assert.equal('{"id":"b\\"","ok":true,"result":"debug"}', lines[2])
+      assert.matches('^{"ok":false,"error":{"code":"invalid","message":"unknown command \\"fly\\"; expected one of hello, status, ', lines[3])
+      assert.matches('unknown argument \\"lvl\\"', lines[4])
+      assert.equal(4, #lines)
+    end)
+  end)
+
+  it("answers what it cannot read with an error, and closes", function()
+    h.run(function()
+      forward()
+      local cases = {
+        ["not JSON"] = "GET / HTTP/1.1\r\n\r\n", ["expected a JSON object"] = "[1]\n", ["unknown key"] = '{"cmd":"hello","x":1}\n',
+        ["too long"] = ('"'):rep(70000), ["cmd: missing"] = "{}\n", ["speaks version 1"] = '{"cmd":"hello","protocol":2}\n', ["id: expected"] = '{"id":{}}\n',
+      }
+      for expected, text in pairs(cases) do
+        local lines = ask(text .. '{"cmd":"hello"}\n')
+        assert.equal(1, #lines, expected)
+        assert.is_truthy(lines[1]:find('"ok":false', 1, true) and lines[1]:find(expected, 1, true), lines[1])
+      end
+    end)
+  end)
+
+  it("refuses other users", function()
+    if os.execute "test $(id -u) = 0 || exit 1" ~= true then return end -- only root can run both
+    h.run(function()
+      os.execute("chmod 777 " .. s.dir)
+      s.write("s.lua", FORWARD:format(sockets.free_port(), 9))
+      local at = s.dir .. "/c.sock"
+      local kt = process.start {
+        name = "kt", cwd = s.dir, cmd = { "setpriv", "--reuid", "65534", "--clear-groups", scripts.kt, "run", "--control", at, "s.lua" },
+      }
+      kt:expect "listening on"
+      kt:wait_unix(at)
+      assert.equal("600 socket", mode(at))
+      os.execute("chmod 666 " .. at)
+      local other = process.start {
+        name = "kt", cmd = { "setpriv", "--reuid", "65533", "--clear-groups", scripts.kt, "status", "--control", at },
+      }
+      assert.equal(2, other:wait_exit())
+      assert.matches("only the user of this kt and root may connect", other.stderr)
+      assert.equal(0, (verb("status", "--control", at)))
+    end)
+  end)
+
+  it("turns away the seventeenth client of a thousand, and the tunnel does not notice", function()
+    h.run(function()
+      local _, port = forward()
+      local through = sockets.connect(port)
+      local clients, refused = {}, 0
+      for i = 1, h.light and 200 or 1000 do clients[i] = assert(sockets.connect(path())) end
+      through:send "hello"
+      assert.equal("hello", through:recv_exactly(5))
+      for i = 17, #clients do
+        local text = clients[i]:recv_all()
+        refused = refused + (text:find '"code":"limit"' and 1 or 0)
+      end
+      assert.equal(#clients - 16, refused)
+      for i = 1, 16 do clients[i]:close() end
+      loop.eventually("room for a client", 10, function() return ask('{"cmd":"hello"}\n')[1]:find '"ok":true' end)
+    end)
+  end)
+
+  it("drops a client that asks nothing, does not finish a line, or does not read", function()
+    h.run(function()
+      forward "--allow-eval"
+      local silent, slow, deaf = sockets.connect(path()), sockets.connect(path()), sockets.connect(path())
+      slow:send '{"cmd":'
+      deaf:send('{"cmd":"eval","args":{"code":"local t = {} for i = 1, 28 do t[i] = (\\"x\\"):rep(1900) end return t"}}\n{"cmd":"hello"}\n')
+      deaf:send(('{"cmd":"status"}\n'):rep(500)) -- more answers than the socket's buffers hold
+      local lines = ask '{"cmd":"hello"}\n'
+      assert.matches('"ok":true', lines[1])
+      assert.equal("", (silent:recv_all(10)))
+      assert.equal("", (slow:recv_all(10)))
+      loop.eventually("the deaf client to be dropped", 10, function() return not deaf:send "\n" end)
+    end)
+  end)
+
+  it("drops a follower of events that does not read, and nobody else", function()
+    h.run(function()
+      local p = forward "--allow-eval"
+      local deaf = sockets.connect(path())
+      deaf:send '{"cmd":"events"}\n'
+      local follower = start("events", "s", "--json")
+      follower:expect "following s"
+      -- Failures are logged ten times for each line of the script.
+      local line = 'for _ = 1, 10 do kt.spawn(function() error((\\"x\\"):rep(900)) end) end\\n'
+      assert.matches('"ok":true', ask('{"cmd":"eval","args":{"code":"' .. line:rep(300) .. '"}}\n')[1])
+      p:expect "dropped a client that does not read its stream"
+      follower:expect '"type":"error"'
+      assert.matches('"ok":true', ask('{"cmd":"hello"}\n')[1])
+    end)
+  end)
+
+  it("evaluates only with --allow-eval, within the watchdog and a timeout", function()
+    h.run(function()
+      local p = forward()
+      assert.matches('"code":"denied","message":"eval is off; start kt with %-%-allow%-eval"', ask('{"cmd":"eval","args":{"code":"1"}}\n')[1])
+      p:stop()
+      forward "--allow-eval"
+      local function eval(code, more) return ask(('{"cmd":"eval","args":{"code":"%s"%s}}\n'):format(code, more or ""))[1] end
+      assert.equal('{"ok":true,"result":["0","nil","{ 1, { a = \\"b\\" } }"]}', eval "count, nil, { 1, { a = 'b' } }")
+      assert.equal('{"ok":true,"result":[]}', eval "count = 7")
+      assert.equal('{"ok":true,"result":["7"]}', eval "kt.sleep '1ms' return count")
+      assert.matches("global 'nope' is not defined", eval "nope")
+      assert.matches('"code":"invalid","message":"eval:1: ', eval "if")
+      assert.matches("stopped after 0.5 s without yielding", eval "while true do end")
+      assert.matches('"code":"timeout"', eval("kt.sleep(60)", ',"timeout":1'))
+      assert.matches('"ok":false', eval "os.exit(1)")
+    end)
+  end)
+end)
+
+describe("verbs for a running kt", function()
+  local s
+
+  before_each(function() s = scripts.new() end)
+
+  after_each(function()
+    h.cleanup()
+    s.remove()
+  end)
+
+  local function start(...)
+    return process.start { name = "kt " .. ..., cmd = { scripts.kt, ... }, cwd = s.dir, env = { XDG_RUNTIME_DIR = s.dir } }
+  end
+  local function verb(...)
+    local p = start(...)
+    return p:wait_exit(20), p.stdout, p.stderr
+  end
+
+  --- Starts a forwarding script and returns its process and port.
+  local function forward(name, ...)
+    local target = sockets.serve(function(conn) conn:recv_all(60) end)
+    local port = sockets.free_port()
+    s.write(name .. ".lua", FORWARD:format(port, target.at))
+    local p = start("run", "--log-level", "debug", ..., name .. ".lua")
+    p:expect "control socket at "
+    return p, port
+  end
+
+  it("say that there is none, list those that run, and take a name or a pid", function()
+    h.run(function()
+      local code, _, err = verb "status"
+      assert.same({ 2, "kt status: no running kt with a control socket\n" }, { code, err })
+      local a, b = forward("one", "--allow-eval"), forward("two", "--allow-eval")
+      code, _, err = verb "status"
+      assert.equal(2, code)
+      assert.matches("2 instances run; give a name or a pid:\n[^\n]*\none +" .. a.pid .. " .*\ntwo +" .. b.pid, err)
+      local listed, out = verb "list"
+      assert.equal(0, listed)
+      assert.matches("\none +" .. a.pid .. " +[%d.]+ .*/kt/one.sock\ntwo ", out)
+      for _, name in ipairs { "one", tostring(a.pid) } do
+        code, out = verb("status", name)
+        assert.equal(0, code)
+        assert.matches("^one %(pid " .. a.pid .. "%), kt ", out)
+      end
+      assert.equal(2, (verb("status", "three")))
+      assert.equal(1, (verb("close")))
+    end)
+  end)
+
+  it("show a conn and close it with what it is joined with; the script learns why", function()
+    h.run(function()
+      local p, port = forward("s", "--allow-eval")
+      local client = sockets.connect(port)
+      local out = loop.eventually("the conn to be joined", 10, function()
+        local _, text = verb "status"
+        return text:find "JOINED" and text:find "conn 127.0.0.1" and text
+      end)
+      assert.matches("Listeners\n.*127.0.0.1:" .. port .. " +kt.listen +open", out)
+      local id = out:match "\n +(%d+) +conn +127"
+      local code, said = verb("close", id)
+      assert.same({ 0, "closed " .. id .. "\n" }, { code, said })
+      assert.same({ "", "ECONNRESET" }, { client:recv_all(10) })
+      p:expect "ended: closed by kt close"
+      local again, _, err = verb("close", id)
+      assert.same({ 1, ("kt close: no conn or stream %s\n"):format(id) }, { again, err })
+      local _, json = verb("status", "--json")
+      assert.matches('^{.*"conns":0,.*"script":{.*"conn_count":0,"conns":%[%],.*"links":%[%],"listeners":%[{', json)
+    end)
+  end)
+
+  it("reload the script, keep the old one if the new one is wrong, and list conns of the old one", function()
+    h.run(function()
+      local p, port = forward("s", "--allow-eval")
+      sockets.connect(port)
+      p:expect "s: conn\n"
+      local events = start("events", "--json")
+      events:expect "following s"
+      local code, out = verb "reload"
+      assert.equal(0, code)
+      assert.matches("^reloaded s.lua: 1 address kept, .*2 conns and streams of the old script stay open\n$", out)
+      local _, status = verb "status"
+      assert.matches("Conns and streams of a replaced script %(2%)\n.* conn +127", status)
+      assert.equal(0, (verb("close", (status:match "\n +(%d+) +conn +127"))))
+      s.write("s.lua", "local kt = nope")
+      local bad, _, err = verb "reload"
+      assert.equal(1, bad)
+      assert.matches("^kt reload: failed; still running the previous script: s.lua:1: ", err)
+      assert.equal(0, (verb "status"))
+      events:expect '"failed":true,[^\n]*"type":"reload"'
+    end)
+  end)
+
+  it("set the log level, which a reload keeps", function()
+    h.run(function()
+      forward("s", "--allow-eval")
+      assert.equal("debug\n", select(2, verb "log"))
+      assert.equal("warn\n", select(2, verb("log", "s", "warn")))
+      assert.equal(0, (verb "reload"))
+      assert.equal("warn\n", select(2, verb("log", "s")))
+      local code, _, err = verb("log", "s", "loud")
+      assert.equal(1, code)
+      assert.matches("level: expected one of debug", err)
+    end)
+  end)
+
+  it("drain it, as SIGTERM does", function()
+    h.run(function()
+      local p = forward("s", "--allow-eval")
+      local code, out = verb("drain", "--wait")
+      assert.same({ 0, "ending; 0 conns and streams have 5 s to finish\n" }, { code, out })
+      assert.equal(0, p:wait_exit(10))
+      assert.matches("kt drain: ending; 0 conns and streams", p.stderr)
+    end)
+  end)
+
+  it("follow a link and a pool through up, down and switch", function()
+    h.run(function()
+      local port, other = sockets.free_port "udp", sockets.free_port "udp"
+      s.write("s.lua", ([[
+local kt = require "kt"
+local function link(port) return kt.link { remote = "127.0.0.1:" .. port, key = "k", wire = "kcptun" } end
+local pool = kt.pool {
+  name = "far", hold = "0s", check = { every = "100ms", fall = 1, rise = 1, timeout = "300ms" },
+  links = { { name = "a", link = link(%d) }, { name = "b", link = link(%d) } },
+}
+kt.every("50ms", function() local stream = pool:open { timeout = "1s" } if stream then stream:close() end end)
+kt.spawn(function() kt.sleep "1h" end)
+]]):format(port, other))
+      local function server(at) return start("server", "--control", "none", "-l", "127.0.0.1:" .. at, "-t", "127.0.0.1:9", "--key", "k", "--wire", "kcptun") end
+      local a = server(port)
+      server(other)
+      start("run", "--log-level", "debug", "s.lua"):expect "control socket at "
+      local events = start("events")
+      events:expect "following s"
+      a:kill()
+      events:expect " down +far: a: a is down: "
+      events:expect " switch +far: b: new streams now go to b instead of a"
+      server(port)
+      events:expect " up +far: a: a is up"
+      events:expect(" up +127.0.0.1:" .. port .. ": the link is up")
+    end)
+  end)
+end)
