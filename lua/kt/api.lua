@@ -47,9 +47,9 @@ Most functions take one table; an unknown key is an error. Misuse raises an erro
 
 --- The forms of an address: examples, the keys that take them, and what they mean.
 api.addresses = {
-  { forms = { "vps.example:443", "192.0.2.1:443" }, keys = { "link.remote", "connect.to", "connect.udp", "udp.to" },
+  { forms = { "vps.example:443", "192.0.2.1:443" }, keys = { "link.remote", "connect.to", "connect.udp", "udp.to", "http.request.to" },
     doc = "A name, or an IPv4 address, and a port. A name is looked up each time: when a link dials, when kt.connect is called." },
-  { forms = { "[2001:db8::1]:443", "[fe80::1%eth0]:443" }, keys = { "link.remote", "connect.to", "connect.udp", "udp.to" },
+  { forms = { "[2001:db8::1]:443", "[fe80::1%eth0]:443" }, keys = { "link.remote", "connect.to", "connect.udp", "udp.to", "http.request.to" },
     doc = "An IPv6 address, with the interface if it is link-local." },
   { forms = { ":443" }, keys = { "accept.on", "listen.on", "http.serve.on", "listen.udp", "udp.on" }, doc = "All addresses of this machine, IPv4 and IPv6." },
   { forms = { "127.0.0.1:443", "[::1]:443", "localhost:443" }, keys = { "accept.on", "listen.on", "http.serve.on", "listen.udp", "udp.on" },
@@ -59,7 +59,7 @@ api.addresses = {
   { forms = { "vps.example:29900-29910" }, keys = { "link.remote" },
     doc = "A range of ports: the link takes one at random, and others as `hop` says." },
   { forms = { ":29900-29910" }, keys = { "accept.on" }, doc = "A range of ports, all of them open." },
-  { forms = { "unix:/run/app.sock", "/run/app.sock", "run/app.sock" }, keys = { "connect.to", "listen.on", "http.serve.on" },
+  { forms = { "unix:/run/app.sock", "/run/app.sock", "run/app.sock" }, keys = { "connect.to", "listen.on", "http.serve.on", "http.request.to" },
     doc = "A unix socket: what begins with unix: or contains a slash. A relative path starts where kt was started." },
 }
 

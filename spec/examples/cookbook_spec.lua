@@ -347,6 +347,28 @@ proofs["Serve metrics and a health check"] = function(t, w)
   assert.matches("^HTTP/1.%d 503 ", get "/health")
 end
 
+proofs["Send an alert when the tunnel is down"] = function(t, w)
+  t.server "vps"
+  t.run("vps", "server.lua")
+  local alerts = {}
+  t.client:serve { on = "127.0.0.1:9093", fn = function(conn)
+    local head = conn:read_until "\r\n\r\n"
+    alerts[#alerts + 1] = head:match "^[^\r]+" .. " " .. conn:read_exactly(tonumber(head:lower():match "content%-length: (%d+)"))
+    conn:write "HTTP/1.1 204 No Content\r\n\r\n"
+  end }
+  t.run("client", "near.lua")
+  w:run "5s"
+  w:link("client", "vps"):cut()
+  w:run_for "1m"
+  w:link("client", "vps"):heal()
+  w:run_for "30s"
+  for i, text in ipairs { "up", "down: .+", "up" } do
+    assert.matches('^POST /alerts HTTP/1.1 {"text":"' .. text .. '","tunnel":"office"}$', alerts[i])
+  end
+  assert.equal(3, #alerts)
+  assert.equal("vps", t.reached())
+end
+
 proofs["Keep state across a reload"] = function(t, w)
   t.server "vps"
   t.run("vps", "server.lua")

@@ -11,6 +11,7 @@ local calls = {
   ["accept.on"] = function(a) return kt.accept { on = a, key = "k" } end,
   ["listen.on"] = function(a) return kt.listen { on = a } end,
   ["http.serve.on"] = function(a) return kt.http.serve { on = a, routes = { ["GET /"] = function() end } } end,
+  ["http.request.to"] = function(a) return kt.http.request { url = "http://x/", to = a, timeout = "1s" } end,
   ["listen.udp"] = function(a) return kt.listen { udp = a } end,
   ["connect.to"] = function(a) return kt.connect { to = a, timeout = "1s" } end,
   ["connect.udp"] = function(a) return kt.connect { udp = a, timeout = "1s" } end,
@@ -23,7 +24,7 @@ kt.spawn(function()
     local key, form = try:match "^(%S+) (.*)$"
     local ok, handle, err = pcall(calls[key], form)
     local taken = ok and (handle or err.code ~= "config")
-    if ok and handle then handle:close() end
+    if ok and handle and handle.close then handle:close() end
     print(("%s %s: %s"):format(key, form, taken and "taken" or tostring(ok and err or handle)))
   end
 end)]]
