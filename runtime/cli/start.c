@@ -5,6 +5,7 @@
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
+#include "cli/notify.h"
 #include "cli/output.h"
 #include "cli/pidfile.h"
 #include "cli/process.h"
@@ -19,6 +20,8 @@ struct process {
     const struct kt_start *start;
     struct kt_logger *logger;
     struct kt_control *control; /* NULL: none */
+    struct kt_io *io;
+    struct kt_notify notify;
     int terminal; /* descriptor of the terminal on which it was started in the foreground; -1: none */
 };
 
@@ -67,6 +70,17 @@ static void reloaded(void *ctx, int code, const char *text)
     const struct process *p = ctx;
     if (p->start->pid_file) kt_pidfile_result(p->start->pid_file, code, text);
     kt_control_reloaded(p->control, code, text);
+    kt_notify_ready(&p->notify);
+}
+
+static void reloading(void *ctx)
+{
+    kt_notify_reloading(&((const struct process *)ctx)->notify);
+}
+
+static void ending(void *ctx)
+{
+    kt_notify_stopping(&((const struct process *)ctx)->notify);
 }
 
 static int open_control(struct process *p, struct kt_supervisor *sv, struct kt_err *err)
@@ -95,6 +109,10 @@ static int run(struct process *p, struct kt_supervisor *sv)
         if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
         return complain(p->logger, err.text);
     }
+    if (p->start->serves) {
+        kt_uv_report_handed(p->io);
+        kt_notify_ready(&p->notify);
+    }
     code = kt_supervisor_run(sv);
     kt_control_close(p->control);
     if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
@@ -107,7 +125,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
 {
     struct kt_err err = {0};
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(logger, err.text);
-    struct process process = {.start = start, .logger = logger, .terminal = find_terminal()};
+    struct process process = {.start = start, .logger = logger, .io = io, .terminal = find_terminal()};
     const struct kt_supervisor_opts opts = {
         .runtime = {.io = io,
             .logger = logger,
@@ -125,15 +143,19 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
         .module = start->module,
         .argc = start->argc,
         .argv = start->argv,
+        .reloading = reloading,
+        .ending = ending,
         .reloaded = reloaded,
         .hung_up = terminal_gone,
         .ctx = &process,
     };
     struct kt_supervisor *sv;
     if (kt_supervisor_new(&sv, &opts, &err)) return complain(logger, err.text);
+    kt_notify_open(&process.notify, io);
     int code = run(&process, sv);
     block_signals();
     kt_supervisor_free(sv);
+    kt_notify_close(&process.notify);
     return code;
 }
 

@@ -23,6 +23,7 @@ struct uv_io {
     uv_check_t check;     /* after arrivals are handled: due timers */
     struct kt_uv_alarm *alarm;
     struct kt_uv_hangups *hangups;
+    struct kt_uv_handed *handed; /* NULL: no sockets came with the process */
     unsigned flags;
     bool has_threads; /* libuv's lookup threads; see room.c */
     bool stale;       /* io.now is from an earlier turn */
@@ -120,6 +121,15 @@ void kt_uv_answer_init(struct kt_uv_answer *a, struct uv_io *u, const uv_handle_
 /* Bytes or FIN are on their way out. */
 void kt_uv_answer_expect(struct kt_uv_answer *a);
 void kt_uv_answer_stop(struct kt_uv_answer *a);
+
+/* ---- sockets from the service manager (handed.c) ---- */
+
+/* Takes over the sockets that came with the process; *out is NULL if none did. 0 or UV_ENOMEM. */
+int kt_uv_handed_new(struct kt_uv_handed **out);
+/* A duplicate of the socket of this type that is bound to the address, or the listening one at a path; -1: there is none. */
+int kt_uv_handed_addr(struct kt_uv_handed *h, int type, const struct kt_addr *at);
+int kt_uv_handed_path(struct kt_uv_handed *h, const char *path);
+void kt_uv_handed_free(struct kt_uv_handed *h);
 
 /* ---- UDP (udp.c) ---- */
 

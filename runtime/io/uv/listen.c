@@ -130,7 +130,7 @@ static void on_closed(uv_handle_t *handle)
 static void unlink_own(const struct uv_listener *l)
 {
     struct stat st;
-    if (stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
+    if (l->ino && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
 }
 
 static void listener_close(struct kt_listener *listener)
@@ -175,6 +175,8 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     struct stat st;
     memcpy(un.sun_path, l->path, sizeof un.sun_path);
+    l->fd = kt_uv_handed_path(l->u->handed, l->path);
+    if (l->fd >= 0) return 0; /* its file belongs to the service manager: dev and ino stay 0 */
     l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (l->fd < 0) return kt_system_bind_error(err, l->listener.local, 0, errno);
     if (bind_path(l, &un) < 0) {
@@ -198,6 +200,8 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
 static int bind_addr(struct uv_listener *l, const struct kt_addr *at)
 {
     int on = 1, off = 0;
+    l->fd = kt_uv_handed_addr(l->u->handed, SOCK_STREAM, at);
+    if (l->fd >= 0) return 0;
     l->fd = socket(at->sa.sa_family, SOCK_STREAM, 0);
     if (l->fd < 0) return errno;
     /* Lets a restarted process bind while old connections are in TIME_WAIT. */

@@ -134,6 +134,7 @@ static void uv_io_free(struct kt_io *io)
     run_closings(u);
     /* A leaked handle (asserted above) keeps its loop: leaking both is better than freeing the loop under it. */
     if (uv_loop_close(&u->loop) != 0) return;
+    kt_uv_handed_free(u->handed);
     free(u->scratch);
     wipe(u->random, sizeof u->random);
     free(u);
@@ -187,8 +188,10 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     *out = NULL;
     struct uv_io *u = calloc(1, sizeof *u);
     if (!u) return not_made(UV_ENOMEM, err);
-    int r = uv_loop_init(&u->loop);
+    int r = kt_uv_handed_new(&u->handed);
+    if (r == 0) r = uv_loop_init(&u->loop);
     if (r < 0) {
+        kt_uv_handed_free(u->handed);
         free(u);
         return not_made(r, err);
     }
@@ -203,6 +206,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     r = kt_uv_alarm_new(u, &u->alarm);
     if (r < 0) {
         uv_loop_close(&u->loop);
+        kt_uv_handed_free(u->handed);
         free(u);
         return not_made(r, err);
     }
@@ -212,6 +216,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
         kt_uv_alarm_close(u->alarm);
         run_closings(u);
         uv_loop_close(&u->loop);
+        kt_uv_handed_free(u->handed);
         free(u);
         return not_made(r, err);
     }

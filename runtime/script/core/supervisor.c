@@ -238,6 +238,7 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
     struct kt_err err = {0};
     struct log_settings before;
     char *why, text[160];
+    if (sv->opts.reloading) sv->opts.reloading(sv->opts.ctx);
     if (sv->ending) return refuse(sv, KT_ECLOSED, "the process is shutting down");
     if (sv->n == KT_REPLACED_MAX) {
         snprintf(text, sizeof text,
@@ -291,6 +292,7 @@ void kt_supervisor_end(struct kt_supervisor *sv, const char *by)
 {
     if (sv->ending) return;
     sv->ending = true;
+    if (sv->opts.ending) sv->opts.ending(sv->opts.ctx);
     kt_io_timer_cancel(sv->io, &sv->reload);
     const uint64_t us = kt_runtime_drain_us(sv->now);
     kt_log(&sv->logger->log, KT_LOG_INFO, "%s: ending; %zu conns and streams have %g s to finish", by,

@@ -29,6 +29,9 @@ struct kt_supervisor_opts {
     int argc;           /* the script's arguments; they and the strings above outlive the supervisor */
     char **argv;
     struct kt_phrases *phrases; /* derived keys, shared with other processes; NULL: its own */
+    /* Called before a reload, and when the process begins to end (SIGTERM, SIGINT). May be NULL. */
+    void (*reloading)(void *ctx);
+    void (*ending)(void *ctx);
     /* Called after a reload, with 0 and a summary, or with a code and the reason it failed. May be NULL. */
     void (*reloaded)(void *ctx, int code, const char *text);
     /* Called on SIGHUP; returns true if the terminal has gone, in which case kt exits as on SIGTERM. May be
