@@ -84,6 +84,15 @@ describe("a spec's UDP socket", function()
     assert.equal(1, server.datagrams)
   end)
 
+  it("ends a lookup at its timeout, and when its host crashes", function()
+    w:name("slow.example", "b", { delay = "5s" })
+    local socket = a:udp {}
+    assert.equal("timeout", select(2, socket:send("x", "slow.example:7", { timeout = "1s" })).code)
+    w:at("2s", function() a:crash() end)
+    assert.equal("closed", select(2, socket:send("x", "slow.example:7")).code)
+    assert.equal(2, w:now())
+  end)
+
   it("waits in several tasks at a time, also while the buffer is full", function()
     b:serve { udp = ":7", kind = "echo" }
     local socket, got = a:udp { to = "b:7" }, {}

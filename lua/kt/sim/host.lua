@@ -132,18 +132,14 @@ function host:crash()
   self.world:mark("crash of " .. self.name)
   for _, s in ipairs(self.scripts) do s:on_crash() end
   self.world.core:crash(self.name)
-  local open = {}
-  for id, conn in pairs(self.world.apps) do
-    if conn.host == self then open[#open + 1] = id end
+  for _, kind in ipairs { "apps", "sockets", "lookups" } do
+    local all, open = self.world[kind], {}
+    for id, one in pairs(all) do
+      if one.host == self then open[#open + 1] = id end
+    end
+    table.sort(open)
+    for _, id in ipairs(open) do all[id]:on_crash() end
   end
-  table.sort(open)
-  for _, id in ipairs(open) do self.world.apps[id]:on_crash() end
-  open = {}
-  for id, s in pairs(self.world.sockets) do
-    if s.host == self then open[#open + 1] = id end
-  end
-  table.sort(open)
-  for _, id in ipairs(open) do self.world.sockets[id]:on_crash() end
   for _, s in ipairs(self.servers) do s.core = nil end
 end
 

@@ -20,11 +20,14 @@ local function look_up(host, what, to, limit)
   if type(core) == "string" then return core end
   if not core then return nil, complain.err(id, text) end
   local waiter, address, err = task.waiter(), nil, nil
-  world.lookups[id] = function(found, why)
+  local lookup = { host = host }
+  function lookup.on_found(_, found, why)
     world.lookups[id] = nil
     address, err = found, why
     task.wake(world, waiter)
   end
+  function lookup:on_crash() self:on_found(nil, complain.err("closed", ("%s: the host has crashed"):format(what))) end
+  world.lookups[id] = lookup
   task.wait(world, what, waiter, limit)
   if address or err then return address, err end
   core:close()

@@ -42,8 +42,8 @@ local function dispatcher(self)
       if conn then conn[method](conn, ...) end
     end
   end
-  function on.found(id, address) self.lookups[id](address) end
-  function on.unfound(id, code, text) self.lookups[id](nil, complain.err(code, text)) end
+  function on.found(id, address) self.lookups[id]:on_found(address) end
+  function on.unfound(id, code, text) self.lookups[id]:on_found(nil, complain.err(code, text)) end
   return function(kind, id, ...)
     on[kind](id, ...)
     if #self.ready > 0 and self.core:running() then task.flush(self) end
