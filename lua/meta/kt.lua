@@ -1813,10 +1813,10 @@ function kt.json.array(list) end
 ---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS; "*" allows all. Others than the server's own get 403.
 ---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")
 ---@field max_body? kt.size Longest body. A route may have its own. (size, 0 to "64MiB"; default "1MiB")
----@field max_conns? integer Connections at a time. A further one takes the place of the one that has waited longest without a whole header. (integer, 1 to 65536; default 256)
+---@field max_conns? integer Connections at a time. A further one takes the place of the one that has been waiting longest: without a request, or without all of one. If there is none, it gets 503. (integer, 1 to 65536; default 256)
 ---@field header_timeout? kt.duration Timeout for a header. (duration, "100ms" to "1h"; default "10s")
 ---@field body_timeout? kt.duration Timeout for a body; with stream, for each call of request:read. (duration, "100ms" to "24h"; default "30s")
----@field write_timeout? kt.duration Timeout for a client to take each piece of a response. (duration, "100ms" to "24h"; default "30s")
+---@field write_timeout? kt.duration Timeout for a client to take 64 KiB of a response. (duration, "100ms" to "24h"; default "30s")
 ---@field idle? kt.duration A connection is closed after this long between two requests. (duration, "100ms" to "24h"; default "1m")
 
 --- Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or `{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the methods of `response`. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. A HEAD request runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is replaced, requests in progress are finished and other connections are closed.

@@ -136,7 +136,8 @@ describe("kt.http.serve", function()
     serve(HELLO .. '["POST /"] = function(r) return r.body end,', "max_header = 1024,")
     local function post(fields, body) return ("POST / HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s"):format(fields, body or "") end
     local cases = {
-      { 400, "nonsense\r\n\r\n" }, { 400, "GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n" }, { 400, "GET / HTTP/1.1 \r\nHost: localhost\r\n\r\n" },
+      { 400, "nonsense\r\n\r\n" }, { 400, "\22\3\1" },
+      { 400, "GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n" }, { 400, "GET / HTTP/1.1 \r\nHost: localhost\r\n\r\n" },
       { 400, "GET /\r\n\r\n" }, { 400, "GET /\1 HTTP/1.1\r\nHost: localhost\r\n\r\n" }, { 400, "GET /a#b HTTP/1.1\r\nHost: localhost\r\n\r\n" },
       { 400, "G(T / HTTP/1.1\r\nHost: localhost\r\n\r\n" }, { 400, "GET * HTTP/1.1\r\nHost: localhost\r\n\r\n" },
       { 501, "BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n" }, { 505, "GET / HTTP/2.0\r\nHost: localhost\r\n\r\n" },
@@ -281,6 +282,39 @@ describe("a slow or greedy client of kt.http.serve", function()
     w:run_for "2s"
     assert.matches("99\t901\n$", script:output())
     assert.is_true(host:stats().memory < 4 << 20, host:stats().memory)
+  end)
+
+  it("cannot keep others out by bodies that do not arrive, or after its answer", function()
+    serve(HELLO .. '["POST /"] = function(r) return r.body end,', "max_conns = 10,")
+    for _, text in ipairs { "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabc", "nonsense\r\n\r\n" } do
+      for _ = 1, 100 do host:connect "127.0.0.1:80":write(text) end
+      w:run_for "100ms"
+      assert.equal("hello", body_of(ask(last "/")))
+    end
+  end)
+
+  it("takes turns with others if it sends many requests at once, or tiny chunks", function()
+    serve([[
+      ["GET /:n"] = function(r) print(r.params.n) return r.params.n end,
+      ["POST /"] = function(r) print "c" return tostring(#r.body) end,]], 'idle = "1s",')
+    local a, b, c = host:connect "127.0.0.1:80", host:connect "127.0.0.1:80", host:connect "127.0.0.1:80"
+    c:write("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" .. ("1\r\na\r\n"):rep(10000) .. "0\r\n\r\n")
+    a:write(get("/a"):rep(100))
+    b:write(get("/b"):rep(100))
+    assert.matches("\r\n\r\n10000$", c:read_all())
+    assert.equal(100, select(2, a:read_all():gsub("\r\n\r\na", "")))
+    local order = script:output():gsub("\n", "")
+    assert.truthy(order:find(("ab"):rep(90), 1, true), order)
+    assert.matches("c$", order) -- ten thousand chunks are more turns than a hundred requests
+  end)
+
+  it("loses its place when the watchdog stops its function", function()
+    serve(HELLO .. '["GET /loop"] = function() while true do end end,', "max_conns = 1,")
+    local conn = host:connect "127.0.0.1:80"
+    conn:write(get "/loop")
+    assert.equal("reset", select(2, conn:read_all()).code)
+    w:run_for "2s"
+    assert.equal("hello", body_of(ask(last "/")))
   end)
 
   it("is answered 503 when all conns are in the middle of a request", function()

@@ -2,14 +2,14 @@
 local body = {}
 body.__index = body
 
-local LINE_MAX, TRAILERS_MAX = 1024, 64
+local LINE_MAX, TRAILERS_MAX, TURN = 1024, 64, 64
 
 --- env: kt.core, or what kt.sim has of it. conn: with read and read_until. head: what env.http_head returned. max: bytes of the
 --- whole body. timeout: seconds for each read, or for all of them together with `whole`.
 function body.new(env, conn, head, max, timeout, whole)
   return setmetatable({
     env = env, conn = conn, left = head.length or 0, chunks = head.chunks, to_end = head.to_end, max = max, timeout = timeout,
-    deadline = whole and env.now() + timeout, size = 0, trailers = 0, done = head.length == 0,
+    deadline = whole and env.now() + timeout, size = 0, lines = 0, trailers = 0, done = head.length == 0,
   }, body)
 end
 
@@ -33,6 +33,8 @@ local function to_data(self)
       if err.code == "limit" then return malformed(self, "a line is too long") end
       return fail(self, err)
     end
+    self.lines = self.lines + 1
+    if self.lines % TURN == 0 then self.env.park(0) end -- many tiny chunks may have come: let others run
     self.trailers = self.trailers + 1
     if self.trailers > TRAILERS_MAX then return malformed(self, "too many lines without data") end
     local left, wrong = self.env.http_feed(self.chunks, line)
@@ -72,16 +74,15 @@ function body:read(most)
   return data
 end
 
---- The rest of the body, or nil and an err.
+--- The rest of the body, or nil and an err. Pieces are joined a thousand at a time: tiny chunks must not cost more than their bytes.
 function body:all()
-  local parts = {}
+  local blocks, parts = {}, {}
   while true do
     local data, err = self:read(65536)
-    if not data then
-      if err.code == "eof" then return table.concat(parts) end
-      return nil, err
-    end
+    if not data and err.code ~= "eof" then return nil, err end
     parts[#parts + 1] = data
+    if not data or #parts == 1000 then blocks[#blocks + 1], parts = table.concat(parts), {} end
+    if not data then return table.concat(blocks) end
   end
 end
 

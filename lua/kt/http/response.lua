@@ -8,6 +8,7 @@ local schema = require "kt.schema"
 local response = {}
 response.__index = response
 
+local PIECE = 65536 -- bytes
 local TEXT, EVENTS = "text/plain; charset=utf-8", "text/event-stream"
 
 local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
@@ -18,14 +19,17 @@ function response.new(conn, request, head, stopping, timeout)
   return setmetatable({ conn = conn, request = request, head = head, stopping = stopping, patience = { timeout = timeout }, bytes = 0 }, response)
 end
 
+--- Writes in pieces, each of which the client has a timeout to take.
 local function write(self, data)
-  local n, err = self.conn:write(data, self.patience)
-  if not n then
-    self.broken, self.request.keep = err, false
-    return nil, err
+  for at = 1, #data, PIECE do
+    local n, err = self.conn:write(#data <= PIECE and data or data:sub(at, at + PIECE - 1), self.patience)
+    if not n then
+      self.broken, self.request.keep = err, false
+      return nil, err
+    end
   end
   self.bytes = self.bytes + #data
-  return n
+  return #data
 end
 
 --- Whether a message with this status never has a body.

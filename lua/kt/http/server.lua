@@ -3,8 +3,8 @@
 --- A conn is served by one task: it waits for a request, reads the head, runs the handler, and so on, with a deadline for each. Bytes are
 --- read only when they are wanted, and never beyond what they belong to, so request:take can hand over the conn after the head.
 ---
---- Invariant: a conn is in the list of waiting ones, oldest first, exactly while no whole head has come from it. These give way to new
---- conns when there are max_conns.
+--- Invariant: a conn is in the list of waiting ones, oldest first, exactly while a request is awaited or read, and after the last answer.
+--- These give way to new conns when there are max_conns. One whose function runs does not, and with `stream` that reads the body.
 local body = require "kt.http.body"
 local core = require "kt.core"
 local hosts = require "kt.http.hosts"
@@ -118,14 +118,16 @@ local server = {}
 server.__index = server
 
 --- Reads on for a moment, so that the answer is not lost with a reset, and gives up the conn.
-local function linger(conn)
-  conn:shutdown()
+local function linger(self, c)
+  list_add(self.waiting, c)
+  c.conn:shutdown()
   local until_, size = core.now() + LINGER, 0
-  while size < LINGER_MAX do
-    local data = conn:read(16384, { timeout = math.max(until_ - core.now(), 0) })
-    if not data then return end
+  while size < LINGER_MAX and not c.dropped do
+    local data = c.conn:read(16384, { timeout = math.max(until_ - core.now(), 0) })
+    if not data then break end
     size = size + #data
   end
+  list_remove(self.waiting, c)
 end
 
 local TEXT = "text/plain; charset=utf-8"
@@ -142,7 +144,7 @@ local function refuse(self, c, status, why, fields, head)
   count(self, status)
   core.log.debug("http %s: answered %d: %s", c.conn.peer, status, why)
   local sent = out:send(status, fields, ("%d %s: %s\n"):format(status, core.http_phrase(status), why), TEXT)
-  if sent and not request.keep then linger(c.conn) end
+  if sent and not request.keep then linger(self, c) end
   return request.keep
 end
 
@@ -152,6 +154,11 @@ local function next_head(self, c)
   list_add(self.waiting, c)
   local first = conn:peek(1, { timeout = c.served and config.idle or config.header_timeout })
   local text, err, came
+  if first and not first:find "^[%w\r]" then -- TLS, say
+    list_remove(self.waiting, c)
+    refuse(self, c, 400, "not HTTP")
+    return nil
+  end
   if first then text, err, came = conn:read_until("\r\n\r\n", config.max_header, { timeout = config.header_timeout }) end
   list_remove(self.waiting, c)
   if not first or c.dropped then return nil end
@@ -218,8 +225,11 @@ local function answer(self, c, head, route, params, max)
   if route.stream then
     request.reader, request.expects = reader, continue
   else
+    list_add(self.waiting, c)
     local text, err = continue()
     if text then text, err = reader:all() end
+    list_remove(self.waiting, c)
+    if c.dropped then return false end
     if not text then
       if refused_body[err.code] then refuse(self, c, refused_body[err.code], err.text) end
       return false
@@ -245,21 +255,43 @@ local function answer(self, c, head, route, params, max)
   out:finish()
   core.log.debug("http %s: %s %s: %d, %d bytes", conn.peer, head.method, head.target, out.status, out.bytes)
   if state.keep and not expects and not reader:skip(SKIP_MAX) then state.keep = false end
-  if not state.keep and not out.broken and not reader.done then linger(conn) end
+  if not state.keep and not out.broken and not reader.done then linger(self, c) end
   return state.keep and not self.stopped
 end
 
 -- ---- conns ----
 
---- Makes room for a conn; false if all others are in the middle of a request.
+local function leave(self, c)
+  list_remove(self.waiting, c)
+  if not self.open[c] then return end
+  self.open[c], self.conns = nil, self.conns - 1
+end
+
+--- Closes a waiting conn, which ends its task.
+local function drop(self, c)
+  leave(self, c)
+  c.dropped = true
+  c.conn:close()
+end
+
+--- Forgets conns whose task the watchdog has stopped: their __close did not run.
+local function recount(self)
+  self.counted = core.now()
+  for c, task in next, self.open do
+    if coroutine.status(task) == "dead" then
+      self.open[c], self.conns = nil, self.conns - 1
+    end
+  end
+end
+
+--- Makes room for a conn; false if the functions of all others run.
 local function make_room(self)
+  if self.conns >= self.config.max_conns and core.now() >= self.counted + 1 then recount(self) end
   if self.conns < self.config.max_conns then return true end
   local oldest = self.waiting.first
   if not oldest then return false end
-  list_remove(self.waiting, oldest)
-  oldest.dropped = true
-  self.dropped, self.conns = self.dropped + 1, self.conns - 1
-  oldest.conn:close()
+  self.dropped = self.dropped + 1
+  drop(self, oldest)
   return true
 end
 
@@ -271,11 +303,8 @@ local function serve(self, conn)
     refuse(self, c, 503, "too many connections")
     return
   end
-  self.conns = self.conns + 1
-  local _ <close> = setmetatable({}, { __close = function()
-    if not c.dropped then self.conns = self.conns - 1 end
-    list_remove(self.waiting, c)
-  end })
+  self.conns, self.open[c] = self.conns + 1, coroutine.running()
+  local _ <close> = setmetatable({}, { __close = function() leave(self, c) end })
   repeat
     local head = next_head(self, c)
     if not head then return end
@@ -283,19 +312,14 @@ local function serve(self, conn)
     local route, params, max = admit(self, c, head)
     local again = params
     if route then again = answer(self, c, head, route, params, max) end
+    core.park(0) -- the next request may have come already: let others run
   until not again
 end
 
 --- Lets requests that are being answered finish, and ends the conns of all others.
 local function stop(self)
   self.stopped = true
-  local c = self.waiting.first
-  while c do
-    list_remove(self.waiting, c)
-    c.dropped, self.conns = true, self.conns - 1
-    c.conn:close()
-    c = self.waiting.first
-  end
+  while self.waiting.first do drop(self, self.waiting.first) end
 end
 
 -- ---- the handle ----
@@ -312,6 +336,7 @@ end
 
 function methods.stats(self)
   local s = inside(self, "stats")
+  recount(s)
   return { conns = s.conns, accepted = s.accepted, dropped = s.dropped, requests = s.requests,
     client_errors = s.client_errors, server_errors = s.server_errors }
 end
@@ -324,7 +349,7 @@ function server.new(config)
   if not listener then return nil, err end
   local self = setmetatable({
     config = config, listener = listener, accepts = hosts.rule(config.on, config.hosts), origins = {}, waiting = {}, stopped = false, closed = false,
-    conns = 0, accepted = 0, dropped = 0, requests = 0, client_errors = 0, server_errors = 0,
+    open = {}, counted = -1, conns = 0, accepted = 0, dropped = 0, requests = 0, client_errors = 0, server_errors = 0,
     local_addr = function(s) return s.listener.local_addr end,
   }, server)
   for _, origin in ipairs(config.origins or {}) do self.origins[origin:lower()] = true end

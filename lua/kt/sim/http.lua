@@ -18,7 +18,7 @@ end
 --- opts: checked. Returns the response | nil, err.
 function http.request(host, opts)
   local env = {
-    now = function() return host.world:now() end, where = complain.where, err = complain.err, version = core.version,
+    now = function() return host.world:now() end, where = complain.where, err = complain.err, version = core.version, park = function() end,
     http_url = core.http_url, http_head = core.http_head, http_feed = core.http_feed, http_field = core.http_field,
   }
   local deadline = env.now() + opts.timeout
