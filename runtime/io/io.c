@@ -257,6 +257,13 @@ int kt_file_read(struct kt_io *io, const char *path, size_t max, char **data, si
     return io->ops->file_read(io, path, max, data, len, err);
 }
 
+int kt_file_read_real(
+    struct kt_io *io, const char *real, size_t max, char **data, size_t *len, struct kt_err *err)
+{
+    if (!io->ops->file_read_real) return io->ops->file_read(io, real, max, data, len, err);
+    return io->ops->file_read_real(io, real, max, data, len, err);
+}
+
 int kt_file_real(struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err)
 {
     return io->ops->file_real(io, path, fresh, out, size, err);
@@ -322,11 +329,11 @@ static void direct_close(struct kt_appender *a, bool wait)
     free(a);
 }
 
-int kt_append_open(struct kt_io *io, const char *path, const char *head,
+int kt_append_open(struct kt_io *io, const char *path, bool real, const char *head,
     const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err)
 {
     *out = NULL;
-    if (io->ops->append_open) return io->ops->append_open(io, path, head, events, ctx, out, err);
+    if (io->ops->append_open) return io->ops->append_open(io, path, real, head, events, ctx, out, err);
     int rc = kt_file_append(io, path, "", 0, err);
     if (rc) return rc;
     const size_t size = strlen(path) + 1, head_size = head ? strlen(head) + 1 : 0;

@@ -302,6 +302,10 @@ void kt_signal_close(struct kt_signal *s);
  * the caller. Errors name the file and what is wrong. Blocks, so use it only at startup. */
 int kt_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
+/* The same for a real path (kt_file_real): symbolic links are not followed, so that one that has since taken the place
+ * of the file, or of a folder on the way, leads nowhere: KT_EACCES. */
+int kt_file_read_real(
+    struct kt_io *io, const char *real, size_t max, char **data, size_t *len, struct kt_err *err);
 /* Writes the real path of a file or folder to out, at most size bytes: absolute, without ".." and symbolic links; on a
  * simulated host, which has none, the path without "." and "..". fresh: the last part need not exist, but may not be a
  * dangling link. 0, or a code and a sentence. */
@@ -331,9 +335,10 @@ struct kt_append_events {
     /* This text could not be written to the file. */
     void (*failed)(void *ctx, const struct kt_err *err, const char *text, size_t len);
 };
-/* Creates the file with mode 0600 if it does not exist. head (may be NULL) is written first whenever the file is
+/* Creates the file with mode 0600 if it does not exist. real: the path is real; as for kt_file_read_real, at each
+ * write. head (may be NULL) is written first whenever the file is
  * empty, as it is again after a rename. The events must outlive the appender, which may outlive the io. */
-int kt_append_open(struct kt_io *io, const char *path, const char *head,
+int kt_append_open(struct kt_io *io, const char *path, bool real, const char *head,
     const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err);
 void kt_append(struct kt_appender *a, const char *text, size_t len);
 /* wait: return once everything is written, but do not wait for a stalled file system; use it when the process
@@ -364,6 +369,8 @@ struct kt_io_ops {
     int (*signal_watch)(
         struct kt_io *, int, void (*)(void *, int), void *, struct kt_signal **, struct kt_err *);
     int (*file_read)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
+    /* NULL if the backend has no symbolic links: file_read is used instead. */
+    int (*file_read_real)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
     int (*file_real)(struct kt_io *, const char *, bool, char *, size_t, struct kt_err *);
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
     int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
@@ -372,8 +379,8 @@ struct kt_io_ops {
     int (*work)(struct kt_io *, const struct kt_job *, void (*)(void *), void *, struct kt_work **);
     int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
     /* NULL if file_append never blocks; it is used instead. */
-    int (*append_open)(struct kt_io *, const char *, const char *, const struct kt_append_events *, void *,
-        struct kt_appender **, struct kt_err *);
+    int (*append_open)(struct kt_io *, const char *, bool, const char *, const struct kt_append_events *,
+        void *, struct kt_appender **, struct kt_err *);
 };
 
 struct kt_udp_ops {

@@ -48,15 +48,48 @@ static int wrong_kind(struct kt_err *err, const char *path, mode_t mode)
     return kt_err_set(err, KT_EINVAL, "%s: is %s, not a regular file", path, kind(mode));
 }
 
+/* open(2) on a real path, without following a symbolic link anywhere on it, unlike O_NOFOLLOW: each folder is
+ * opened in the one before it. openat2(2) with RESOLVE_NO_SYMLINKS would do the same in one call, but kernels before
+ * 5.6 and older container sandboxes lack it. */
+static int open_real(const char *path, int flags, mode_t mode)
+{
+    int folder = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (const char *part = path + 1; folder >= 0;) {
+        const char *slash = strchr(part, '/');
+        char name[NAME_MAX + 1];
+        snprintf(name, sizeof name, "%.*s", slash ? (int)(slash - part) : NAME_MAX, part);
+        const int next =
+            openat(folder, name, O_NOFOLLOW | (slash ? O_PATH | O_DIRECTORY | O_CLOEXEC : flags), mode);
+        const int errnum = errno;
+        close(folder);
+        errno = errnum;
+        if (!slash) return next;
+        folder = next;
+        part = slash + 1;
+    }
+    return folder;
+}
+
+/* Reports a real path that could not be opened. */
+static int not_real(const char *path, int errnum, struct kt_err *err)
+{
+    if (errnum == ELOOP || errnum == ENOTDIR)
+        return kt_err_set(
+            err, KT_EACCES, "%s: part of the path was replaced, perhaps by a symbolic link", path);
+    return failed(err, path, errnum);
+}
+
 /* Opens a file without blocking, as a pipe without another end would. Accepts only files whose reads and writes
  * do not wait for another process: a regular file or, for appending, a character device (/dev/null, a terminal).
- * Returns the descriptor or a code. */
-static int open_file(const char *path, int flags, mode_t mode, struct kt_err *err)
+ * real: the path is real, and no link is followed. Returns the descriptor or a code. */
+static int open_file(const char *path, bool real, int flags, mode_t mode, struct kt_err *err)
 {
     struct stat st;
-    const int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
+    const int fd = (real ? open_real(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode)
+                         : open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode));
     if (fd < 0) {
         const int errnum = errno;
+        if (real && errnum != ENXIO) return not_real(path, errnum, err);
         if (errnum == ENXIO && stat(path, &st) == 0) return wrong_kind(err, path, st.st_mode);
         return flags & O_CREAT ? failed_to_make(err, path, errnum) : failed(err, path, errnum);
     }
@@ -108,17 +141,29 @@ static int read_all(int fd, const char *path, size_t max, char **data, size_t *l
     return 0;
 }
 
-int kt_system_file_read(
-    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
+static int read_file(const char *path, bool real, size_t max, char **data, size_t *len, struct kt_err *err)
 {
-    (void)io;
     *data = NULL;
     *len = 0;
-    int fd = open_file(path, O_RDONLY, 0, err);
+    int fd = open_file(path, real, O_RDONLY, 0, err);
     if (fd < 0) return fd;
     int code = read_all(fd, path, max, data, len, err);
     close(fd);
     return code;
+}
+
+int kt_system_file_read(
+    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
+{
+    (void)io;
+    return read_file(path, false, max, data, len, err);
+}
+
+int kt_system_file_read_real(
+    struct kt_io *io, const char *real, size_t max, char **data, size_t *len, struct kt_err *err)
+{
+    (void)io;
+    return read_file(real, true, max, data, len, err);
 }
 
 /* A file that does not exist yet: the real path of its folder, and its name. */
@@ -167,13 +212,25 @@ static int finish(int fd, const char *path, const char *p, size_t len, struct kt
     return code;
 }
 
+static int append_file(const char *path, bool real, const void *data, size_t len, struct kt_err *err)
+{
+    int fd = open_file(path, real, O_WRONLY | O_APPEND | O_CREAT, 0600, err);
+    if (fd < 0) return fd;
+    return finish(fd, path, data, len, err);
+}
+
 int kt_system_file_append(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     (void)io;
-    int fd = open_file(path, O_WRONLY | O_APPEND | O_CREAT, 0600, err);
-    if (fd < 0) return fd;
-    return finish(fd, path, data, len, err);
+    return append_file(path, false, data, len, err);
+}
+
+int kt_system_file_append_real(
+    struct kt_io *io, const char *real, const void *data, size_t len, struct kt_err *err)
+{
+    (void)io;
+    return append_file(real, true, data, len, err);
 }
 
 int kt_system_file_create(
@@ -182,7 +239,7 @@ int kt_system_file_create(
     (void)io;
     struct stat st;
     if (lstat(path, &st) == 0) return kt_err_set(err, KT_EINVAL, "%s already exists; not overwritten", path);
-    int fd = open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0666, err);
+    int fd = open_file(path, false, O_WRONLY | O_CREAT | O_EXCL, 0666, err);
     if (fd < 0) return fd;
     const int code = finish(fd, path, data, len, err);
     if (code) unlink(path);

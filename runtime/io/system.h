@@ -5,15 +5,20 @@
 
 #include "io/io.h"
 
-/* kt_file_read, kt_file_append and kt_file_create on this machine's files; io is ignored. They never wait for
+/* kt_file_read, kt_file_read_real, kt_file_append and kt_file_create on this machine's files; io is ignored. They never wait for
  * another process: anything but a regular file is refused with KT_EINVAL, except that a character device
  * (/dev/null) can be appended to. */
 int kt_system_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
+int kt_system_file_read_real(
+    struct kt_io *io, const char *real, size_t max, char **data, size_t *len, struct kt_err *err);
 int kt_system_file_real(
     struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err);
 int kt_system_file_append(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
+/* The same for a real path: symbolic links are not followed; see kt_file_read_real. */
+int kt_system_file_append_real(
+    struct kt_io *io, const char *real, const void *data, size_t len, struct kt_err *err);
 int kt_system_file_create(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 

@@ -43,6 +43,7 @@ struct kt_writer {
     uint64_t vain_at;
     int fd;
     char *path; /* NULL: fd */
+    bool real;  /* path is real; links are not followed */
     char *head; /* of a file that is empty; NULL: none */
     const struct kt_append_events *events;
     void *ctx;
@@ -71,6 +72,11 @@ static void put_out(struct kt_writer *w, const char *p, size_t len)
     }
 }
 
+static int to_file(const char *path, bool real, const char *text, size_t len, struct kt_err *err)
+{
+    return (real ? kt_system_file_append_real : kt_system_file_append)(NULL, path, text, len, err);
+}
+
 static void deliver(struct kt_writer *w, const char *text, size_t len)
 {
     if (len == 0) return;
@@ -82,8 +88,8 @@ static void deliver(struct kt_writer *w, const char *text, size_t len)
     struct stat st;
     int rc = 0;
     if (w->head && (stat(w->path, &st) != 0 || st.st_size == 0))
-        rc = kt_system_file_append(NULL, w->path, w->head, strlen(w->head), &err);
-    if (rc == 0) rc = kt_system_file_append(NULL, w->path, text, len, &err);
+        rc = to_file(w->path, w->real, w->head, strlen(w->head), &err);
+    if (rc == 0) rc = to_file(w->path, w->real, text, len, &err);
     if (rc == 0) {
         atomic_fetch_add_explicit(&w->written, len, memory_order_relaxed);
         return;
@@ -173,7 +179,7 @@ static int start_thread(struct kt_writer *w)
 
 /* ---- the callers ---- */
 
-static int make(struct kt_writer **out, int fd, const char *path, const char *head,
+static int make(struct kt_writer **out, int fd, const char *path, bool real, const char *head,
     const struct kt_append_events *events, void *ctx)
 {
     struct kt_writer *w = calloc(1, sizeof *w);
@@ -188,6 +194,7 @@ static int make(struct kt_writer **out, int fd, const char *path, const char *he
     pthread_cond_init(&w->idle, &attr);
     pthread_condattr_destroy(&attr);
     w->fd = fd;
+    w->real = real;
     w->events = events;
     w->ctx = ctx;
     int rc = 0;
@@ -204,7 +211,7 @@ static int make(struct kt_writer **out, int fd, const char *path, const char *he
 
 int kt_writer_new(struct kt_writer **out, int fd, const struct kt_append_events *events, void *ctx)
 {
-    return make(out, fd, NULL, NULL, events, ctx);
+    return make(out, fd, NULL, false, NULL, events, ctx);
 }
 
 static bool append(struct buffer *b, const char *text, size_t len)
@@ -350,15 +357,16 @@ static void file_close(struct kt_appender *a, bool wait)
     free(a);
 }
 
-int kt_writer_append_open(struct kt_io *io, const char *path, const char *head,
+int kt_writer_append_open(struct kt_io *io, const char *path, bool real, const char *head,
     const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err)
 {
     *out = NULL;
-    int rc = kt_system_file_append(io, path, "", 0, err);
+    (void)io;
+    int rc = to_file(path, real, "", 0, err);
     if (rc) return rc;
     struct file_appender *f = calloc(1, sizeof *f);
     if (!f) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
-    rc = make(&f->writer, -1, path, head, events, ctx);
+    rc = make(&f->writer, -1, path, real, head, events, ctx);
     if (rc) {
         free(f);
         return kt_err_set(err, rc, "%s: cannot start a thread to write it: %s", path, kt_strerror(rc));

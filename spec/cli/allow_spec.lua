@@ -38,6 +38,44 @@ describe("what kt run allows a script", function()
     end)
   end)
 
+  it("a symbolic link slipped in between the check and the opening of a file leads nowhere", function()
+    h.run(function()
+      local at = s.dir
+      assert(os.execute(("cd %s && mkdir -p app data/d out && echo inside > data/d/x && echo outside > out/x && ln -s ../out data/link"):format(at)))
+      h.write_file(at .. "/swap.lua", [[
+        local at = ...
+        local function move(a, b) os.rename(at .. "/data/" .. a, at .. "/data/" .. b) end
+        local own = io.open(at .. "/swap.lua")
+        while own do
+          own:close()
+          move("d", "kept") move("link", "d") move("d", "link") move("kept", "d")
+          own = io.open(at .. "/swap.lua")
+        end]])
+      assert(os.execute(("cd %s && { lua5.4 swap.lua . & }"):format(at)))
+      h.write_file(at .. "/app/s.lua", [[
+        local kt = require "kt"
+        local seen, began = {}, kt.wall()
+        kt.spawn(function()
+          repeat
+            for _ = 1, 200 do
+              local text, err = kt.file "../data/d/x"
+              local what = text or err.code
+              seen[what] = (seen[what] or 0) + 1
+              kt.append("../data/d/log", "text\n")
+            end
+            kt.sleep(0)
+          until kt.wall() > began + 0.4
+          print((seen["inside\n"] or 0) > 0, seen["outside\n"])
+        end)]])
+      local p = s.kt("run", "--allow-read", at .. "/data", "--allow-write", at .. "/data", at .. "/app/s.lua")
+      local code = p:wait_exit(20)
+      os.remove(at .. "/swap.lua")
+      assert.equal(0, code)
+      assert.equal("true\tnil\n", p.stdout)
+      assert.is_nil(io.open(at .. "/out/log"))
+    end)
+  end)
+
   it("kt.watch sees a file that is written, replaced by another, removed and made again", function()
     h.run(function()
       h.write_file(s.dir .. "/deny.txt", "one")

@@ -224,6 +224,19 @@ for _, backend in ipairs(backends) do
     end)
 
     if backend.real then
+      it("by their real path are not reached through symbolic links", function()
+        assert(os.execute(("rm -f '%s' && mkdir -p '%s/a/b' && cd '%s' && echo x > a/b/file && ln -s b a/link && ln -s file a/b/link"):format(
+          path, path, path)))
+        assert.equal("x\n", io:read_file(path .. "/a/b/file", 9, true))
+        for _, wrong in ipairs { "/a/link/file", "/a/b/link", "/a/b/file/file" } do
+          local _, name, text = io:read_file(path .. wrong, 9, true)
+          assert.same({ "denied", path .. wrong .. ": part of the path was replaced, perhaps by a symbolic link" }, { name, text })
+        end
+        assert.equal("not_found", select(2, io:read_file(path .. "/a/c/file", 9, true)))
+        assert.equal(path .. "/a: is a folder, not a regular file", select(3, io:read_file(path .. "/a", 9, true)))
+        os.execute(("rm -r '%s'"):format(path))
+      end)
+
       it("that are directories give a sentence", function()
         local _, _, text = io:read_file("/tmp", 100)
         assert.equal("/tmp: is a folder, not a regular file", text)

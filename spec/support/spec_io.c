@@ -664,13 +664,16 @@ static int io_signal(lua_State *L)
     return 1;
 }
 
+/* io:read_file(path, max [, real]) → data | nil, code, text */
 static int io_read_file(lua_State *L)
 {
     struct world *w = check_world(L);
     struct kt_err err;
     char *data;
     size_t len;
-    if (kt_file_read(w->io, luaL_checkstring(L, 2), (size_t)luaL_checkinteger(L, 3), &data, &len, &err) != 0)
+    const char *path = luaL_checkstring(L, 2);
+    const size_t max = (size_t)luaL_checkinteger(L, 3);
+    if ((lua_toboolean(L, 4) ? kt_file_read_real : kt_file_read)(w->io, path, max, &data, &len, &err) != 0)
         return fail(L, &err);
     if (data[len] != '\0') luaL_error(L, "no NUL beyond the end");
     lua_pushlstring(L, data, len);

@@ -156,6 +156,7 @@ static const struct kt_io_ops ops = {
     .query = kt_uv_query,
     .signal_watch = kt_uv_signal_watch,
     .file_read = kt_system_file_read,
+    .file_read_real = kt_system_file_read_real,
     .file_real = kt_system_file_real,
     .file_watch = kt_uv_file_watch,
     .file_append = kt_system_file_append,

@@ -1,6 +1,7 @@
 /* kt.file, kt.append and kt.env: what a script may read and write outside of itself, as `kt run` allows it.
  *
- * A path is allowed by where it really leads, so that neither ".." nor a symbolic link gets out of a folder. Appending
+ * A path is allowed by where it really leads, so that neither ".." nor a symbolic link gets out of a folder; then only
+ * that real path is opened, without following links, so that none can be slipped in meanwhile. Appending
  * never waits: each file has an appender (io.h), kept until the script ends.
  *
  * Invariant: `failed` guards `err`, as in lua_rows.c. */
@@ -74,7 +75,7 @@ static int file(lua_State *L)
     int rc = kt_file_real(io, full, false, real, sizeof real, &err);
     if (rc == 0 && !is_in(io, folder, real) && !is_in_any(io, kt_runtime_allow(rt)->read, real))
         return denied(L, "kt.file", path, "outside of the script's folder; allow it with --allow-read DIR");
-    if (rc == 0) rc = kt_file_read(io, real, FILE_MAX, &data, &len, &err);
+    if (rc == 0) rc = kt_file_read_real(io, real, FILE_MAX, &data, &len, &err);
     if (rc) return kt_err_return(L, rc, lua_pushfstring(L, "kt.file: %s", err.text));
     lua_pushcfunction(L, push_data);
     lua_pushlightuserdata(L, data);
@@ -133,7 +134,8 @@ static struct appended *open_file(lua_State *L, const char *real, struct kt_err 
         return NULL;
     }
     struct appended *a = kt_handle_push(L, APPENDED, sizeof *a, 0);
-    if (kt_append_open(kt_runtime_io(kt_runtime_of(L)), real, NULL, &events, a, &a->to, err)) return NULL;
+    if (kt_append_open(kt_runtime_io(kt_runtime_of(L)), real, true, NULL, &events, a, &a->to, err))
+        return NULL;
     lua_pushvalue(L, -1);
     lua_setfield(L, files, real);
     return a;

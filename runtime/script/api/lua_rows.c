@@ -42,7 +42,7 @@ static int open_rows(
     close_rows(rows);
     rows->path = strdup(path);
     if (!rows->path) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
-    int rc = kt_append_open(io, path, head, &events, rows, &rows->to, err);
+    int rc = kt_append_open(io, path, false, head, &events, rows, &rows->to, err);
     if (rc) close_rows(rows);
     return rc;
 }
