@@ -82,7 +82,7 @@ end)]]
     it("it closes the link in question", function()
       h.run(function()
         local w = bad_script.start(s, [[
-local other = kt.link { remote = far.remote, key = "k" }
+local other = kt.link { remote = far.remote, key = KEY }
 local pool = kt.pool { links = { other }, retries = 0, policy = function() other:close() return 1 end }
 bad:serve(function(conn)
   local stream, err = pool:open { timeout = "1s" }

@@ -190,7 +190,7 @@ end)]], "no file descriptors left of 200; raise the limit (ulimit -n) (at s.lua:
 bad:serve(function(conn)
   local kept = {}
   for i = 1, 250 do
-    kept[i] = kt.link { remote = "127.0.0.1:9", key = "k", stay = true }
+    kept[i] = kt.link { remote = "127.0.0.1:9", key = KEY, stay = true }
     kt.sleep(0)
   end
   kt.sleep "1s"
@@ -337,9 +337,9 @@ end)]])
       h.run(function()
         local w = bad_script.start(s, [[
 bad:serve(function(conn)
-  local link = kt.link { remote = far.remote, key = "k" }
+  local link = kt.link { remote = far.remote, key = KEY }
   local pool = kt.pool { links = { link } }
-  local acceptor = kt.accept { on = "127.0.0.1:0", key = "k" }
+  local acceptor = kt.accept { on = "127.0.0.1:0", key = KEY }
   local listener = kt.listen { on = "127.0.0.1:0" }
   local socket = kt.udp { on = "127.0.0.1:0" }
   for _, handle in ipairs { pool, link, acceptor, listener, socket } do handle:close() handle:close() end
@@ -422,8 +422,8 @@ end)]])
 local function open()
   for _, make in ipairs {
     function() return kt.listen { on = "127.0.0.1:0" }:serve(print) end,
-    function() return kt.accept { on = "127.0.0.1:0", key = "k" }:serve(print) end,
-    function() return kt.link { remote = "127.0.0.1:9", key = "k", stay = true }:serve(print) end,
+    function() return kt.accept { on = "127.0.0.1:0", key = KEY }:serve(print) end,
+    function() return kt.link { remote = "127.0.0.1:9", key = KEY, stay = true }:serve(print) end,
     function() return kt.pool { links = {} } end,
     function() kt.spawn(print) end,
   } do print(select(2, pcall(make))) end
@@ -440,7 +440,7 @@ kt.spawn(function() end)]])
     local code, _, err
     h.run(function()
       code, _, err = s.run([[
-local link = kt.link { remote = "127.0.0.1:9", key = "k" }
+local link = kt.link { remote = "127.0.0.1:9", key = KEY }
 link:on("up", print):on("stats", print)
 error "and fails"]])
     end)

@@ -27,13 +27,13 @@ describe("a script's flows", function()
         if from then assert(target:try_send("answer to " .. data, from.ip, from.port)) end
       end)
       local p = s.start([[
-local acceptor = kt.accept { on = "127.0.0.1:%d", wire = "kt", key = "k" }
+local acceptor = kt.accept { on = "127.0.0.1:%d", wire = "kt", key = KEY }
 acceptor:on("flow", function(flow)
   print(flow.target, flow.client:match "^127.0.0.1:", flow.identity)
   local out <close> = assert(kt.connect { udp = flow.target })
   kt.splice(flow, out)
 end)
-local far = kt.link { remote = "127.0.0.1:%d", wire = "kt", key = "k" }
+local far = kt.link { remote = "127.0.0.1:%d", wire = "kt", key = KEY }
 kt.listen { udp = "127.0.0.1:%d", idle = "1s" }:serve(function(flow)
   local out <close> = assert(far:flow { to = "localhost:%d", client = flow.peer })
   local summary = kt.splice(flow, out)
@@ -56,7 +56,7 @@ end)]], far, far, near, target:getsockname().port)
 
   it("are closed when they are forgotten, with a warning", function()
     local _, err = run [[
-local far <close> = kt.link { remote = "127.0.0.1:9", wire = "kt", key = "k" }
+local far <close> = kt.link { remote = "127.0.0.1:9", wire = "kt", key = KEY }
 far:flow()
 for _ = 1, 4 do collectgarbage() kt.sleep "5ms" end]]
     assert.matches("a flow was dropped without :close%(%), in the task spawned at s.lua:%d+; closed it", err)
@@ -90,7 +90,7 @@ local function try(...)
   print(ok, (tostring(err):gsub("^.-:%d+: ", "")))
 end
 local a, b = kt.connect { udp = "127.0.0.1:9" }, kt.connect { udp = "127.0.0.1:9" }
-local far <close> = kt.link { remote = "127.0.0.1:9", wire = "kt", key = "k" }
+local far <close> = kt.link { remote = "127.0.0.1:9", wire = "kt", key = KEY }
 try(kt.splice, a, a)
 try(kt.splice, a, far)
 try(kt.splice, a, b, { rate = "1MiB" })

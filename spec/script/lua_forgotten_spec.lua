@@ -30,7 +30,7 @@ describe("when the script has forgotten", function()
     local code, out, err
     h.run(function()
       code, out, err = s.run("%s", fill([[
-local acceptor = kt.accept { on = "127.0.0.1:{far}", key = "k" }
+local acceptor = kt.accept { on = "127.0.0.1:{far}", key = KEY }
 acceptor:serve(echo)
 ]] .. text, { far = port }))
     end)
@@ -49,7 +49,7 @@ local function use(stream)
   acceptor:close()
 end
 do
-  local link = kt.link { remote = "127.0.0.1:{far}", key = "k" }
+  local link = kt.link { remote = "127.0.0.1:{far}", key = KEY }
   kt.spawn(function() kt.spawn(use, assert(link:open())) end)
 end]]
       assert.equal(("1\tx\n"):rep(3), out)
@@ -59,7 +59,7 @@ end]]
     it("made by a task, it carries its stream to the end and is then collected, with a warning", function()
       h.run(function()
         local p = s.start("%s", fill([[
-kt.accept { on = "127.0.0.1:{far}", key = "k" }:serve(echo)
+kt.accept { on = "127.0.0.1:{far}", key = KEY }:serve(echo)
 local function use(stream)
   for i = 1, 3 do
     collect()
@@ -68,7 +68,7 @@ local function use(stream)
   stream:close()
   while true do collect() end
 end
-kt.spawn(function() kt.spawn(use, assert(kt.link { remote = "127.0.0.1:{far}", key = "k" }:open())) end)]], { far = port }))
+kt.spawn(function() kt.spawn(use, assert(kt.link { remote = "127.0.0.1:{far}", key = KEY }:open())) end)]], { far = port }))
         p:expect("1\tx\n1\tx\n1\tx\n", 20)
         p:expect("kt.link to 127.0.0.1:%d+, declared at s.lua:%d+, " .. DROPPED .. "; closed it", 20)
         p:stop()
@@ -81,7 +81,7 @@ kt.spawn(function() kt.spawn(use, assert(kt.link { remote = "127.0.0.1:{far}", k
 acceptor:close()
 local got = 0
 kt.spawn(function()
-  local sink = kt.accept { on = "127.0.0.1:{far}", key = "k" }
+  local sink = kt.accept { on = "127.0.0.1:{far}", key = KEY }
   sink:serve(function(stream)
     local data
     repeat
@@ -92,7 +92,7 @@ kt.spawn(function()
     sink:close()
   end)
   do
-    local stream = assert(kt.link { remote = "127.0.0.1:{far}", key = "k" }:open())
+    local stream = assert(kt.link { remote = "127.0.0.1:{far}", key = KEY }:open())
     assert(stream:write(("x"):rep(SIZE)))
     stream:close()
   end
@@ -108,13 +108,13 @@ end)]]):gsub("SIZE", size))
       local out, err = run [[
 acceptor:close()
 kt.spawn(function()
-  local settings = { remote = "127.0.0.1:{far}", key = "k", tuncrypt = true } -- waits until the far end has said hello
+  local settings = { remote = "127.0.0.1:{far}", key = KEY, tuncrypt = true } -- waits until the far end has said hello
   local stream = assert(kt.link(settings):open { timeout = "20s" })
   print(stream:write "x", stream:read(1))
 end)
 kt.spawn(function()
   for _ = 1, 10 do collect() end
-  local late = kt.accept { on = "127.0.0.1:{far}", key = "k", tuncrypt = true }
+  local late = kt.accept { on = "127.0.0.1:{far}", key = KEY, tuncrypt = true }
   late:serve(function(stream)
     echo(stream)
     late:close()
@@ -125,7 +125,7 @@ end)]]
 
     it("the main chunk's stays, although it is idle", function()
       local _, err = run [[
-kt.link { remote = "127.0.0.1:{far}", key = "k" }
+kt.link { remote = "127.0.0.1:{far}", key = KEY }
 kt.spawn(function()
   collect()
   acceptor:close()
@@ -136,12 +136,12 @@ end)]]
     it("by the thousand, all are collected, and descriptors do not run out", function()
       h.run(function()
         local n = h.light and 100 or 600
-        local far = s.kt("run", s.write("far.lua", 'local kt = require "kt"\n' .. fill([[
-kt.accept { on = "127.0.0.1:{far}", key = "k" }:serve(echo)]], { far = port }))):wait_udp(port)
-        local p = s.limited(400, "run", s.write("s.lua", 'local kt = require "kt"\n' .. fill([[
+        local far = s.kt("run", s.write("far.lua", scripts.HEAD .. fill([[
+kt.accept { on = "127.0.0.1:{far}", key = KEY }:serve(echo)]], { far = port }))):wait_udp(port)
+        local p = s.limited(400, "run", s.write("s.lua", scripts.HEAD .. fill([[
 kt.spawn(function()
   for _ = 1, {n} do
-    local stream = assert(kt.link { remote = "127.0.0.1:{far}", key = "k" }:open { timeout = "10s" })
+    local stream = assert(kt.link { remote = "127.0.0.1:{far}", key = KEY }:open { timeout = "10s" })
     assert(stream:write "x" and stream:read(1) == "x")
     stream:close()
   end
@@ -166,10 +166,10 @@ local function meet(link)
     print(stream:write "x", stream:read(1))
   end
 end
-kt.spawn(function() kt.accept { on = "127.0.0.1:{far}", key = "k" }:on("link", meet) end)
+kt.spawn(function() kt.accept { on = "127.0.0.1:{far}", key = KEY }:on("link", meet) end)
 kt.spawn(function()
   collect()
-  kt.link { remote = "127.0.0.1:{far}", key = "k" }:serve(echo)
+  kt.link { remote = "127.0.0.1:{far}", key = KEY }:serve(echo)
 end)]], { far = port }))
       p:expect("1\tx\n1\tx\n1\tx\n", 20)
       assert.falsy(p:logged():find(DROPPED))
@@ -181,12 +181,12 @@ end)]], { far = port }))
     h.run(function()
       local p = s.start("%s", fill([[
 kt.pool {
-  links = { kt.link { remote = "127.0.0.1:{far}", key = "k" } },
+  links = { kt.link { remote = "127.0.0.1:{far}", key = KEY } },
   check = { every = "50ms", timeout = "5s", rise = 1 },
 }:on("up", function() print "up" end)
 kt.spawn(function()
   for _ = 1, 5 do collect() end
-  kt.accept { on = "127.0.0.1:{far}", key = "k" }:serve(echo)
+  kt.accept { on = "127.0.0.1:{far}", key = KEY }:serve(echo)
   while true do kt.sleep "1s" end
 end)]], { far = port }))
       p:expect("up\n", 20)
@@ -198,7 +198,7 @@ end)]], { far = port }))
   describe("by a reload,", function()
     -- Conns are spliced by a task that knows the stream alone; the tool has the old script collect at every byte that it echoes.
     local SCRIPT = [[
-local far = kt.link { remote = "127.0.0.1:{far}", key = "k" }
+local far = kt.link { remote = "127.0.0.1:{far}", key = KEY }
 local function pass(conn, stream) kt.splice(conn, stream) end
 kt.listen { on = "127.0.0.1:{near}" }:serve(function(conn) kt.spawn(pass, conn, assert(far:open())) end)
 kt.listen { on = "127.0.0.1:{tool}" }:serve(function(conn)
@@ -208,7 +208,7 @@ kt.listen { on = "127.0.0.1:{tool}" }:serve(function(conn)
   end
 end)]]
     local POOL = [[
-local pool = kt.pool { links = { kt.link { remote = "127.0.0.1:{far}", key = "k" } }, check = { every = "50ms" } }
+local pool = kt.pool { links = { kt.link { remote = "127.0.0.1:{far}", key = KEY } }, check = { every = "50ms" } }
 local function pass(conn, stream) kt.splice(conn, stream) end
 kt.listen { on = "127.0.0.1:{near}" }:serve(function(conn) kt.spawn(pass, conn, assert(pool:open())) end)
 ]]
@@ -216,8 +216,8 @@ kt.listen { on = "127.0.0.1:{near}" }:serve(function(conn) kt.spawn(pass, conn, 
 
     local function start(text)
       names = { far = port, near = h.sockets.free_port "tcp", tool = h.sockets.free_port "tcp" }
-      s.kt("run", s.write("far.lua", 'local kt = require "kt"\n' .. fill([[
-kt.accept { on = "127.0.0.1:{far}", key = "k" }:serve(echo)]], names))):wait_udp(port)
+      s.kt("run", s.write("far.lua", scripts.HEAD .. fill([[
+kt.accept { on = "127.0.0.1:{far}", key = KEY }:serve(echo)]], names))):wait_udp(port)
       return s.start("%s", fill(text, names)):wait_tcp(names.near):wait_tcp(names.tool)
     end
 

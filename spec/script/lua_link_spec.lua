@@ -3,7 +3,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 local SERVER = [[
-kt.accept { on = "127.0.0.1:%d", key = "k", mode = "fast3" }:serve(function(stream)
+kt.accept { on = "127.0.0.1:%d", key = KEY, mode = "fast3" }:serve(function(stream)
   while true do
     local data = stream:read()
     if not data then return end
@@ -14,7 +14,7 @@ end)
 
 -- Ahead of a client's task: the link, and an echo of some bytes through it.
 local CLIENT = [[
-local far = kt.link { remote = "127.0.0.1:%d", key = "k", wire = "kcptun", mode = "fast3", dead_after = "1s" }
+local far = kt.link { remote = "127.0.0.1:%d", key = KEY, wire = "kcptun", mode = "fast3", dead_after = "1s" }
 local noise = {} -- which compression makes no shorter
 for i = 1, 10000 do noise[i] = string.char(math.random(0, 255)) end
 noise = table.concat(noise)
@@ -44,10 +44,10 @@ describe("a link of a script", function()
       local server
       if not port then
         port = h.sockets.free_port "udp"
-        h.write_file(s.dir .. "/server.lua", 'local kt = require "kt"\n' .. SERVER:format(port))
+        h.write_file(s.dir .. "/server.lua", scripts.HEAD .. SERVER:format(port))
         server = s.kt("run", "server.lua"):wait_udp(port)
       end
-      local p = s.kt("run", s.write("client.lua", 'local kt = require "kt"\n' .. CLIENT:format(port) .. body))
+      local p = s.kt("run", s.write("client.lua", scripts.HEAD .. CLIENT:format(port) .. body))
       local code = p:wait_exit(30)
       out = p.stdout
       assert.equal(0, code, p.stderr .. (server and server.stderr or ""))
@@ -163,8 +163,8 @@ end)]])
     it("works with kcptun as well, with or without an open stream", function()
       h.run(function()
         local echo = h.transfer.echo()
-        local server = h.peer.server(echo.at, { impl = "kcptun", key = "k", smuxver = 2 })
-        local p = s.kt("run", s.write("client.lua", 'local kt = require "kt"\n' .. CLIENT:format(server.port) .. [[
+        local server = h.peer.server(echo.at, { impl = "kcptun", key = h.key, smuxver = 2 })
+        local p = s.kt("run", s.write("client.lua", scripts.HEAD .. CLIENT:format(server.port) .. [[
 kt.spawn(function()
   print(assert(far:probe { timeout = "5s" }) < 1)
   local stream = assert(far:open())
@@ -214,9 +214,9 @@ kt.spawn(function() kt.sleep "50ms" far:close() print(select(2, far:probe()).cod
     it("reports up and down, with figures and reason", function()
       h.run(function()
         local port = h.sockets.free_port "udp"
-        h.write_file(s.dir .. "/server.lua", 'local kt = require "kt"\n' .. SERVER:format(port))
+        h.write_file(s.dir .. "/server.lua", scripts.HEAD .. SERVER:format(port))
         local server = s.kt("run", "server.lua"):wait_udp(port)
-        local p = s.kt("run", s.write("client.lua", 'local kt = require "kt"\n' .. CLIENT:format(port) .. [[
+        local p = s.kt("run", s.write("client.lua", scripts.HEAD .. CLIENT:format(port) .. [[
 far:on("up", function(stats, err) print("up", stats.up, stats.sessions, err) end)
 far:on("up", function() error "a handler that fails" end)
   :on("down", function(stats, err) print("down", stats.up, err.code, err) kt.sleep "10ms" print "later" end)
@@ -257,10 +257,10 @@ end)]])
     it("reports a degraded peer once for each episode", function()
       h.run(function()
         local port = h.sockets.free_port "udp"
-        h.write_file(s.dir .. "/server.lua", 'local kt = require "kt"\n' .. SERVER:format(port))
+        h.write_file(s.dir .. "/server.lua", scripts.HEAD .. SERVER:format(port))
         s.kt("run", "server.lua"):wait_udp(port)
         local relay = h.relay.start(port, {}, 3)
-        local p = s.kt("run", s.write("client.lua", 'local kt = require "kt"\n' .. CLIENT:format(relay.port) .. [[
+        local p = s.kt("run", s.write("client.lua", scripts.HEAD .. CLIENT:format(relay.port) .. [[
 far:set { dead_after = "20s" }
 far:on("degraded", function(stats, err) print("degraded", err.code, err, stats.up) end, { silence = "500ms" })
 far:on("degraded", function(stats) print "never" end, { srtt = "10s" })
@@ -301,10 +301,10 @@ end)]]))
   it("knows its loss and rates of the last seconds, and since when it is up", function()
     h.run(function()
       local port = h.sockets.free_port "udp"
-      h.write_file(s.dir .. "/server.lua", 'local kt = require "kt"\n' .. SERVER:format(port))
+      h.write_file(s.dir .. "/server.lua", scripts.HEAD .. SERVER:format(port))
       s.kt("run", "server.lua"):wait_udp(port)
       local relay = h.relay.start(port, { loss = 0.1 }, 5)
-      local p = s.kt("run", s.write("client.lua", 'local kt = require "kt"\n' .. CLIENT:format(relay.port) .. [[
+      local p = s.kt("run", s.write("client.lua", scripts.HEAD .. CLIENT:format(relay.port) .. [[
 far:set { fec = false }
 kt.spawn(function()
   local s = far:stats()
@@ -339,10 +339,10 @@ describe("a handle made by a task", function()
       code, out, err = s.run([[
 kt.spawn(function()
   local at = "127.0.0.1:%d"
-  local acceptor = assert(kt.accept { on = at, key = "k" })
+  local acceptor = assert(kt.accept { on = at, key = KEY })
   acceptor:serve(function(stream) stream:write(stream:read()) end)
   local listener = assert(kt.listen { on = "127.0.0.1:0" }):serve(function(conn) conn:write "hello" end)
-  local far = assert(kt.link { remote = at, key = "k" })
+  local far = assert(kt.link { remote = at, key = KEY })
   local stream = assert(far:open())
   stream:write "ping"
   print(stream:read())
@@ -378,7 +378,7 @@ end)]]
       local p = s.start [[
 kt.spawn(function()
   do
-    local far = kt.link { remote = "127.0.0.1:9", key = "k" }
+    local far = kt.link { remote = "127.0.0.1:9", key = KEY }
     far:on("down", function() print(far) end)
   end
   for _ = 1, 3 do collectgarbage() kt.sleep(0) end

@@ -20,11 +20,11 @@ describe("a message", function()
     local said
     h.run(function()
       local code, out, err = s.run(([[
-local link = kt.link { remote = "127.0.0.1:9", key = "k" }
+local link = kt.link { remote = "127.0.0.1:9", key = KEY }
 local pool = kt.pool { links = { link }, check = { every = "1h" } }
 kt.spawn(function()
   local listener = kt.listen { on = "127.0.0.1:0" }:serve(function(conn) conn:read() end)
-  local acceptor, socket = kt.accept { on = "127.0.0.1:0", key = "k" }, kt.udp { on = "127.0.0.1:0" }
+  local acceptor, socket = kt.accept { on = "127.0.0.1:0", key = KEY }, kt.udp { on = "127.0.0.1:0" }
   local conn = kt.connect { to = listener.local_addr }
   %s
   acceptor:close() listener:close() socket:close() conn:close()
@@ -106,7 +106,7 @@ end)]]):format(table.concat(lines, "\n")))
     it("nothing, a function or a handle names the kind", function()
       assert.equal("an error that is nil", told "nil")
       assert.equal("an error that is a function", told "print")
-      assert.equal("<link a:9, down>", told 'kt.link { remote = "a:9", key = "k" }')
+      assert.equal("<link a:9, down>", told 'kt.link { remote = "a:9", key = KEY }')
     end)
   end)
 
@@ -258,7 +258,7 @@ end)]]):format(what))
       h.run(function()
         local code, _, err = s.run [[
 kt.listen { on = "127.0.0.1:0" }:serve(print) kt.udp { on = "127.0.0.1:9" }
-kt.accept { on = "127.0.0.1:9", key = "k" }:serve(print)]]
+kt.accept { on = "127.0.0.1:9", key = KEY }:serve(print)]]
         assert.equal(1, code)
         assert.matches("kt: s.lua:3: kt.accept: 127.0.0.1:9: the kt.udp at s.lua:2 already uses this address; change one of the two\n", err, 1, true)
       end)
@@ -273,9 +273,9 @@ kt.accept { on = "127.0.0.1:9", key = "k" }:serve(print)]]
     h.run(function()
       local _, out = s.run [[
 kt.spawn(function()
-local link = kt.link { remote = "127.0.0.1:9", key = "k" }
+local link = kt.link { remote = "127.0.0.1:9", key = KEY }
 local listener = kt.listen { on = "127.0.0.1:0" }
-local acceptor, socket = kt.accept { on = "127.0.0.1:0", key = "k" }, kt.udp { on = "127.0.0.1:0" }
+local acceptor, socket = kt.accept { on = "127.0.0.1:0", key = KEY }, kt.udp { on = "127.0.0.1:0" }
 print(link, tostring(listener) == ("<listener %%s>"):format(listener.local_addr), acceptor,
   tostring(socket) == ("<socket %%s>"):format(socket.local_addr))
 for _, handle in ipairs { link, listener, acceptor, socket } do handle:close() print(handle) end

@@ -586,10 +586,10 @@ describe("a script's stream", function()
   local function linked(far, near, extra)
     local port = h.sockets.free_port("udp")
     extra = extra or ""
-    s.write("far.lua", ('local kt = require "kt"\nkt.accept { on = "127.0.0.1:%d", key = "k" %s }:serve(function(stream)\n%s\nend)')
+    s.write("far.lua", (scripts.HEAD .. 'kt.accept { on = "127.0.0.1:%d", key = KEY %s }:serve(function(stream)\n%s\nend)')
       :format(port, extra, far))
-    s.write("near.lua", ([[local kt = require "kt"
-local far = kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3" %s }
+    s.write("near.lua", (scripts.HEAD .. [[
+local far = kt.link { remote = "127.0.0.1:%d", key = KEY, mode = "fast3" %s }
 kt.spawn(function()
 local stream = assert(far:open { timeout = "10s" })
 %s

@@ -13,9 +13,8 @@ end)
 
 --- A far end that echoes a stream that begins with "e", swallows one that begins with "b", and pours "x" into one that
 --- begins with "p" until it breaks.
-local FAR = [[
-local kt = require "kt"
-kt.accept { on = "127.0.0.1:%d", key = "k", mode = "fast3", fec = false, compress = false %s }:serve(function(stream)
+local FAR = scripts.HEAD .. [[
+kt.accept { on = "127.0.0.1:%d", key = KEY, mode = "fast3", fec = false, compress = false %s }:serve(function(stream)
   local what = stream:read(1)
   local block = ("x"):rep(65536)
   if what == "p" then repeat local n = stream:write(block) until not n end
@@ -30,8 +29,8 @@ end)]]
 local function near(text, extra)
   local port = h.sockets.free_port("udp")
   s.write("far.lua", FAR:format(port, ""))
-  s.write("near.lua", ([[local kt = require "kt"
-local far = kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3", fec = false, compress = false %s }
+  s.write("near.lua", (scripts.HEAD .. [[
+local far = kt.link { remote = "127.0.0.1:%d", key = KEY, mode = "fast3", fec = false, compress = false %s }
 kt.spawn(function()
 %s
 end)]]):format(port, extra or "", text))

@@ -13,9 +13,8 @@ function(link)
   return said and true, err
 end]]
 
-local SERVER = [[
-local kt = require "kt"
-kt.accept { on = "127.0.0.1:%d", key = "k" }:serve(function(stream)
+local SERVER = scripts.HEAD .. [[
+kt.accept { on = "127.0.0.1:%d", key = KEY }:serve(function(stream)
   local conn, err = kt.connect { to = "127.0.0.1:%d", timeout = "5s" }
   if not conn then return stream:reset(err) end
   kt.splice(stream, conn)
@@ -39,7 +38,7 @@ describe("a pool in a script", function()
   local function client(servers, settings, more)
     local lines, names = {}, {}
     for i, one in ipairs(servers) do
-      lines[i] = ('local %s = kt.link { remote = "127.0.0.1:%d", key = "k" }'):format(one.name, one.port)
+      lines[i] = ('local %s = kt.link { remote = "127.0.0.1:%d", key = KEY }'):format(one.name, one.port)
       names[i] = ('{ link = %s, name = "%s" }'):format(one.name, one.name)
     end
     local at = h.sockets.free_port("tcp")
@@ -95,7 +94,7 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
         conn:recv(60)
       end)
       local a, go = server "a", { name = "go" }
-      go.process = h.peer.server(target.at, { impl = "kcptun", key = "k", mode = "fast" })
+      go.process = h.peer.server(target.at, { impl = "kcptun", key = h.key, mode = "fast" })
       go.port = go.process.port
       local p = client({ a, go }, 'check = { every = "200ms", timeout = "400ms" }, hold = "1s"')
       p:expect("pool: a is up %(%d[%d.]* ms%)", 20)
@@ -195,7 +194,7 @@ pool:on("switch", function() error "oops" end)]])
       local ns = dns.serve(names)
       local at = h.sockets.free_port("tcp")
       local p = s.start("%s", ([[
-local pool = kt.pool { discover = { name = "_kt._udp.test", servers = { "%s" }, link = { key = "k" } }, hold = 0,
+local pool = kt.pool { discover = { name = "_kt._udp.test", servers = { "%s" }, link = { key = KEY } }, hold = 0,
   check = { every = "200ms", timeout = "400ms", fall = 2 } }
 kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
   local stream, err = pool:open { timeout = "3s", client = conn.peer }
@@ -288,7 +287,7 @@ end }]])
   it("does not keep the script alive", function()
     h.run(function()
       local code, _, err = s.run("%s", [[
-local near = kt.link { remote = "127.0.0.1:9", key = "k" }
+local near = kt.link { remote = "127.0.0.1:9", key = KEY }
 local pool = kt.pool { links = { near }, check = { every = "10s", with = function() return true end } }
 kt.spawn(function() kt.sleep "300ms" kt.log.info("%d", #pool:links()) end)]])
       assert.equal(0, code, err)
@@ -313,7 +312,7 @@ end)]])
   it("alone does not count as something to do", function()
     h.run(function()
       local code, _, err = s.run("%s", [[
-local near = kt.link { remote = "127.0.0.1:9", key = "k" }
+local near = kt.link { remote = "127.0.0.1:9", key = KEY }
 local pool = kt.pool { links = { near } }]])
       assert.equal(1, code)
       assert.matches("the script has nothing to do", err)
@@ -323,7 +322,7 @@ local pool = kt.pool { links = { near } }]])
   it("ends its checks at the end of a scope, and warns when a task has dropped it", function()
     h.run(function()
       local code, out, err = s.run("%s", [[
-local near = kt.link { remote = "127.0.0.1:9", key = "k" }
+local near = kt.link { remote = "127.0.0.1:9", key = KEY }
 local checks = 0
 local function with() checks = checks + 1 return true end
 do
@@ -376,7 +375,7 @@ end)]])
 
   describe("under kt check", function()
     local function check(text)
-      local p = s.kt("check", s.write("s.lua", 'local kt = require "kt"\n' .. text .. "\nkt.spawn(function() end)\n"))
+      local p = s.kt("check", s.write("s.lua", scripts.HEAD .. text .. "\nkt.spawn(function() end)\n"))
       p:wait_exit(20)
       return (p.stdout:gsub("s.lua: [%dno]+ mistakes?\n$", ""))
     end
@@ -384,8 +383,8 @@ end)]])
     it("passes when all is well", function()
       h.run(function()
         assert.equal("", check [[
-local near = kt.link { remote = "a:9", key = "k" }
-local pool = kt.pool { links = { near, { link = kt.link { remote = "b:9", key = "k" }, weight = 2 } }, policy = "weighted" }
+local near = kt.link { remote = "a:9", key = KEY }
+local pool = kt.pool { links = { near, { link = kt.link { remote = "b:9", key = KEY }, weight = 2 } }, policy = "weighted" }
 pool:on("up", function() end)
 kt.spawn(function() local stream = pool:open { timeout = "5s" } stream:close() end)]])
       end)
@@ -401,11 +400,11 @@ s.lua:8: pool:open: not allowed in the main chunk; call it in a function passed 
 s.lua:9: pool.opn: no such field; did you mean pool.open?
 s.lua:10: pool:open.timout: unknown key; did you mean timeout?
 ]], check [[
-local near, far = kt.link { remote = "a:9", key = "k" }, kt.link { remote = "b:9", key = "k" }
+local near, far = kt.link { remote = "a:9", key = KEY }, kt.link { remote = "b:9", key = KEY }
 local pool = kt.pool {
   links = { near, { link = far, wieght = 2 } },
   polcy = "first",
-  discover = { name = "x", link = { key = "k", kcp = { sndwind = 9 } } },
+  discover = { name = "x", link = { key = KEY, kcp = { sndwind = 9 } } },
 }
 pool:open()
 local absent = pool.opn

@@ -4,7 +4,7 @@ local uv = require "luv"
 local h = require "harness"
 local scripts = require "harness.scripts"
 
-local HEAD = 'local kt = require "kt"\n'
+local HEAD = scripts.HEAD
 
 --- A script that answers each line with its version in front; `more` is put at its top level.
 local function answering(version, port, more)
@@ -285,8 +285,8 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
   it("leaks no descriptor and no memory in a hundred runs", function()
     h.run(function()
       local link = ([[
-local far = kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast2" }
-kt.accept { on = "127.0.0.1:%d", key = "k" }:serve(function(stream) kt.splice(stream, stream) end)
+local far = kt.link { remote = "127.0.0.1:%d", key = KEY, mode = "fast2" }
+kt.accept { on = "127.0.0.1:%d", key = KEY }:serve(function(stream) kt.splice(stream, stream) end)
 ]]):format(h.sockets.free_port("udp"), h.sockets.free_port("udp"))
       local p = start(answering("v1", port, link)):wait_tcp(port)
       local function some(n)

@@ -1,5 +1,5 @@
 -- A misbehaving script and its neighbour. One script holds both ends of a tunnel, and a connection, the neighbour, carries echoed bytes
--- through it the whole time. The spec's code begins on line 6. It can use `far`, a link to the same process, `sink`, another one whose
+-- through it the whole time. The spec's code begins on line 6. It can use KEY, `far`, a link to the same process, `sink`, another one whose
 -- streams lead nowhere, and `bad`, a listener without a handler. A script that floods uses `sink`: each stream of `far` is a connection to
 -- the spec itself, which also does the neighbour's part and would be what is slow.
 --
@@ -10,12 +10,12 @@
 local h = require "harness"
 
 local TUNNEL = [[
-kt.accept { on = "127.0.0.1:%d", key = "k", max_streams = 16384 }:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:%d" }) end)
-local far = kt.link { remote = "127.0.0.1:%d", key = "k", max_streams = 16384 }
+kt.accept { on = "127.0.0.1:%d", key = KEY, max_streams = 16384 }:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:%d" }) end)
+local far = kt.link { remote = "127.0.0.1:%d", key = KEY, max_streams = 16384 }
 kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) kt.splice(conn, far:open { timeout = "20s" }) end)
-local bad, sink = kt.listen { on = "127.0.0.1:%d" }, kt.link { remote = "127.0.0.1:%d", key = "k", max_streams = 16384 }
+local bad, sink = kt.listen { on = "127.0.0.1:%d" }, kt.link { remote = "127.0.0.1:%d", key = KEY, max_streams = 16384 }
 ]]
-local SINK = 'kt.accept { on = "127.0.0.1:%d", key = "k", max_streams = 16384 }:serve(function(stream) stream:read(1) end)'
+local SINK = 'kt.accept { on = "127.0.0.1:%d", key = KEY, max_streams = 16384 }:serve(function(stream) stream:read(1) end)'
 
 local bad_script = {}
 
@@ -49,7 +49,7 @@ function bad_script.start(s, text, options)
   options = options or {}
   local udp, near, bad, sink = h.sockets.free_port "udp", h.sockets.free_port "tcp", h.sockets.free_port "tcp", h.sockets.free_port "udp"
   local echo = h.transfer.echo()
-  local head = 'local kt = require "kt" ' .. SINK:format(sink) .. "\n" .. TUNNEL:format(udp, echo.at, udp, near, bad, sink)
+  local head = ('local kt = require "kt" local KEY = %q '):format(h.key) .. SINK:format(sink) .. "\n" .. TUNNEL:format(udp, echo.at, udp, near, bad, sink)
   local path = s.write("s.lua", head .. text)
   local p
   if options.descriptors then

@@ -19,6 +19,7 @@ local h = {
   tap = require "harness.tap",
   transfer = require "harness.transfer",
   start = process.start,
+  key = process.KEY, -- for scripts; kt client and kt server have it from $KCPTUN_KEY
   -- Set where everything is slow (sanitizers): heavy specs then do a tenth of the work.
   light = os.getenv("KT_SPEC_LIGHT") == "1",
   -- False under sanitizers, which keep freed memory for a while, so that limits on memory mean nothing.

@@ -17,7 +17,7 @@ local function started(impl, role, case, ports, base)
   for _, list in ipairs { base, case } do
     for _, arg in ipairs(list) do cmd[#cmd + 1] = filled(arg, ports) end
   end
-  return h.start { name = impl .. " " .. role, cmd = cmd, env = case.env, cwd = case.cwd, graceful = impl == "kt" }
+  return h.start { name = impl .. " " .. role, cmd = cmd, env = case.env or { KCPTUN_KEY = false }, cwd = case.cwd, graceful = impl == "kt" }
 end
 
 local function listens(p, ports)

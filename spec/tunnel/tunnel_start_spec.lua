@@ -121,7 +121,7 @@ describe("kt's settings", function()
 
   it("warn of the default key", function()
     h.run(function()
-      local client = h.peer.tunnel(h.sockets.refusing())
+      local client = h.peer.tunnel(h.sockets.refusing(), { env = { KCPTUN_KEY = false } })
       client:expect("[Ww][Aa][Rr][Nn][^\n]*key")
     end)
   end)

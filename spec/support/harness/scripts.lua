@@ -10,8 +10,8 @@ local sockets = require "harness.sockets"
 
 local scripts = {}
 
---- The first line of a script.
-scripts.HEAD = 'local kt = require "kt"\n'
+--- The first line of a script. KEY takes no time, as a passphrase does.
+scripts.HEAD = ('local kt = require "kt" local KEY = %q\n'):format(process.KEY)
 local HEAD = scripts.HEAD
 
 local function readlink(path)
