@@ -39,6 +39,11 @@ size_t kt_io_descriptors(const struct kt_io *io)
     return io->descriptors;
 }
 
+void kt_io_freed(struct kt_io *io)
+{
+    if (io->ops->freed) io->ops->freed(io);
+}
+
 uint64_t kt_io_now(const struct kt_io *io)
 {
     return io->now;

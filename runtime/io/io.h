@@ -39,6 +39,10 @@ void kt_io_free(struct kt_io *io);
 /* The limit on open descriptors of the process when the io was made; SIZE_MAX: no limit. */
 size_t kt_io_descriptors(const struct kt_io *io);
 
+/* Call when something large that is not a handle of the io was freed, such as a session: the process may return memory
+ * to the system some seconds later. */
+void kt_io_freed(struct kt_io *io);
+
 /* ---- clock and chance ---- */
 
 /* Monotonic clock, µs, read once per loop turn: cheap, and the same for everything in a turn. */
@@ -353,6 +357,7 @@ struct kt_io_ops {
     void (*run)(struct kt_io *);
     void (*stop)(struct kt_io *);
     void (*free)(struct kt_io *);
+    void (*freed)(struct kt_io *); /* may be NULL */
     uint64_t (*clock)(struct kt_io *);
     uint64_t (*wall)(struct kt_io *);
     void (*random)(struct kt_io *, void *, size_t);

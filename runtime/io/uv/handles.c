@@ -6,8 +6,9 @@
 #include <string.h>
 #include "io/uv/internal.h"
 
-#define SHRINK_FROM 64u           /* handles that were open */
-#define SHRINK_AFTER_US 10000000u /* from when half of them have closed: after what their ends need */
+#define SHRINK_FROM 64u /* handles that were open */
+#define SHRINK_AFTER_US                                                                                      \
+    10000000u /* from when half of them have closed, or a session ended: after what the ends need */
 
 void kt_uv_wake(struct uv_io *u)
 {
@@ -24,7 +25,8 @@ uint8_t *kt_uv_scratch(struct uv_io *u)
 
 /* ---- what is open ---- */
 
-/* Memory freed by many handles lies between blocks still in use, so the C library does not return it by itself. */
+/* Memory freed by many handles or by sessions lies between blocks still in use, so the C library does not return it by
+ * itself. */
 static void on_shrink(void *ctx)
 {
     struct uv_io *u = ctx;
@@ -35,6 +37,12 @@ static void on_shrink(void *ctx)
 void kt_uv_count_init(struct uv_io *u)
 {
     kt_timer_init(&u->shrink, on_shrink, u);
+}
+
+void kt_uv_freed(struct kt_io *io)
+{
+    struct uv_io *u = kt_uv(io);
+    if (!u->shrink.armed) kt_io_timer_set(io, &u->shrink, io->now + SHRINK_AFTER_US);
 }
 
 void kt_uv_opened(struct uv_io *u)
@@ -48,8 +56,7 @@ void kt_uv_close_begun(struct uv_io *u)
     assert(u->open > 0);
     u->open--;
     u->closing++;
-    if (u->most_open >= SHRINK_FROM && u->open < u->most_open / 2 && !u->shrink.armed)
-        kt_io_timer_set(&u->io, &u->shrink, u->io.now + SHRINK_AFTER_US);
+    if (u->most_open >= SHRINK_FROM && u->open < u->most_open / 2) kt_uv_freed(&u->io);
 }
 
 void kt_uv_close_done(struct uv_io *u)

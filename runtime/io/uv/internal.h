@@ -64,6 +64,8 @@ void kt_uv_count_init(struct uv_io *u);
 void kt_uv_opened(struct uv_io *u);
 void kt_uv_close_begun(struct uv_io *u);
 void kt_uv_close_done(struct uv_io *u);
+/* kt_io_freed. */
+void kt_uv_freed(struct kt_io *io);
 /* Closing and gone at once, for handles that the system does not hold. */
 static inline void kt_uv_ended(struct uv_io *u)
 {

@@ -146,6 +146,7 @@ static const struct kt_io_ops ops = {
     .run = uv_io_run,
     .stop = uv_io_stop,
     .free = uv_io_free,
+    .freed = kt_uv_freed,
     .clock = uv_io_clock,
     .wall = uv_io_wall,
     .random = uv_io_random,

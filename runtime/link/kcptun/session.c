@@ -522,5 +522,6 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     kt_kcptun_context_count_fec(s->sh, s->fec_held, 0);
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
+    kt_io_freed(s->sh->io);
     release(s);
 }

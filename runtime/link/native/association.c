@@ -404,6 +404,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         kt_native_context_streams(context, a->stream_count, 0);
         probes_end(a, code);
         kt_native_streams_free(a->streams, code);
+        kt_io_freed(context->io);
         context->counters->FlowsNow -= a->flow_count;
     }
     kt_native_flows_free(a->flows, code);
