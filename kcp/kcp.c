@@ -113,6 +113,18 @@ size_t kt_kcp_held(const struct kt_kcp *k)
     return (size_t)(k->snd.end - k->snd.una) + k->rcv.held;
 }
 
+size_t kt_kcp_slots(const struct kt_kcp *k)
+{
+    return kt_send_ring_slots(&k->snd) + kt_recv_ring_slots(&k->rcv) + k->acks.cap * sizeof *k->acks.ring;
+}
+
+void kt_kcp_trim(struct kt_kcp *k)
+{
+    kt_send_ring_trim(&k->snd);
+    kt_recv_ring_trim(&k->rcv);
+    kt_kcp_acks_trim(&k->acks);
+}
+
 void kt_kcp_reach(struct kt_kcp *k, uint32_t n)
 {
     const bool was_full = kt_recv_ring_free(&k->rcv) == 0;

@@ -62,6 +62,9 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg);
 
 /* Segments held, to send or received. */
 size_t kt_kcp_held(const struct kt_kcp *k);
+/* Bytes of memory for the slots of its windows, which grow as they are used; and frees those that are not in use. */
+size_t kt_kcp_slots(const struct kt_kcp *k);
+void kt_kcp_trim(struct kt_kcp *k);
 /* Limits what is stored, and the window, while memory is short: a segment n or more after the last one read is
  * treated as lost, even if an earlier window allowed it. UINT32_MAX: no limit. */
 void kt_kcp_reach(struct kt_kcp *k, uint32_t n);

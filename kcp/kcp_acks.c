@@ -19,17 +19,29 @@ void kt_kcp_acks_destroy(struct kt_kcp_acks *a)
     a->ring = NULL;
 }
 
-static bool grow(struct kt_kcp_acks *a)
+/* To a ring of `cap`, a power of two that holds all. */
+static bool resize(struct kt_kcp_acks *a, uint32_t cap)
 {
-    if (a->cap == KT_KCP_ACKS_MAX) return false;
-    struct kt_kcp_ack *ring = malloc(2 * a->cap * sizeof *ring);
+    struct kt_kcp_ack *ring = malloc(cap * sizeof *ring);
     if (!ring) return false;
     for (uint32_t i = 0; i < a->count; i++) ring[i] = a->ring[(a->head + i) & (a->cap - 1)];
     free(a->ring);
     a->ring = ring;
-    a->cap *= 2;
+    a->cap = cap;
     a->head = 0;
     return true;
+}
+
+static bool grow(struct kt_kcp_acks *a)
+{
+    return a->cap < KT_KCP_ACKS_MAX && resize(a, 2 * a->cap);
+}
+
+void kt_kcp_acks_trim(struct kt_kcp_acks *a)
+{
+    uint32_t cap = FIRST_CAP;
+    while (cap < a->count) cap *= 2;
+    if (cap < a->cap) resize(a, cap); /* out of memory: keep the larger one */
 }
 
 void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts)

@@ -26,6 +26,8 @@ struct kt_kcp_acks {
 /* 0 or KT_ENOMEM. */
 int kt_kcp_acks_init(struct kt_kcp_acks *a);
 void kt_kcp_acks_destroy(struct kt_kcp_acks *a);
+/* Frees room that is not in use. */
+void kt_kcp_acks_trim(struct kt_kcp_acks *a);
 void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts);
 
 static inline const struct kt_kcp_ack *kt_kcp_acks_first(const struct kt_kcp_acks *a)

@@ -92,7 +92,11 @@ void kt_recv_ring_limit(struct kt_recv_ring *r, uint32_t limit)
     if (limit < r->limit && kt_sn_diff(r->nxt + r->limit, r->edge) > 0) r->edge = r->nxt + r->limit;
     r->limit = limit;
     advance(r);
-    /* Limits change rarely, so looking at every slot is fine. */
+    kt_recv_ring_trim(r);
+}
+
+void kt_recv_ring_trim(struct kt_recv_ring *r)
+{
     uint32_t span = r->cap, cap = FIRST_CAP;
     while (span > 0 && !at(r, r->read + span - 1)->held) span--;
     while (cap < span) cap *= 2;

@@ -51,6 +51,14 @@ void kt_recv_ring_destroy(struct kt_recv_ring *r);
 /* Changes the window to `limit` segments. A larger one lets nxt pass over segments that waited beyond the
  * old one. */
 void kt_recv_ring_limit(struct kt_recv_ring *r, uint32_t limit);
+/* Frees slots that are not in use. Looks at every slot, so call it rarely. */
+void kt_recv_ring_trim(struct kt_recv_ring *r);
+
+/* Bytes of its slots. */
+static inline size_t kt_recv_ring_slots(const struct kt_recv_ring *r)
+{
+    return r->cap * sizeof *r->slots;
+}
 
 /* Stores a copy of a segment; len must fit a block. */
 enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *r, uint32_t sn, const uint8_t *data, uint32_t len);

@@ -55,12 +55,22 @@ static bool resize(struct kt_send_ring *r, uint32_t cap)
     return true;
 }
 
-void kt_send_ring_limit(struct kt_send_ring *r, uint32_t limit)
+static void shrink(struct kt_send_ring *r, uint32_t most)
 {
-    uint32_t cap = FIRST_CAP, most = r->end - r->una > limit ? r->end - r->una : limit;
-    r->limit = limit;
+    uint32_t cap = FIRST_CAP;
     while (cap < most) cap *= 2;
     if (cap < r->cap) resize(r, cap); /* out of memory: keep the larger one */
+}
+
+void kt_send_ring_limit(struct kt_send_ring *r, uint32_t limit)
+{
+    r->limit = limit;
+    shrink(r, r->end - r->una > limit ? r->end - r->una : limit);
+}
+
+void kt_send_ring_trim(struct kt_send_ring *r)
+{
+    shrink(r, r->end - r->una);
 }
 
 static size_t fill(struct kt_send_slot *s, const uint8_t *data, size_t n, uint32_t mss)

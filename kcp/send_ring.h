@@ -67,6 +67,14 @@ static inline void kt_send_ring_ack(struct kt_send_ring *r, uint32_t sn)
 /* Accepts up to `limit` segments from now on. If more are held they stay, and nothing is accepted until
  * enough of them are gone. */
 void kt_send_ring_limit(struct kt_send_ring *r, uint32_t limit);
+/* Frees slots that are not in use. */
+void kt_send_ring_trim(struct kt_send_ring *r);
+
+/* Bytes of its slots. */
+static inline size_t kt_send_ring_slots(const struct kt_send_ring *r)
+{
+    return r->cap * (sizeof *r->slots + sizeof *r->snapshots);
+}
 
 /* How many more segments are accepted. */
 static inline uint32_t kt_send_ring_free(const struct kt_send_ring *r)

@@ -104,6 +104,39 @@ describe("a session that has received 44 bytes", function()
   end)
 end)
 
+describe("sessions with a long chunk that is not whole", function()
+  after_each(h.cleanup)
+
+  it("count it, and their memory returns to the system some time after they have ended", function()
+    h.run(function()
+      local sessions, body = 100, 65540
+      local server = h.peer.server(h.transfer.echo().at, { crypt = "null", datashard = 0, parityshard = 0 })
+      local before, strangers = server:rss(), {}
+      local function send(i, sn, data)
+        strangers[i]:try_send(("<I4BBI2I4I4I4I4"):pack(CONV + i, 81, 0, 512, 0, sn, 0, #data) .. data, "127.0.0.1", server.port)
+      end
+      for i = 1, sessions do
+        strangers[i] = uv.new_udp()
+        strangers[i]:bind("127.0.0.1", 0)
+        send(i, 0, "\xff\6\0\0sNaPpY\1" .. ("<I3"):pack(body))
+        for sn = 1, 64 do send(i, sn, ("x"):rep(1024)) end
+        h.loop.sleep(0.002)
+      end
+      h.loop.eventually("the chunks to be counted", 5, function() return server:counters().BytesHeld > sessions * 50000 end)
+      local held = server:rss() - before
+      for i = 1, sessions do
+        send(i, 65, ("x"):rep(4))
+        strangers[i]:close()
+      end
+      h.loop.eventually("the sessions to end", 5, function() return server:counters().SessionsFailed == sessions end)
+      assert.is_true(server:counters().BytesHeld < 65536)
+      if not h.memory_counts then return end
+      assert.is_true(held > sessions * 60000 and held < sessions * (110 << 10), ("%d bytes more"):format(held))
+      h.loop.eventually("their memory to be returned", 30, function() return server:rss() - before < 2 << 20 end)
+    end)
+  end)
+end)
+
 describe("peers whose FEC has groups of 200 packets, none of which is whole,", function()
   after_each(h.cleanup)
 

@@ -20,7 +20,7 @@
 
 static size_t used(const struct kt_kcptun_context *sh)
 {
-    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs) + sh->fec +
+    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs) + sh->state +
            kt_kcptun_context_cost(sh, sh->streams);
 }
 
@@ -59,9 +59,9 @@ void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size
     count(sh);
 }
 
-void kt_kcptun_context_count_fec(struct kt_kcptun_context *sh, size_t before, size_t now)
+void kt_kcptun_context_count_state(struct kt_kcptun_context *sh, size_t before, size_t now)
 {
-    sh->fec += now - before;
+    sh->state += now - before;
     count(sh);
 }
 
@@ -72,10 +72,10 @@ size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
     return left > SESSION_LEAST ? left : SESSION_LEAST;
 }
 
-size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t streams)
+size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams)
 {
-    const size_t most = kt_kcptun_context_most(sh), cost = kt_kcptun_context_cost(sh, streams);
-    /* The least is for bytes: whatever its streams cost, a session must be able to move data. */
+    const size_t most = kt_kcptun_context_most(sh), cost = kt_kcptun_context_cost(sh, streams) + state;
+    /* The least is for bytes: whatever its streams and state cost, a session must be able to move data. */
     const size_t bytes = most > cost + SESSION_LEAST ? most - cost : SESSION_LEAST;
     return held < bytes ? bytes - held : 0;
 }

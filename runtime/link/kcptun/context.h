@@ -35,8 +35,9 @@ struct kt_kcptun_context {
     struct kt_slab *bufs; /* stream buffers */
     uint16_t features;    /* the features in our hello (features.h) */
     uint64_t hash_seed;
-    size_t streams;       /* of all its sessions */
-    size_t fec;           /* bytes that FEC decoders hold, as far as they count (session_limits.c) */
+    size_t streams; /* of all its sessions */
+    size_t
+        state; /* bytes that sessions hold besides blocks and streams, as far as they count (session_limits.c) */
     size_t held;          /* bytes of memory for buffers and streams, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
     uint64_t told_replay; /* µs, likewise for replayed starts */
@@ -64,15 +65,16 @@ void kt_kcptun_context_busy(struct kt_kcptun_context *sh);
 
 /* A session has that many streams now. */
 void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size_t now);
-/* A session's FEC decoder counts as that many bytes now. */
-void kt_kcptun_context_count_fec(struct kt_kcptun_context *sh, size_t before, size_t now);
+/* A session's state counts as that many bytes now. */
+void kt_kcptun_context_count_state(struct kt_kcptun_context *sh, size_t before, size_t now);
 /* Bytes of memory that streams cost besides their buffers. */
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams);
 /* Bytes of memory that one session may hold, of what max_buffered allows all: as much as is left for all others. One
  * greedy session leaves half, two leave a third. Each may hold a little in any case. */
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh);
-/* Bytes of buffers that a session may still take which holds `held` bytes and has that many streams. */
-size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t streams);
+/* Bytes of buffers that a session may still take which holds `held` bytes in them, and that many of state, and has that
+ * many streams. */
+size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams);
 
 /* Counts a datagram and opens it in place: true and its body, or false if it does not authenticate, which is
  * logged at most once a minute. */

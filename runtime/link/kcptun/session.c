@@ -201,6 +201,8 @@ static void on_turn(void *ctx)
         if (now >= s->next_keepalive) {
             s->next_keepalive = now + s->sh->cfg.keepalive_us;
             kt_smux_heartbeat(s->smux);
+            if (s->streams == 0)
+                kt_kcptun_session_trim(s); /* what was in flight has arrived since it went idle */
         }
         kt_kcptun_session_renew_budget(s);
         kt_kcptun_session_read(s);
@@ -229,6 +231,7 @@ static void on_turn(void *ctx)
             arm(s, now);
         }
         kt_kcptun_session_count(s);
+        kt_kcptun_session_count_state(s);
         kt_kcptun_context_busy(s->sh);
     }
     s->busy = false;
@@ -254,8 +257,7 @@ static void on_turn(void *ctx)
                kt_kcptun_session_settled(s)) { /* otherwise when the rest of its data has arrived */
         s->went_idle = false;
         if (kt_smux_streams(s->smux) > 0) return;
-        kt_fec_dec_trim(s->dec);
-        kt_kcptun_session_count_fec(s);
+        kt_kcptun_session_trim(s);
         s->owner.idle(s->owner.ctx, s);
     }
 }
@@ -519,7 +521,7 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     kt_kcptun_session_totals(s, s->owner.ended);
     s->sh->counters->CurrEstab--;
     kt_kcptun_context_streams(s->sh, s->streams, 0);
-    kt_kcptun_context_count_fec(s->sh, s->fec_held, 0);
+    kt_kcptun_context_count_state(s->sh, s->fec_held + s->state, 0);
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     kt_io_freed(s->sh->io);

@@ -42,6 +42,7 @@ struct kt_kcptun_session {
     struct kt_kcp_stats counted; /* the engine's counts that are in the runtime's counters already */
     struct kt_fec_dec_stats fec_counted;
     size_t fec_held;     /* bytes that its decoder counts as (session_limits.c) */
+    size_t state;        /* and other parts that grow as they are used; likewise */
     uint64_t fec_errors; /* with the current parameters */
     struct kt_recent recent;
     struct kt_list probes; /* of kt_kcptun_session_probe */
@@ -106,8 +107,11 @@ size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s);
 void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s);
 /* Before input: how much the FEC decoder may keep. A peer chooses the size of groups, and can leave each unfinished. */
 void kt_kcptun_session_limit_fec(struct kt_kcptun_session *s);
-/* Counts what the FEC decoder holds. */
+/* Counts what the FEC decoder holds: after input. And the rest of its state: at the end of a turn. */
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s);
+void kt_kcptun_session_count_state(struct kt_kcptun_session *s);
+/* No streams are open: frees what is not in use. */
+void kt_kcptun_session_trim(struct kt_kcptun_session *s);
 /* Each time the turn hook runs: sets the budget if a turn of the loop has begun since, and lets smux accept the
  * next batch of streams. */
 void kt_kcptun_session_renew_budget(struct kt_kcptun_session *s);

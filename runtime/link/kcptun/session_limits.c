@@ -9,6 +9,8 @@
 #define OTHER_DESCRIPTORS 32u /* descriptors that a process needs besides its conns */
 /* Bytes of a FEC decoder that are part of a session's state, and always there: a group of 10+3 and its tables. */
 #define FEC_STATE 24576u
+/* Likewise of the slots of its windows, its snappy decoder and its list of refused streams. */
+#define STATE 8192u
 
 /* In a turn of the loop: payload, frames, and batches of streams that the peer opened. */
 #define TURN_BYTES 262144u
@@ -72,7 +74,7 @@ size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s)
 {
     const size_t held =
         kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs) + s->fec_held;
-    return kt_kcptun_context_spare(s->sh, held, s->streams);
+    return kt_kcptun_context_spare(s->sh, held, s->state, s->streams);
 }
 
 size_t kt_kcptun_session_spare(void *ctx)
@@ -98,8 +100,27 @@ void kt_kcptun_session_count_fec(struct kt_kcptun_session *s)
 {
     const size_t held = kt_fec_dec_held(s->dec), counts = held > FEC_STATE ? held - FEC_STATE : 0;
     if (counts == s->fec_held) return;
-    kt_kcptun_context_count_fec(s->sh, s->fec_held, counts);
+    kt_kcptun_context_count_state(s->sh, s->fec_held, counts);
     s->fec_held = counts;
+}
+
+void kt_kcptun_session_count_state(struct kt_kcptun_session *s)
+{
+    const size_t held =
+        kt_kcp_slots(s->kcp) + (s->decomp ? kt_snappy_held(s->decomp) : 0) + kt_smux_refusals_held(s->smux);
+    const size_t counts = held > STATE ? held - STATE : 0;
+    if (counts == s->state) return;
+    kt_kcptun_context_count_state(s->sh, s->state, counts);
+    s->state = counts;
+}
+
+void kt_kcptun_session_trim(struct kt_kcptun_session *s)
+{
+    kt_fec_dec_trim(s->dec);
+    kt_kcptun_session_count_fec(s);
+    if (s->decomp) kt_snappy_trim(s->decomp);
+    kt_kcp_trim(s->kcp);
+    kt_kcptun_session_count_state(s);
 }
 
 /* ---- time ---- */

@@ -73,8 +73,9 @@ struct kt_stream_facts;
 #define KT_SMUX_F_TUNCRYPT 0x0002u
 #define KT_SMUX_F_SERVES 0x0004u /* from a client: it accepts streams that the server opens */
 #define KT_SMUX_F_ABORT 0x0008u
-#define KT_SMUX_RST_TEXT 127u      /* most bytes of text in an RST */
-#define KT_SMUX_REFUSALS 4096u     /* refusals waiting to be sent; beyond that, SYNs are ignored */
+#define KT_SMUX_RST_TEXT 127u /* most bytes of text in an RST */
+#define KT_SMUX_REFUSALS                                                                                     \
+    4096u /* refusals waiting to be sent; beyond that, or without memory, SYNs are ignored */
 #define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream may queue, not yet framed or young */
 #define KT_SMUX_SEND_LEAST 4096u   /* ... and may, whatever the session's other streams queue */
 #define KT_SMUX_RECV_LEAST 16384u  /* unread bytes that a session may always hold, whatever it queues */
@@ -204,7 +205,9 @@ bool kt_smux_has_shrunk(const struct kt_smux *m);
 void kt_smux_believe(struct kt_smux *m);
 
 size_t kt_smux_streams(const struct kt_smux *m);
-size_t kt_smux_held(const struct kt_smux *m);   /* memory of all stream buffers, in bytes */
+size_t kt_smux_held(const struct kt_smux *m); /* memory of all stream buffers, in bytes */
+/* Bytes of the list of refused streams. */
+size_t kt_smux_refusals_held(const struct kt_smux *m);
 uint64_t kt_smux_read(const struct kt_smux *m); /* received bytes consumed or dropped so far */
 /* The peer's features; false if it sent no hello. */
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features);

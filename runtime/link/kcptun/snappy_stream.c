@@ -131,6 +131,8 @@ size_t kt_snappy_encode(struct kt_snappy_enc *e, const uint8_t *data, size_t n, 
 
 /* ---- decoder ---- */
 
+#define KEEP 16384u /* a larger buffer is freed once it is empty */
+
 /* Grown as needed, so that a session with little traffic uses little memory. */
 struct buffer {
     uint8_t *data;
@@ -175,6 +177,13 @@ static int reserve(struct buffer *b, size_t n, size_t most, struct kt_err *err)
     b->data = data;
     b->size = size;
     return 0;
+}
+
+static void release(struct buffer *b, size_t keep)
+{
+    if (b->size <= keep) return;
+    free(b->data);
+    *b = (struct buffer){0};
 }
 
 static bool skippable(unsigned type)
@@ -230,6 +239,7 @@ static int decode(struct kt_snappy_dec *d, struct kt_err *err)
         return kt_err_set(err, KT_EPROTO, "snappy: wrong checksum");
     d->ready = block;
     d->ready_len = n;
+    if (d->head[0] == TYPE_COMPRESSED) release(&d->body, KEEP);
     return 0;
 }
 
@@ -302,4 +312,19 @@ void kt_snappy_consume(struct kt_snappy_dec *d, size_t n)
     assert(n <= d->ready_len);
     d->ready += n;
     d->ready_len -= n;
+    if (d->ready_len > 0) return;
+    release(&d->plain, KEEP);
+    if (d->head_have < HEAD) release(&d->body, KEEP); /* no body has begun */
+}
+
+size_t kt_snappy_held(const struct kt_snappy_dec *d)
+{
+    return d->plain.size + d->body.size;
+}
+
+void kt_snappy_trim(struct kt_snappy_dec *d)
+{
+    if (d->ready_len > 0) return;
+    release(&d->plain, 0);
+    if (d->head_have < HEAD) release(&d->body, 0);
 }
