@@ -56,6 +56,26 @@ describe("with smux 2", function()
     end)
   end
 
+  it("eight downloads that stop after they have filled their windows delay no other connection, and none is reset", function()
+    local w, connect, client = tunnel { "--mode", "auto", "--maxbuffered", "8388608", "--nocomp", "--crypt", "null" }
+    local apps, stop = {}, false
+    for i = 1, 8 do
+      apps[i] = connect "down\n"
+      w:task(function() repeat until stop or not apps[i]:read { timeout = "10s" } end)
+    end
+    w:run_for "1500ms"
+    stop = true
+    for _ = 1, 10 do
+      assert.is_true(answer(w, connect) < 0.15)
+      w:run_for "100ms"
+    end
+    assert.equal(0, client:stats().counters.StreamsCut)
+    for _, app in ipairs(apps) do app:close() end
+    w:run_for "12s"
+    local counters = client:stats().counters
+    assert.equal(counters.StreamsNow * 5120, counters.BytesHeld) -- the windows' slots are free
+  end)
+
   it("thirty uploads that the target never reads delay no other connection", function()
     local w, connect = tunnel {}
     local apps = {}

@@ -1,7 +1,8 @@
 /* smux: receive windows (version 2), and what happens when the buffer is full.
  *
  * All streams of a session share one buffer of twice session_buffer: one half for unread bytes, the other for
- * bytes that are read in the turn in which they arrive. A stream claims what its peer may still send it, or
+ * bytes that are read in the turn in which they arrive. If the session's memory is less than that, it is the buffer.
+ * A stream claims what its peer may still send it, or
  * what is unread if that is more. It is granted half of what the other claims leave, and at most
  * stream_buffer; so n busy streams settle at 1/(n+1) of the buffer each, and as much stays free for the next
  * one. A stream with unread bytes may also have no more than half of what the unread bytes of the others
@@ -61,18 +62,24 @@ static size_t less(size_t a, size_t b)
     return a > b ? a - b : 0;
 }
 
-/* Whatever the others claim, each stream gets this much, so that none waits for them. All of these together
- * are half of session_buffer. */
-static uint32_t bounded(const struct kt_smux *m, size_t window)
-{
-    const size_t least = m->cfg.session_buffer / 2 / (m->count + 1);
-    if (window < least) window = least;
-    return window > 0 ? (uint32_t)kt_min_size(window, m->cfg.stream_buffer) : 1;
-}
-
 size_t kt_smux_spare(const struct kt_smux *m)
 {
     return m->owner.spare && !m->ended ? m->owner.spare(m->ctx) : SIZE_MAX / 2;
+}
+
+/* Unread bytes for which there is memory; those held now included. */
+static size_t memory(const struct kt_smux *m)
+{
+    return kt_smux_spare(m) + m->buffered;
+}
+
+/* Whatever the others claim, each stream gets this much, so that none waits for them. All of these together
+ * are half of session_buffer, or of the memory if that is less. */
+static uint32_t bounded(const struct kt_smux *m, size_t window, size_t most)
+{
+    const size_t least = kt_min_size(m->cfg.session_buffer, most) / 2 / (m->count + 1);
+    if (window < least) window = least;
+    return window > 0 ? (uint32_t)kt_min_size(window, m->cfg.stream_buffer) : 1;
 }
 
 size_t kt_smux_send_most(const struct kt_smux_stream *s)
@@ -88,16 +95,18 @@ size_t kt_smux_send_most(const struct kt_smux_stream *s)
 static uint32_t due(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
-    size_t window = less(kt_smux_hold_most(m), m->claimed - s->claim) / 2;
+    const size_t most = memory(m);
+    size_t window = less(kt_min_size(kt_smux_hold_most(m), most), m->claimed - s->claim) / 2;
     if (s->recv.len > 0)
         window = kt_min_size(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
-    return bounded(m, kt_min_size(window, kt_smux_spare(m) / 2));
+    return bounded(m, window, most);
 }
 
 /* The window that a stream keeps while it receives nothing. All of these together leave half of the buffer. */
 static uint32_t at_rest(const struct kt_smux *m)
 {
-    return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, m->cfg.session_buffer / (m->count + 1)));
+    const size_t most = memory(m), share = kt_min_size(m->cfg.session_buffer, most) / (m->count + 1);
+    return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, share), most);
 }
 
 static void ask(struct kt_smux_stream *s)
