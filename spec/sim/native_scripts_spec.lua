@@ -7,7 +7,7 @@ local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
 local PRELUDE = [[
 local kt = require "kt"
 local function to(host, more)
-  local o = { remote = host .. ":29900", wire = "kt", key = "%s", max_streams = 20000, max_buffered = "256MiB" }
+  local o = { remote = host .. ":29900", wire = "kt", key = "%s", max_streams = 20000, max_buffered = "512MiB" }
   for k, v in pairs(more or {}) do o[k] = v end
   return kt.link(o)
 end
@@ -21,7 +21,7 @@ end
 ]]
 
 local FAR = [[
-local acceptor = kt.accept { on = ":29900", wire = "kt", key = "%s", max_streams = 20000, max_buffered = "256MiB"%s }
+local acceptor = kt.accept { on = ":29900", wire = "kt", key = "%s", max_streams = 20000, max_buffered = "512MiB"%s }
 acceptor:serve(function(stream)
   local conn, err = kt.connect { to = "127.0.0.1:9" }
   if not conn then return stream:reset(err) end

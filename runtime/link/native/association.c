@@ -39,6 +39,14 @@ static size_t on_spare(void *ctx)
     return kt_native_context_spare(((const struct kt_native_association *)ctx)->c);
 }
 
+static uint64_t on_more(void *ctx, uint64_t want)
+{
+    struct kt_native_association *a = ctx;
+    const uint64_t first = kt_native_context_credit(a->c).max_data;
+    a->promised = kt_native_context_promise(a->c, a->promised, want - first);
+    return first + a->promised;
+}
+
 static void refuse(struct kt_native_association *a, struct kt_pipe *stream, size_t streams)
 {
     a->c->counters->StreamsRefused++;
@@ -323,6 +331,7 @@ static int make_streams(struct kt_native_association *a)
         .stream = on_stream,
         .count = on_count,
         .spare = on_spare,
+        .more = on_more,
         .facts = kt_native_association_stream_facts};
     const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
     if (!rc) kt_native_context_ref(a->c); /* until the last of its streams was closed by its user */
@@ -402,6 +411,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         kt_native_association_totals(a, a->owner.ended);
         context->counters->CurrEstab--;
         kt_native_context_streams(context, a->stream_count, 0);
+        kt_native_context_promise_end(context, a->promised);
         probes_end(a, code);
         kt_native_streams_free(a->streams, code);
         kt_io_freed(context->io);

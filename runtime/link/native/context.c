@@ -3,18 +3,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "crypto/locked.h"
 #include "link/native/blocks.h"
 #include "link/stream.h"
 
 #define TRIM_EVERY_US 1000000u
 #define TELL_EVERY_US 60000000u
-#define ASSOCIATION_LEAST 65536u /* bytes that its streams may cost in any case */
+#define STREAMS_LEAST 16u /* streams that an association may have in any case */
 
-/* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s. Windows grow as they are used. */
+/* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s, or less of a small max_buffered. Windows grow as
+ * they are used. */
 #define FIRST_DATA 1048576u
-#define FIRST_STREAM_DATA 1048576u
-#define LEAST_STREAM_DATA 16384u
+#define FIRST_DATA_LEAST 65536u
+#define FIRST_SHARE 64u /* of max_buffered */
+/* What each stream may hold whatever the others do. */
+#define STREAM_DATA 16384u
+#define STREAM_DATA_LEAST 4096u
+#define STREAM_SHARE 4096u /* of max_buffered */
+/* A stream is let in if there is memory for it and for a block. */
+#define STREAM_COST (KT_STREAM_COST + sizeof(struct kt_native_block))
 
 static size_t used(const struct kt_native_context *c)
 {
@@ -54,10 +62,25 @@ size_t kt_native_context_spare(const struct kt_native_context *c)
     return left(c, used(c));
 }
 
+uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want)
+{
+    const uint64_t all = c->cfg.max_buffered / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
+    const uint64_t others = c->promised - before, share = others < all ? (all - others) / 2 : 0;
+    const uint64_t granted = kt_min64(want, kt_min64(share, before + kt_native_context_spare(c)));
+    if (granted < before + (want - before) / 2) return before; /* too little for a frame */
+    c->promised += granted - before;
+    return granted;
+}
+
+void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes)
+{
+    c->promised -= bytes;
+}
+
 bool kt_native_context_admits(const struct kt_native_context *c, size_t counted, size_t own)
 {
-    const size_t cost = own * KT_STREAM_COST, all = used(c) - counted * KT_STREAM_COST + cost;
-    return cost <= ASSOCIATION_LEAST || cost <= left(c, all);
+    const size_t cost = own * STREAM_COST, all = used(c) - counted * KT_STREAM_COST + cost;
+    return own <= STREAMS_LEAST || cost <= left(c, all);
 }
 
 void kt_native_context_busy(struct kt_native_context *c)
@@ -66,11 +89,17 @@ void kt_native_context_busy(struct kt_native_context *c)
     if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
 }
 
+static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
+{
+    return n < least ? least : kt_min64(n, most);
+}
+
 struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c)
 {
-    return (struct kt_native_credit){.max_data = FIRST_DATA,
-        .max_stream_data = FIRST_STREAM_DATA,
-        .min_stream_data = LEAST_STREAM_DATA,
+    const uint64_t first = between(FIRST_DATA_LEAST, c->cfg.max_buffered / FIRST_SHARE, FIRST_DATA);
+    return (struct kt_native_credit){.max_data = first,
+        .max_stream_data = first,
+        .min_stream_data = between(STREAM_DATA_LEAST, c->cfg.max_buffered / STREAM_SHARE, STREAM_DATA),
         .max_streams = c->cfg.max_streams};
 }
 

@@ -32,6 +32,7 @@ struct kt_native_context {
     struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
     size_t streams;                    /* of all associations */
     size_t held;                       /* bytes of blocks and streams, as counted in BytesHeld */
+    uint64_t promised; /* credit that associations gave beyond their first, in bytes of streams */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
     struct kt_native_drops drops;
@@ -57,6 +58,13 @@ void kt_native_context_busy(struct kt_native_context *c);
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
 /* Bytes that streams may still queue, of what max_buffered allows all associations. */
 size_t kt_native_context_spare(const struct kt_native_context *c);
+/* An association that has given `before` bytes of credit beyond the first one wants to give `want`. Returns how many it
+ * may: at most as much as it leaves to all others, and as there is memory for, or none
+ * more if that is less than half of the rise. All credit beyond the first fits
+ * max_buffered, because credit cannot be taken back. */
+uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want);
+/* It ended, and had given that many. */
+void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
 /* Whether an association with `own` streams, `counted` of them in kt_native_context_streams, may have them: they may
  * cost as much as is left for all others. */
 bool kt_native_context_admits(const struct kt_native_context *c, size_t counted, size_t own);

@@ -114,8 +114,11 @@ void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uin
 
 void kt_native_credit_more(struct kt_native_streams *s)
 {
-    if (s->max_data_want > s->max_data_in || s->max_data_want >= s->cfg.memory) return;
-    s->max_data_want = kt_min64(2 * s->max_data_want, s->cfg.memory);
+    if (s->ended || s->max_data_want > s->max_data_in || s->max_data_want >= s->cfg.memory) return;
+    uint64_t want = kt_min64(2 * s->max_data_want, s->cfg.memory);
+    if (s->owner.more) want = s->owner.more(s->ctx, want);
+    if (want <= s->max_data_want) return;
+    s->max_data_want = want;
     s->due_max_data = true;
     kt_native_streams_wake(s);
 }

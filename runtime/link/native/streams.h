@@ -50,7 +50,7 @@ struct kt_native_credit {
 struct kt_native_streams_config {
     bool client;
     struct kt_native_credit ours, peers; /* as announced; ours: max_streams at most KT_NATIVE_STREAMS_MAX */
-    uint64_t memory;                     /* to which our max_data may grow */
+    uint64_t memory;                     /* to which our max_data may grow, as far as the owner allows */
     uint64_t max_window;                 /* ... and the window of a stream */
     uint64_t send_memory;                /* written bytes that the peer does not hold yet, all streams */
     uint64_t hash_seed;                  /* random: the peer chooses ids */
@@ -59,8 +59,8 @@ struct kt_native_streams_config {
     void *freed_ctx;
 };
 
-/* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake`, `spare` and
- * `facts` may come from inside any function here or on a pipe and must not call back. All but wake may be NULL. */
+/* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake`, `spare`,
+ * `more` and `facts` may come from inside any function here or on a pipe and must not call back. All but wake may be NULL. */
 struct kt_native_streams_owner {
     /* There is something to send, or an event to raise: call kt_native_streams_dispatch by the end of the turn, and
      * write while kt_native_streams_pending. */
@@ -72,6 +72,8 @@ struct kt_native_streams_owner {
     void (*count)(void *ctx, size_t n);
     /* Bytes of memory that all streams of all associations may still queue. NULL: any number. */
     size_t (*spare)(void *ctx);
+    /* Our max_data is to grow to `want` bytes: returns to how many it may, or has already. NULL: to any number. */
+    uint64_t (*more)(void *ctx, uint64_t want);
     /* Fills in what only the association knows (link/stream.h). */
     void (*facts)(void *ctx, struct kt_stream_facts *out);
 };
