@@ -1813,7 +1813,7 @@ function kt.json.array(list) end
 ---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS; "*" allows all. Others than the server's own get 403.
 ---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")
 ---@field max_body? kt.size Longest body. A route may have its own. (size, 0 to "64MiB"; default "1MiB")
----@field max_conns? integer Connections at a time. A further one takes the place of the one that has been waiting longest: without a request, or without all of one. If there is none, it gets 503. (integer, 1 to 65536; default 256)
+---@field max_conns? integer Connections at a time. A further one takes the place of the one that has waited longest for its client: to send a request, or to take a response. If functions are running for all of them, it gets 503. (integer, 1 to 65536; default 256)
 ---@field header_timeout? kt.duration Timeout for a header. (duration, "100ms" to "1h"; default "10s")
 ---@field body_timeout? kt.duration Timeout for a body; with stream, for each call of request:read. (duration, "100ms" to "24h"; default "30s")
 ---@field write_timeout? kt.duration Timeout for a client to take 64 KiB of a response. (duration, "100ms" to "24h"; default "30s")

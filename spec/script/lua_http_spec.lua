@@ -284,9 +284,11 @@ describe("a slow or greedy client of kt.http.serve", function()
     assert.is_true(host:stats().memory < 4 << 20, host:stats().memory)
   end)
 
-  it("cannot keep others out by bodies that do not arrive, or after its answer", function()
-    serve(HELLO .. '["POST /"] = function(r) return r.body end,', "max_conns = 10,")
-    for _, text in ipairs { "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabc", "nonsense\r\n\r\n" } do
+  it("cannot keep others out by bodies that do not arrive, after its answer, or by reading nothing", function()
+    serve(HELLO .. [[["POST /"] = function(r) return r.body end, ["POST /pieces"] = { stream = true, handler = function(r) return r:read(5) and r:read(5) end },
+      ["GET /much"] = function() return ("x"):rep(10000000) end,]], "max_conns = 10,")
+    local post = "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabc"
+    for _, text in ipairs { post:format "/", post:format "/pieces", "nonsense\r\n\r\n", get "/much" } do
       for _ = 1, 100 do host:connect "127.0.0.1:80":write(text) end
       w:run_for "100ms"
       assert.equal("hello", body_of(ask(last "/")))
@@ -339,15 +341,23 @@ describe("the end of kt.http.serve", function()
   it("lets requests finish, ends events, closes idle conns at once, and takes no more", function()
     serve(HELLO .. [[
       ["GET /slow"] = function() kt.sleep "3s" return "done" end,
+      ["GET /much"] = function() return ("x"):rep(1000000) end,
+      ["POST /"] = function(r) return r.body end,
       ["GET /events"] = function(_, response) while response:event {} do kt.sleep "100ms" end end,]])
-    local idle, slow, events = host:connect "127.0.0.1:80", host:connect "127.0.0.1:80", host:connect "127.0.0.1:80"
+    local idle, slow, events, much, post = host:connect "127.0.0.1:80", host:connect "127.0.0.1:80", host:connect "127.0.0.1:80",
+      host:connect "127.0.0.1:80", host:connect "127.0.0.1:80"
     idle:write(get "/")
+    much:write(get "/much")
+    post:write "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabc"
     slow:write(get "/slow")
     events:write(get "/events")
     w:run_for "1s"
     script:signal "TERM"
     w:run_for "500ms"
     assert.matches("hello$", idle:read_all())
+    post:write "de"
+    assert.matches("connection: close\r\n\r\nabcde$", post:read_all())
+    assert.equal(1000000, #body_of(much:read_all()))
     assert.matches("\r\n0\r\n\r\n$", events:read_all())
     assert.equal("refused", select(2, host:try_connect "127.0.0.1:80").code)
     assert.matches("connection: close\r\n\r\ndone$", slow:read_all())

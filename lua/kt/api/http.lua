@@ -42,8 +42,8 @@ return function(with)
         { name = "max_header", type = "size", min = 1024, max = 65535, default = 16384, doc = "Longest header, with the request line." },
         { name = "max_body", type = "size", min = 0, max = 1 << 26, default = 1 << 20, doc = "Longest body. A route may have its own." },
         { name = "max_conns", type = "integer", min = 1, max = 65536, default = 256,
-          doc = "Connections at a time. A further one takes the place of the one that has been waiting longest: without a request, or without all of "
-            .. "one. If there is none, it gets 503." },
+          doc = "Connections at a time. A further one takes the place of the one that has waited longest for its client: to send a request, or to take "
+            .. "a response. If functions are running for all of them, it gets 503." },
         { name = "header_timeout", type = "duration", min = 0.1, max = 3600, default = 10, doc = "Timeout for a header." },
         { name = "body_timeout", type = "duration", min = 0.1, max = 86400, default = 30,
           doc = "Timeout for a body; with stream, for each call of request:read." },

@@ -14,15 +14,19 @@ local TEXT, EVENTS = "text/plain; charset=utf-8", "text/event-stream"
 local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 
 --- conn: where to write. request: { minor, keep } of the request; `keep` is cleared if the conn must close. head: without a body.
---- stopping(): whether the server ends. timeout: seconds for each write.
-function response.new(conn, request, head, stopping, timeout)
-  return setmetatable({ conn = conn, request = request, head = head, stopping = stopping, patience = { timeout = timeout }, bytes = 0 }, response)
+--- timeout: seconds for each piece. stopping(): whether the server ends. waits(true [, writes]), waits(false): around each wait for the
+--- client.
+function response.new(conn, request, head, timeout, stopping, waits)
+  return setmetatable({ conn = conn, request = request, head = head, patience = { timeout = timeout }, stopping = stopping, waits = waits, bytes = 0 },
+    response)
 end
 
 --- Writes in pieces, each of which the client has a timeout to take.
 local function write(self, data)
   for at = 1, #data, PIECE do
+    self.waits(true, true)
     local n, err = self.conn:write(#data <= PIECE and data or data:sub(at, at + PIECE - 1), self.patience)
+    self.waits(false)
     if not n then
       self.broken, self.request.keep = err, false
       return nil, err

@@ -3,8 +3,8 @@
 --- A conn is served by one task: it waits for a request, reads the head, runs the handler, and so on, with a deadline for each. Bytes are
 --- read only when they are wanted, and never beyond what they belong to, so request:take can hand over the conn after the head.
 ---
---- Invariant: a conn is in the list of waiting ones, oldest first, exactly while a request is awaited or read, and after the last answer.
---- These give way to new conns when there are max_conns. One whose function runs does not, and with `stream` that reads the body.
+--- Invariant: a conn is in the list of waiting ones, longest first, exactly while it waits for its client to send or to take something.
+--- These give way to new conns when there are max_conns; one whose function runs does not.
 local body = require "kt.http.body"
 local core = require "kt.core"
 local hosts = require "kt.http.hosts"
@@ -20,6 +20,7 @@ local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 -- ---- the list of waiting conns ----
 
 local function list_add(list, c)
+  if c.waits then return end
   c.before, list.last = list.last, c
   if c.before then c.before.after = c else list.first = c end
   c.waits = true
@@ -49,7 +50,9 @@ function request_methods.read(self, most)
     local ok, err = r.expects()
     if not ok then return nil, err end
   end
+  r.waits(true)
   local data, err = r.reader:read(most or 16384)
+  r.waits(false)
   return data, err
 end
 
@@ -132,6 +135,15 @@ end
 
 local TEXT = "text/plain; charset=utf-8"
 
+--- The response on a conn to a request { minor, keep }. head: without a body.
+local function new_response(self, c, request, head)
+  return response.new(c.conn, request, head, self.config.write_timeout, function() return self.stopped end,
+    function(now, writes)
+      (now and list_add or list_remove)(self.waiting, c)
+      c.writes = now and writes
+    end)
+end
+
 local function count(self, status)
   local name = status >= 500 and "server_errors" or status >= 400 and "client_errors"
   if name then self[name] = self[name] + 1 end
@@ -140,11 +152,11 @@ end
 --- Answers a request that gets to no handler. head: the request's, if it is known. Returns whether the conn can carry another one.
 local function refuse(self, c, status, why, fields, head)
   local request = { minor = head and head.minor or 1, keep = head and status ~= 400 and head.keep_alive and head.length == 0 or false }
-  local out = response.new(c.conn, request, head and head.method == "HEAD", function() return self.stopped end, self.config.write_timeout)
+  local out = new_response(self, c, request, head and head.method == "HEAD")
   count(self, status)
   core.log.debug("http %s: answered %d: %s", c.conn.peer, status, why)
   local sent = out:send(status, fields, ("%d %s: %s\n"):format(status, core.http_phrase(status), why), TEXT)
-  if sent and not request.keep then linger(self, c) end
+  if sent and not request.keep and status ~= 503 then linger(self, c) end
   return request.keep
 end
 
@@ -152,16 +164,18 @@ end
 local function next_head(self, c)
   local config, conn = self.config, c.conn
   list_add(self.waiting, c)
+  c.idle = true
   local first = conn:peek(1, { timeout = c.served and config.idle or config.header_timeout })
   local text, err, came
-  if first and not first:find "^[%w\r]" then -- TLS, say
-    list_remove(self.waiting, c)
+  local plain = first and first:find "^[%w\r]" -- TLS, say, is not
+  if plain then text, err, came = conn:read_until("\r\n\r\n", config.max_header, { timeout = config.header_timeout }) end
+  list_remove(self.waiting, c)
+  c.idle = false
+  if not first or c.dropped then return nil end
+  if not plain then
     refuse(self, c, 400, "not HTTP")
     return nil
   end
-  if first then text, err, came = conn:read_until("\r\n\r\n", config.max_header, { timeout = config.header_timeout }) end
-  list_remove(self.waiting, c)
-  if not first or c.dropped then return nil end
   if not text then
     if err.code == "timeout" then refuse(self, c, 408, "the header did not arrive in time")
     elseif err.code ~= "limit" then return nil
@@ -211,11 +225,11 @@ local function answer(self, c, head, route, params, max)
   local reader = body.new(core, conn, head, max, config.body_timeout, not route.stream)
   local expects = head.headers.expect and head.minor > 0 and not reader.done
   local state = { minor = head.minor, keep = head.keep_alive and not self.stopped }
-  local out = response.new(conn, state, head.method == "HEAD", function() return self.stopped end, config.write_timeout)
+  local out = new_response(self, c, state, head.method == "HEAD")
   local request = {
     method = head.method, target = head.target, path = head.decoded, query = message.query(head.query), params = params,
     headers = message.any_case(head.headers), peer = conn.peer, version = "1." .. head.minor, upgrade = head.upgrade and reader.done,
-    conn = conn, response = out,
+    conn = conn, response = out, waits = out.waits,
   }
   local function continue()
     if not expects then return true end
@@ -225,10 +239,10 @@ local function answer(self, c, head, route, params, max)
   if route.stream then
     request.reader, request.expects = reader, continue
   else
-    list_add(self.waiting, c)
+    out.waits(true)
     local text, err = continue()
     if text then text, err = reader:all() end
-    list_remove(self.waiting, c)
+    out.waits(false)
     if c.dropped then return false end
     if not text then
       if refused_body[err.code] then refuse(self, c, refused_body[err.code], err.text) end
@@ -254,9 +268,14 @@ local function answer(self, c, head, route, params, max)
   count(self, out.status)
   out:finish()
   core.log.debug("http %s: %s %s: %d, %d bytes", conn.peer, head.method, head.target, out.status, out.bytes)
-  if state.keep and not expects and not reader:skip(SKIP_MAX) then state.keep = false end
+  if state.keep and not reader.done then
+    out.waits(true)
+    reader.deadline = core.now() + LINGER
+    state.keep = not expects and reader:skip(SKIP_MAX)
+    out.waits(false)
+  end
   if not state.keep and not out.broken and not reader.done then linger(self, c) end
-  return state.keep and not self.stopped
+  return state.keep and not self.stopped and not c.dropped
 end
 
 -- ---- conns ----
@@ -271,28 +290,26 @@ end
 local function drop(self, c)
   leave(self, c)
   c.dropped = true
-  c.conn:close()
+  if c.writes then c.conn:reset() else c.conn:close() end -- close would keep what the client does not take
 end
 
 --- Forgets conns whose task the watchdog has stopped: their __close did not run.
 local function recount(self)
   self.counted = core.now()
   for c, task in next, self.open do
-    if coroutine.status(task) == "dead" then
-      self.open[c], self.conns = nil, self.conns - 1
-    end
+    if coroutine.status(task) == "dead" then leave(self, c) end
   end
 end
 
 --- Makes room for a conn; false if the functions of all others run.
 local function make_room(self)
-  if self.conns >= self.config.max_conns and core.now() >= self.counted + 1 then recount(self) end
-  if self.conns < self.config.max_conns then return true end
-  local oldest = self.waiting.first
-  if not oldest then return false end
-  self.dropped = self.dropped + 1
-  drop(self, oldest)
-  return true
+  local most, list = self.config.max_conns, self.waiting
+  if self.conns >= most and core.now() >= self.counted + 1 then recount(self) end
+  while self.conns >= most and list.first do
+    self.dropped = self.dropped + 1
+    drop(self, list.first)
+  end
+  return self.conns < most
 end
 
 local function serve(self, conn)
@@ -316,10 +333,15 @@ local function serve(self, conn)
   until not again
 end
 
---- Lets requests that are being answered finish, and ends the conns of all others.
+--- Ends the conns that have no request; the others end after their answer.
 local function stop(self)
   self.stopped = true
-  while self.waiting.first do drop(self, self.waiting.first) end
+  local c = self.waiting.first
+  while c do
+    local after = c.after
+    if c.idle then drop(self, c) end
+    c = after
+  end
 end
 
 -- ---- the handle ----
