@@ -65,6 +65,29 @@ describe("a whole number in a flag", function()
   end)
 end)
 
+describe("a size or a rate", function()
+  it("may be written with a unit, in a flag and in a file, or as kcptun's integer", function()
+    for name, cases in pairs {
+      maxbuffered = { ["8MiB"] = 8 << 20, ["8388608"] = 8 << 20, ["0x800000"] = 8 << 20, ["1.5GiB"] = 3 << 29 }, smuxbuf = { ["2MB"] = 2000000 },
+      streambuf = { ["64KiB"] = 65536 }, sockbuf = { ["1MiB"] = 1 << 20 }, ratelimit = { ["20Mbit"] = 2500000, ["1MiB/s"] = 1 << 20, ["0"] = 0 },
+    } do
+      for text, n in pairs(cases) do
+        assert.equal(n, parse("client", { "--key", "k", "--" .. name, text })[name], text)
+        if text:find "%a%a" then assert.equal(n, client(('{"%s": "%s"}'):format(name, text), "--key", "k")[name], text) end
+      end
+    end
+  end)
+
+  it("that is neither is refused with what was expected, and other numbers have no unit", function()
+    local _, said = parse("client", { "--maxbuffered", "8MiBs" })
+    has(said, 'kt client: --maxbuffered: expected a size such as "64KiB", "2MiB", "1MB", or a number of bytes, got "8MiBs"')
+    _, said = parse("client", { "--sndwnd", "8MiB" })
+    has(said, '--sndwnd: expected an integer, got "8MiB"')
+    _, said = client '{"smuxbuf": "4194304"}'
+    has(said, 'smuxbuf: expected a size such as "64KiB", "2MiB", "1MB", or a number of bytes, got the string "4194304"')
+  end)
+end)
+
 describe("the table of settings", function()
   it("has for each row what the help needs", function()
     local groups = {}

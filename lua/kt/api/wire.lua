@@ -45,7 +45,10 @@ local function row_of(path) return rows[path] or error(path .. ": lua/kt/api/wir
 --- The values that the flag of a setting ("kcp.mtu") takes: { min, max, default, values, meant }, in plain numbers.
 function wire.setting(path, client)
   local row = row_of(path)
-  return { min = row.min, max = row.max, default = default_of(row, client), values = row.values, meant = path == "crypt" and other_names or nil }
+  return {
+    min = row.min, max = row.max, default = default_of(row, client), values = row.values, meant = path == "crypt" and other_names or nil,
+    unit = (row.type == "size" or row.type == "rate") and row.type or nil,
+  }
 end
 
 --- Likewise for a setting of kt's own wire.

@@ -5,10 +5,11 @@
 --   name      the long flag; short and alias are a short and a second long form
 --   json      the key in a configuration file; default: the name; false if a file cannot set it
 --   type      "string", "int", "bool" or "enum"; min and max for ints, values for enums
+--   unit      "size" or "rate": an int that may also be written with a unit (kt.units)
 --   default   nil if the setting is optional
 --   group     the section of the help; arg: the name of the value; help: the text
 --   only      "client" or "server", if only one of them has the flag; other: the other end's counterpart
---   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, values and default are taken
+--   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, unit, values and default are taken
 --   kt        the setting of kt's own wire that the flag stands for, if it is not `of`
 --   low, high kcptun accepts any integer. Where the tunnel can still work, kt replaces a value below min by low and one above max by
 --             high (a number; true: min or max itself; or a function of the value and the row that may return nil). Without low or high
@@ -88,8 +89,8 @@ local rows = {
     low = 32, high = true },
   { name = "rcvwnd", type = "int", of = "kcp.rcvwnd", group = "kcp", arg = "N", help = "receive window, in packets",
     low = 32, high = true },
-  { name = "ratelimit", type = "int", of = "rate", group = "kcp", arg = "BYTES",
-    help = "send rate limit per session, in bytes per second; 0: no limit", low = true, high = true },
+  { name = "ratelimit", type = "int", of = "rate", group = "kcp", arg = "RATE",
+    help = "send rate limit per session, in bytes per second or with a unit, such as 20Mbit; 0: no limit", low = true, high = true },
   { name = "acknodelay", type = "bool", of = "kcp.acknodelay", group = "kcp", help = "send acknowledgements at once" },
   { name = "nodelay", type = "int", of = "kcp.nodelay", group = "kcp", arg = "N", when = manual,
     help = "mode manual: 1 shortens the retransmission timeout", low = true, high = true },
@@ -103,8 +104,8 @@ local rows = {
     help = "mode manual: 1 turns congestion control off", low = true, high = true },
   { name = "dscp", type = "int", of = "dscp", group = "kcp", arg = "N", help = "DSCP of the datagrams sent",
     low = six_bits, high = six_bits },
-  { name = "sockbuf", type = "int", of = "sockbuf", group = "kcp", arg = "BYTES",
-    help = "size of the UDP socket's buffers", low = most, high = true },
+  { name = "sockbuf", type = "int", of = "sockbuf", group = "kcp", arg = "SIZE",
+    help = "size of the UDP socket's buffers, in bytes or with a unit, such as 4MiB", low = most, high = true },
 
   { name = "datashard", alias = "ds", type = "int", of = "fec.data", group = "fec", arg = "N",
     help = "data packets in a group; 0: no FEC", low = true },
@@ -121,10 +122,10 @@ local rows = {
   { name = "nocomp", type = "bool", default = false, group = "mux", help = "disable compression; must match on both ends" },
   { name = "smuxver", type = "int", of = "smux.version", group = "mux", arg = "N",
     help = "smux version; must match on both ends (kcptun before 2025-11 uses 1)" },
-  { name = "smuxbuf", type = "int", of = "smux.buffer", group = "mux", arg = "BYTES",
+  { name = "smuxbuf", type = "int", of = "smux.buffer", group = "mux", arg = "SIZE",
     help = "unread bytes that a session holds for its streams",
     low = function(n, row) return n > 0 and row.min or nil end, high = true },
-  { name = "streambuf", type = "int", of = "smux.stream_buffer", group = "mux", arg = "BYTES",
+  { name = "streambuf", type = "int", of = "smux.stream_buffer", group = "mux", arg = "SIZE",
     help = "receive buffer of a stream (smux 2)", low = function(n, row) return n > 0 and row.min or nil end },
   { name = "framesize", type = "int", of = "smux.frame", group = "mux", arg = "BYTES", help = "largest smux frame sent" },
   { name = "keepalive", type = "int", of = "smux.keepalive", kt = "keepalive", group = "mux", arg = "SECONDS", help = "time between heartbeats" },
@@ -134,8 +135,8 @@ local rows = {
     help = "after this long without an answer, a session and its connections end" },
   { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
     help = "streams that a session may have open at once", low = true, high = true },
-  { name = "maxbuffered", type = "int", of = "max_buffered", group = "mux", arg = "BYTES",
-    help = "memory for the buffers of all sessions", low = true, high = true },
+  { name = "maxbuffered", type = "int", of = "max_buffered", group = "mux", arg = "SIZE",
+    help = "memory for the buffers of all sessions, in bytes or with a unit, such as 64MiB", low = true, high = true },
   { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",
     help = "sessions that clients may have at once", low = true, high = true },
   { name = "closewait", type = "int", min = 0, max = 86400, group = "mux", arg = "SECONDS", low = 0, high = 86400,

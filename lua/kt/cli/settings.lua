@@ -5,6 +5,7 @@ local flags = require "kt.cli.flags"
 local json = require "kt.json"
 local options = require "kt.cli.options"
 local suggest = require "kt.schema".suggest
+local units = require "kt.units"
 local usage = require "kt.cli.usage"
 local wire = require "kt.api.wire"
 
@@ -35,6 +36,12 @@ local function unknown_name(row, value)
     (near and " " or "; ") .. row.unknown, table.concat(row.values, ", "))
 end
 
+-- Converts a number with a unit, "8MiB". Returns nil and what was expected if it is none.
+local function from_unit(row, text)
+  if not row.unit then return nil, "an integer" end
+  return units[row.unit](text)
+end
+
 -- Converts the text of a flag to its row's type. Returns nil and the mistake if that fails.
 local function from_flag(row, text)
   if row.type == "bool" then
@@ -43,8 +50,9 @@ local function from_flag(row, text)
     if value == nil then return nil, ("expected true or false, got \"%s\""):format(text) end
     return value
   elseif row.type == "int" then
-    local n = flags.int(text)
-    if not n then return nil, ("expected an integer, got \"%s\""):format(text) end
+    local n, wanted = flags.int(text), nil
+    if not n then n, wanted = from_unit(row, text) end
+    if not n then return nil, ("expected %s, got \"%s\""):format(wanted, text) end
     return n
   end
   return text
@@ -59,6 +67,12 @@ local function from_json(row, node)
     local n = node.value:find "^%-?%d+$" and math.tointeger(tonumber(node.value))
     if n then return n end
   end
+  local wanted = expected[row.type]
+  if row.type == "int" and row.unit then
+    local n = node.kind == "string" and from_unit(row, node.value)
+    if n then return n end
+    wanted = units.expected[row.unit]
+  end
   if (row.type == "string" or row.type == "enum") and node.kind == "string" then return node.value end
   local got = node.kind == "object" and "an object" or node.kind == "array" and "an array" or "a " .. node.kind
   if row.name ~= "key" and (node.kind == "string" or node.kind == "number") then
@@ -66,7 +80,7 @@ local function from_json(row, node)
   elseif node.kind == "boolean" then
     got = tostring(node.value)
   end
-  return nil, ("expected %s, got %s"):format(expected[row.type], got)
+  return nil, ("expected %s, got %s"):format(wanted, got)
 end
 
 -- ---- the configuration file ----
