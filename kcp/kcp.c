@@ -139,6 +139,11 @@ size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n)
     return kt_send_ring_write(&k->snd, data, n, k->mss);
 }
 
+bool kt_kcp_write_message(struct kt_kcp *k, const void *data, size_t n)
+{
+    return kt_send_ring_write_message(&k->snd, data, n, k->mss);
+}
+
 size_t kt_kcp_room(const struct kt_kcp *k)
 {
     const struct kt_send_ring *w = &k->snd;
@@ -170,6 +175,16 @@ uint32_t kt_kcp_mss(const struct kt_kcp *k)
 size_t kt_kcp_peek(const struct kt_kcp *k, const uint8_t **data)
 {
     return kt_recv_ring_peek(&k->rcv, data);
+}
+
+size_t kt_kcp_unread(const struct kt_kcp *k, size_t most)
+{
+    return kt_recv_ring_unread(&k->rcv, most);
+}
+
+int kt_kcp_message(const struct kt_kcp *k)
+{
+    return kt_recv_ring_message(&k->rcv);
 }
 
 void kt_kcp_consume(struct kt_kcp *k, size_t n)

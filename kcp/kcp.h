@@ -76,6 +76,10 @@ void kt_kcp_reach(struct kt_kcp *k, uint32_t n);
 size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n);
 /* The number of bytes that kt_kcp_write would accept now, if the pool has blocks. */
 size_t kt_kcp_room(const struct kt_kcp *k);
+/* The same for a message, which the peer gets as a whole (message mode, ikcp's default): all of it or nothing. n: at least 1; a
+ * message of more than KT_KCP_FRAGMENTS segments is longer than other KCPs take. Not to be mixed with kt_kcp_write. */
+#define KT_KCP_FRAGMENTS 127u
+bool kt_kcp_write_message(struct kt_kcp *k, const void *data, size_t n);
 /* How much could leave soon. An owner that chooses as late as possible what to send writes no more than this. */
 struct kt_kcp_outlook {
     uint32_t open;    /* segments that the windows let out now, including those queued */
@@ -95,6 +99,12 @@ uint32_t kt_kcp_mss(const struct kt_kcp *k);
 size_t kt_kcp_peek(const struct kt_kcp *k, const uint8_t **data);
 /* Drops n bytes, at most those peeked. Opening a full window makes a WINS due. */
 void kt_kcp_consume(struct kt_kcp *k, size_t n);
+
+/* The bytes that are in order, counted up to the segment in which they reach `most`. */
+size_t kt_kcp_unread(const struct kt_kcp *k, size_t most);
+/* The bytes of the first message, to be peeked and consumed; 0: none is complete. KT_EPROTO: it is longer than the receive
+ * window, and nothing after it can be read. */
+int kt_kcp_message(const struct kt_kcp *k);
 
 /* ---- packets and time ---- */
 

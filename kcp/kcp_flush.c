@@ -67,7 +67,7 @@ static void complete(void *kcp, struct kt_packet_writer *w)
 
 /* Writes a header and makes room for len bytes after it; returns where they go, or NULL if nothing more may
  * leave now. */
-static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t ts, uint32_t len)
+static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint8_t frg, uint32_t sn, uint32_t ts, uint32_t len)
 {
     struct kt_kcp *k = f->k;
     struct kt_packet_writer *w = f->w;
@@ -84,6 +84,7 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t 
     const struct kt_kcp_segment seg = {
         .conv = k->cfg.conv,
         .cmd = (uint8_t)cmd,
+        .frg = frg,
         .wnd = f->wnd,
         .ts = ts,
         .sn = sn,
@@ -101,7 +102,7 @@ static bool repeat_acks(struct flush *f)
     struct kt_kcp_acks *acks = &f->k->acks;
     while (acks->sent_count > 0) {
         const struct kt_kcp_ack *a = &acks->sent[acks->sent_count - 1];
-        if (kt_sn_diff(a->sn, f->una) >= 0 && !put(f, KT_KCP_ACK, a->sn, a->ts, 0)) return false;
+        if (kt_sn_diff(a->sn, f->una) >= 0 && !put(f, KT_KCP_ACK, 0, a->sn, a->ts, 0)) return false;
         acks->sent_count--;
     }
     return true;
@@ -114,7 +115,7 @@ static bool send_acks(struct flush *f)
     if (acks->count > 0 && !repeat_acks(f)) return false;
     while (acks->count > 0) {
         const struct kt_kcp_ack *a = kt_kcp_acks_first(acks);
-        if ((acks->count == 1 || kt_sn_diff(a->sn, f->una) >= 0) && !put(f, KT_KCP_ACK, a->sn, a->ts, 0)) {
+        if ((acks->count == 1 || kt_sn_diff(a->sn, f->una) >= 0) && !put(f, KT_KCP_ACK, 0, a->sn, a->ts, 0)) {
             f->k->ack_now = true;
             return false;
         }
@@ -132,7 +133,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
 {
     struct kt_send_ring *r = &f->k->snd;
     struct kt_send_slot *s = kt_send_ring_at(r, sn);
-    uint8_t *p = put(f, KT_KCP_PUSH, sn, kt_ts(f->now_us) + f->k->cfg.ts_base, s->len);
+    uint8_t *p = put(f, KT_KCP_PUSH, s->frg, sn, kt_ts(f->now_us) + f->k->cfg.ts_base, s->len);
     if (!p) return false;
     memcpy(p, s->data, s->len);
     const bool again = sn != r->nxt;
@@ -170,7 +171,7 @@ static bool send_probes(struct flush *f)
     if (k->ask && first_unheard(k)) {
         if (k->snd.nxt != k->snd.una && !send_first(f)) return false;
     } else if (k->ask) {
-        if (!put(f, KT_KCP_WASK, 0, 0, 0)) return false;
+        if (!put(f, KT_KCP_WASK, 0, 0, 0, 0)) return false;
         k->stats.unanswered++;
         memmove(k->asked + 1, k->asked, sizeof k->asked - sizeof *k->asked);
         k->asked[0].tx = k->order.tx;
@@ -180,7 +181,7 @@ static bool send_probes(struct flush *f)
         k->stats.asked_us = f->now_us;
     }
     k->ask = false;
-    if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0)) return false;
+    if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0, 0)) return false;
     k->tell = false;
     return true;
 }

@@ -51,7 +51,7 @@ static void on_push(
     uint32_t nxt = k->rcv.nxt;
     bool repeat = false;
     k->stats.in_push++;
-    switch (kt_recv_ring_put(&k->rcv, seg->sn, data, seg->len)) {
+    switch (kt_recv_ring_put(&k->rcv, seg->sn, seg->frg, data, seg->len)) {
     case KT_RECV_BEYOND:
         k->stats.beyond++;
         return;

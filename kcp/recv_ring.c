@@ -103,7 +103,8 @@ void kt_recv_ring_trim(struct kt_recv_ring *r)
     if (cap < r->cap) resize(r, cap); /* out of memory: keep the larger one */
 }
 
-enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *r, uint32_t sn, const uint8_t *data, uint32_t len)
+enum kt_recv_result kt_recv_ring_put(
+    struct kt_recv_ring *r, uint32_t sn, uint8_t frg, const uint8_t *data, uint32_t len)
 {
     int32_t ahead = kt_sn_diff(sn, r->nxt);
     if (ahead < 0) return KT_RECV_REPEAT;
@@ -118,7 +119,7 @@ enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *r, uint32_t sn, const 
         memcpy(block, data, len);
         r->held++;
     }
-    *at(r, sn) = (struct kt_recv_slot){.data = block, .len = (uint16_t)len, .held = true};
+    *at(r, sn) = (struct kt_recv_slot){.data = block, .len = (uint16_t)len, .frg = frg, .held = true};
     if (ahead == 0) advance(r);
     return KT_RECV_STORED;
 }
@@ -139,4 +140,23 @@ void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n)
     if (r->off < at(r, r->read)->len) return;
     drop_first(r);
     advance(r);
+}
+
+size_t kt_recv_ring_unread(const struct kt_recv_ring *r, size_t most)
+{
+    size_t n = 0;
+    for (uint32_t sn = r->read; sn != r->nxt && n < most; sn++)
+        n += at(r, sn)->len - (sn == r->read ? r->off : 0);
+    return n;
+}
+
+int kt_recv_ring_message(const struct kt_recv_ring *r)
+{
+    if (r->read == r->nxt) return 0;
+    const uint32_t count = at(r, r->read)->frg + 1u;
+    if (count > r->limit) return KT_EPROTO;
+    if (r->nxt - r->read < count) return 0;
+    int n = 0;
+    for (uint32_t i = 0; i < count; i++) n += at(r, r->read + i)->len;
+    return n;
 }

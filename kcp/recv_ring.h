@@ -22,6 +22,7 @@
 struct kt_recv_slot {
     uint8_t *data; /* pool block; NULL for an empty segment */
     uint16_t len;
+    uint8_t frg; /* segments of its message that follow it */
     bool held;
 };
 
@@ -61,10 +62,16 @@ static inline size_t kt_recv_ring_slots(const struct kt_recv_ring *r)
 }
 
 /* Stores a copy of a segment; len must fit a block. */
-enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *r, uint32_t sn, const uint8_t *data, uint32_t len);
+enum kt_recv_result kt_recv_ring_put(
+    struct kt_recv_ring *r, uint32_t sn, uint8_t frg, const uint8_t *data, uint32_t len);
 
 size_t kt_recv_ring_peek(const struct kt_recv_ring *r, const uint8_t **data);
 void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n);
+/* The unread bytes that are in order, counted up to the segment in which they reach `most`. */
+size_t kt_recv_ring_unread(const struct kt_recv_ring *r, size_t most);
+/* The bytes of the first message, which is as many segments as the frg of the first says; 0: it is not complete. KT_EPROTO if
+ * it is longer than the window, so that it never will be. */
+int kt_recv_ring_message(const struct kt_recv_ring *r);
 
 /* Segments that the peer may still send: the `wnd` of our segments. What would not be stored is not announced,
  * as the peer would send it again and again. */

@@ -82,18 +82,40 @@ static size_t fill(struct kt_send_slot *s, const uint8_t *data, size_t n, uint32
     return n;
 }
 
+/* Appends an empty segment; NULL at the limit or without memory. */
+static struct kt_send_slot *append(struct kt_send_ring *r)
+{
+    if (kt_send_ring_free(r) == 0) return NULL;
+    if (r->end - r->una == r->cap && !resize(r, r->cap * 2)) return NULL;
+    uint8_t *block = kt_slab_get(r->pool);
+    if (!block) return NULL;
+    struct kt_send_slot *s = kt_send_ring_at(r, r->end++);
+    *s = (struct kt_send_slot){.data = block};
+    return s;
+}
+
+bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss)
+{
+    const size_t count = (n + mss - 1) / mss;
+    const uint32_t end = r->end;
+    if (count > kt_send_ring_free(r)) return false;
+    for (size_t i = 0, taken = 0; i < count; i++) {
+        struct kt_send_slot *s = append(r);
+        if (!s) {
+            while (r->end != end) kt_slab_put(r->pool, kt_send_ring_at(r, --r->end)->data);
+            return false;
+        }
+        s->frg = (uint8_t)(count - 1 - i);
+        taken += fill(s, data + taken, n - taken, mss);
+    }
+    return true;
+}
+
 size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss)
 {
     size_t taken = 0;
     if (n > 0 && r->end != r->nxt) taken = fill(kt_send_ring_at(r, r->end - 1), data, n, mss);
-    while (taken < n && kt_send_ring_free(r) > 0) {
-        if (r->end - r->una == r->cap && !resize(r, r->cap * 2)) break;
-        uint8_t *block = kt_slab_get(r->pool);
-        if (!block) break;
-        struct kt_send_slot *s = kt_send_ring_at(r, r->end);
-        *s = (struct kt_send_slot){.data = block};
-        taken += fill(s, data + taken, n - taken, mss);
-        r->end++;
-    }
+    struct kt_send_slot *s;
+    while (taken < n && (s = append(r)) != NULL) taken += fill(s, data + taken, n - taken, mss);
     return taken;
 }

@@ -27,6 +27,7 @@ struct kt_send_slot {
     uint32_t first_ms;   /* ts of its first transmission */
     uint16_t len;
     uint8_t level; /* the list it is in (retx_order.h) */
+    uint8_t frg;   /* segments of its message that follow it; 0 in a stream */
 };
 
 struct kt_send_ring {
@@ -54,6 +55,10 @@ static inline struct kt_rate_snapshot *kt_send_ring_snapshot(const struct kt_sen
 
 /* Queues bytes, mss to a segment, filling up the last queued segment first. Returns how many were taken. */
 size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
+
+/* Queues a message as segments of its own, the first with the highest frg: all of it or nothing. n: 1..256 * mss. Returns
+ * whether it was taken: if not, the limit or memory is reached. */
+bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
 
 /* Segment sn, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the pool. The segment
  * counts towards the limit until una passes it. */

@@ -142,6 +142,8 @@ core.install_settings(function(value, mode)
   return c
 end)
 
+local kcp_modes = require "kt.api.kcp_modes"
+
 local kt = {
   version = core.version,
   connect = core.connect,
@@ -192,6 +194,17 @@ end
 function kt.err(config)
   local c = checked("kt.err", config)
   return (core.err(c.code, c.message))
+end
+
+function kt.kcp(config)
+  core.need_task "kt.kcp"
+  local c = checked("kt.kcp", config)
+  local mode = kcp_modes[c.mode] or {}
+  for _, key in ipairs { "nodelay", "interval", "resend", "nc" } do
+    if mode[key] ~= nil then c[key] = mode[key] end
+  end
+  local handle, err = core.kcp(c)
+  return handle, err
 end
 
 function kt.limit(config)

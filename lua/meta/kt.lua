@@ -197,6 +197,25 @@
 ---@field second integer Second, 0 to 59; 60 in a leap second.
 ---@field weekday integer Day of the week, 1 (Monday) to 7 (Sunday).
 
+--- Statistics of a KCP conversation.
+---@class kt.kcpstats
+---@field srtt number Smoothed round-trip time, in seconds; 0 before the first acknowledgement.
+---@field rttvar number Round-trip time variation, in seconds.
+---@field rto number Time without an acknowledgement after which a segment is sent again, in seconds.
+---@field cwnd integer Congestion window, in segments; with nc, the send window.
+---@field peer_wnd integer Segments that the peer has room for.
+---@field inflight integer Segments sent but not yet acknowledged.
+---@field queued integer Segments waiting for room in the windows.
+---@field segs_in integer Segments received, of all kinds; a counter.
+---@field segs_out integer Segments sent, of all kinds; a counter.
+---@field segs_retrans integer Segments retransmitted; a counter.
+---@field segs_repeated integer Segments of data that came again; a counter.
+---@field segs_dropped integer Segments of data dropped: beyond the receive window, or without memory; a counter.
+---@field bytes_in integer Payload bytes received in order; a counter.
+---@field bytes_out integer Payload bytes sent; a counter.
+---@field refused integer Packets that were not valid ones of this conversation; a counter.
+---@field since_heard number Seconds since the last packet from the peer; math.huge means never.
+
 --- The response to kt.http.request.
 ---@class kt.httpresponse
 ---@field status integer The status, such as 200.
@@ -960,6 +979,67 @@ function secret:export() end
 ---@field text string The sentence, the same as tostring(err).
 local err = {}
 
+--- A KCP conversation; made by kt.kcp. It belongs to a task as a socket does, and is closed when the task ends.
+---@class kt.kcp
+local kcp = {}
+
+--- Takes a packet from the peer. A packet that is malformed or of another conversation changes nothing, is counted, and gives "protocol". KCP does not know who a packet is from: check its sender, or seal packets (kt.crypto).
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: protocol, closed, failed.
+---@param packet string The packet.
+---@return boolean|nil
+---@return kt.err? err
+function kcp:input(packet) end
+
+---@class (exact) kt.kcp.send_options
+---@field timeout? kt.duration Timeout for the whole call. (default "30s")
+
+--- Queues a message, or bytes of a stream; waits while the send window is full. A message is at most 127 packets, or snd_wnd if that is less; a longer one gives "limit". After a timeout, a part of a stream's bytes may have been queued.
+---
+--- Callable from tasks.
+--- Fails with: timeout, limit, closed, failed, memory.
+---@param data string The message, or bytes; not empty.
+---@param options? kt.kcp.send_options The options.
+---@return boolean|nil
+---@return kt.err? err
+function kcp:send(data, options) end
+
+---@class (exact) kt.kcp.recv_options
+---@field timeout? kt.duration Timeout for the whole call. (default "30s")
+
+--- Returns the next message, or what has arrived of a stream, at most 64 KiB; waits for it. A message of more packets than rcv_wnd ends the conversation with "protocol". KCP has no end of data: close when the protocol says so, or after a timeout.
+---
+--- Callable from tasks.
+--- Fails with: timeout, closed, protocol, failed.
+---@param options? kt.kcp.recv_options The options.
+---@return string|nil
+---@return kt.err? err
+function kcp:recv(options) end
+
+---@class (exact) kt.kcp.flush_options
+---@field timeout? kt.duration Timeout for the whole call. (default "30s")
+
+--- Waits until the peer has acknowledged all that was sent. What it has not is lost by closing.
+---
+--- Callable from tasks.
+--- Fails with: timeout, closed, failed.
+---@param options? kt.kcp.flush_options The options.
+---@return boolean|nil
+---@return kt.err? err
+function kcp:flush(options) end
+
+--- Returns its current statistics; zeros once it is closed.
+---
+--- Callable from the main chunk and tasks.
+---@return kt.kcpstats
+function kcp:stats() end
+
+--- Ends the conversation at once: nothing more is sent, not even acknowledgements that the peer's flush waits for. Waiting calls fail with "closed". Safe to call twice.
+---
+--- Callable from the main chunk and tasks.
+function kcp:close() end
+
 --- A file that is watched; made by kt.watch. Without a variable that holds it, the file is watched all the same.
 ---@class kt.watch
 local watch = {}
@@ -1713,6 +1793,40 @@ function kt.log.warn(fmt, ...) end
 ---@param fmt any The message, or a format string.
 ---@param ... any Arguments of the format string.
 function kt.log.error(fmt, ...) end
+
+---@class (exact) kt.kcp_options
+---@field conv integer The conversation's number, the first four bytes of each packet, little endian. The same at both ends. (integer, 0 to 4294967295)
+---@field output function Called with each packet to send, in a task of its own. It may wait, as socket:send does. If it raises, the conversation ends, and calls fail with "failed".
+---@field stream? boolean A stream of bytes. Default: messages, each received as it was sent. (default false)
+---@field mode? "normal"|"fast"|"fast2"|"fast3" How eagerly it sends again: as kcptun's modes. Instead of the four keys below. (default "fast")
+---@field nodelay? boolean Shortest retransmission timeout 30 ms instead of 100, and slower backoff. (default false)
+---@field interval? integer Milliseconds that the peer may take to acknowledge. (integer, 10 to 5000; default 100)
+---@field resend? integer Resend after this many ACKs of later packets; 0: only after a timeout. (integer, 0 to 32; default 0)
+---@field nc? boolean No congestion window. (default false)
+---@field mtu? integer Longest packet, in bytes. (integer, 50 to 1500; default 1400)
+---@field snd_wnd? integer Packets that may wait or be in flight; then send waits. (integer, 1 to 4096; default 128)
+---@field rcv_wnd? integer Packets that it keeps for the reader. (integer, 1 to 4096; default 128)
+
+--- Makes a KCP conversation for a protocol of the script's own: it sends what was lost again, and puts what arrives in order. The script carries its packets: `output` gets those to send, one at a time, and kcp:input takes those that come. On the wire it is ikcp, and a session of kcp-go without crypto and FEC. It has neither a handshake nor encryption. It needs no ticks: it has timers of its own. At most 4096 per script; all of their packets together take at most a quarter of the script's memory limit, or 64 MiB.
+---
+--- Callable from tasks.
+--- Fails with: limit, memory.
+--- ```lua
+--- kt.spawn(function()
+---   local socket = assert(kt.udp { to = "192.0.2.1:4000" })
+---   local talk = assert(kt.kcp { conv = 7, mode = "fast3", output = function(packet) socket:send(packet) end })
+---   kt.spawn(function()
+---     for packet in function() return (socket:receive { timeout = "1h" }) end do talk:input(packet) end
+---   end)
+---   talk:send "hello"
+---   print(talk:recv { timeout = "5s" })
+---   talk:flush { timeout = "5s" }
+--- end)
+--- ```
+---@param options kt.kcp_options The options.
+---@return kt.kcp? kcp
+---@return kt.err? err
+function kt.kcp(options) end
 
 --- Parses the script's arguments, those after its name: a flag for each name (--port 9000, --port=9000; _ is -), and an operand for each element of the list, in order. Returns their values by the same keys. An entry is { default, type, required, help, name }; type is string, integer, number, boolean (a flag without a value), duration, size or rate, and otherwise that of the default. --help prints all of them and ends the script; a wrong argument ends it with a message.
 ---

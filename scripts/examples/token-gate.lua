@@ -11,7 +11,7 @@ local key = crypto.derive(crypto.hash("blake2b", kt.secret_file "psk.key"), "tok
 local function mac(text) return crypto.hmac("sha256", key, text) end
 
 local function issue(name, lifetime)
-  local text = ("%s %d"):format(name, kt.wall() + assert(kt.duration(lifetime)))
+  local text = ("%s %.0f"):format(name, kt.wall() + assert(kt.duration(lifetime)))
   return crypto.base64_encode(mac(text) .. text, "url")
 end
 

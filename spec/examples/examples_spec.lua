@@ -27,7 +27,7 @@ describe("scripts/examples", function()
     for _, name in ipairs(names) do there[name] = true end
     for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",
       "interactive-vs-bulk", "failover", "balance", "udp", "sticky", "breaker", "mirror", "race", "users", "token-gate",
-      "http-proxy", "metrics" } do
+      "http-proxy", "metrics", "game" } do
       assert.is_true(there[name], name)
     end
   end)

@@ -132,13 +132,33 @@ static void end_free(struct end *e)
     kt_slab_free(e->pool); /* asserts that every block was returned */
 }
 
-static void write_some(struct end *e, size_t n)
+static void write_some(struct end *e, size_t n, bool message)
 {
     uint8_t buf[1024];
     for (size_t i = 0; i < n; i++) buf[i] = pattern(e->written + (uint32_t)i);
-    size_t room = kt_kcp_room(e->kcp), taken = kt_kcp_write(e->kcp, buf, n);
+    size_t room = kt_kcp_room(e->kcp), taken;
+    if (message)
+        taken = n > 0 && kt_kcp_write_message(e->kcp, buf, n) ? n : 0;
+    else
+        taken = kt_kcp_write(e->kcp, buf, n);
     need(taken <= n && taken <= room, "a write took more than there was room for");
     e->written += (uint32_t)taken;
+}
+
+/* Reads the first message, if it is complete. */
+static void read_message(struct end *e)
+{
+    const uint8_t *data;
+    const int len = kt_kcp_message(e->kcp);
+    if (len <= 0) return;
+    size_t left = (size_t)len;
+    need(kt_kcp_unread(e->kcp, SIZE_MAX) >= left, "a message longer than what is there");
+    while (left > 0) {
+        const size_t got = kt_kcp_peek(e->kcp, &data), n = got < left ? got : left;
+        need(n > 0, "a message that ends early");
+        kt_kcp_consume(e->kcp, n);
+        left -= n;
+    }
 }
 
 /* Reads up to n bytes. In a pair, checks them. */
@@ -215,10 +235,13 @@ static void play_alone(struct input *in)
             deliver(&e, packet, build(in, e.kcp, now, packet, sizeof packet), op & 8, now);
             break;
         case 3:
-            write_some(&e, arg * 4u);
+            write_some(&e, arg * 4u, op & 8);
             break;
         case 4:
-            read_some(&e, arg, false);
+            if (op & 8)
+                read_message(&e);
+            else
+                read_some(&e, arg, false);
             break;
         case 5:
             flush(&e, op & 8 ? arg % 4 : UINT32_MAX, now);
@@ -262,7 +285,7 @@ static void play_pair(struct input *in)
         struct end *me = &e[op >> 7], *peer = &e[!(op >> 7)];
         switch (op % 8) {
         case 0:
-            write_some(me, arg * 4u);
+            write_some(me, arg * 4u, op & 8);
             break;
         case 1:
             read_some(me, arg * 8u, true);

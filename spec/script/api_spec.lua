@@ -288,7 +288,7 @@ local pool, task, event, queue = kt.pool { links = { link } }, kt.spawn(function
 
   for _, f in ipairs(api.functions) do
     local held = true -- by a main chunk, which never has these
-    for _, kind in ipairs { "conn", "stream", "request", "response" } do held = held and not f.name:find("^" .. kind .. ":") end
+    for _, kind in ipairs { "conn", "stream", "request", "response", "kcp" } do held = held and not f.name:find("^" .. kind .. ":") end
     if f.context == "task" and held then
       it("of " .. f.name .. " names it, the main chunk, and what to do", function()
         local r = run_script(head .. call(f))

@@ -29,6 +29,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_connect(L);
     kt_lua_splice(L);
     kt_lua_udp(L);
+    kt_lua_kcp(L);
     kt_lua_flow(L);
     kt_lua_udplisten(L);
     kt_lua_listen(L);

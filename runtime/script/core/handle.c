@@ -140,7 +140,8 @@ void *kt_handle_self(lua_State *L, const char *name, const char *method)
 
 void kt_handle_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to)
 {
-    static const char *const kinds[] = {KT_HANDLE_CONN, KT_HANDLE_STREAM, KT_HANDLE_SOCKET, KT_HANDLE_FLOW};
+    static const char *const kinds[] = {
+        KT_HANDLE_CONN, KT_HANDLE_STREAM, KT_HANDLE_SOCKET, KT_HANDLE_FLOW, KT_HANDLE_KCP};
     struct kt_owned *o = NULL; /* the first member of all of them */
     for (size_t i = 0; !o && i < sizeof kinds / sizeof kinds[0]; i++) o = kt_handle_test(L, idx, kinds[i]);
     if (o && !kt_list_empty(&o->node) && o->owner == from) kt_task_own(to, o);
