@@ -91,9 +91,28 @@ static size_t list_folder(const char *folder, char (*out)[KT_CONTROL_PATH], size
     return n;
 }
 
+/* The sockets in the folders of services (RuntimeDirectory=kt/NAME), each of which belongs to its service's user. Only root can
+ * make such a folder. */
+static size_t list_services(char (*out)[KT_CONTROL_PATH], size_t max)
+{
+    struct kt_err err = {0};
+    size_t n = 0;
+    DIR *dir = check(SYSTEM, &err) == 0 ? opendir(SYSTEM) : NULL;
+    if (!dir) return 0;
+    for (const struct dirent *e; n < max && (e = readdir(dir));) {
+        char folder[KT_CONTROL_PATH];
+        if (e->d_name[0] == '.') continue;
+        if ((size_t)snprintf(folder, sizeof folder, SYSTEM "/%s", e->d_name) < sizeof folder)
+            n += list_folder(folder, out + n, max - n);
+    }
+    closedir(dir);
+    return n;
+}
+
 size_t kt_control_list(char (*out)[KT_CONTROL_PATH], size_t max)
 {
     char own[KT_CONTROL_PATH];
     size_t n = own_folder(own, sizeof own) ? list_folder(own, out, max) : 0;
-    return n + list_folder(SYSTEM, out + n, max - n);
+    n += list_folder(SYSTEM, out + n, max - n);
+    return n + list_services(out + n, max - n);
 }

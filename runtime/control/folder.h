@@ -2,7 +2,7 @@
  *
  *   $XDG_RUNTIME_DIR/kt   if that variable is set
  *   /run/user/UID/kt      else, if /run/user/UID exists
- *   /run/kt               else: services and root
+ *   /run/kt               else: root; and for a service, with --control, a folder in there (RuntimeDirectory=kt/NAME)
  */
 #ifndef KT_CONTROL_FOLDER_H
 #define KT_CONTROL_FOLDER_H
