@@ -140,7 +140,9 @@ static int secret_file(lua_State *L)
             path);
     }
     struct stat st; /* of the real file system: the io's files have no mode */
-    if (stat(path, &st) == 0 && kt_key_mode_check(path, st.st_mode, &err))
+    /* Root's own files may be readable by a service's group, and are then not the service's to change. */
+    if (stat(path, &st) == 0 && (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO))) &&
+        kt_key_mode_check(path, st.st_mode, &err))
         kt_log(kt_runtime_log(rt), KT_LOG_WARN, "%s", err.text);
     struct bytes b = {data, n};
     lua_pushcfunction(L, make);
