@@ -1,0 +1,30 @@
+# Run by cpack after the installation into its staging folder: adds what only a Debian package has, and compresses what policy wants compressed.
+set(from ${CMAKE_CURRENT_LIST_DIR}/../packaging)
+set(root ${CPACK_TEMPORARY_DIRECTORY})
+if(NOT root OR NOT IS_DIRECTORY ${root}/usr) # never into the machine's own folders
+  message(FATAL_ERROR "expected to be run by cpack, after the installation into its staging folder")
+endif()
+set(usr ${root}/usr)
+set(doc ${usr}/share/doc/kt)
+
+file(READ ${from}/systemd/sandbox.conf sandbox)
+foreach(unit kt@ kt-client kt-server)
+  file(READ ${from}/systemd/${unit}.service text)
+  string(REPLACE "@SANDBOX@" "${sandbox}" text "${text}")
+  file(WRITE ${root}/lib/systemd/system/${unit}.service "${text}")
+endforeach()
+configure_file(${from}/sysusers.conf ${usr}/lib/sysusers.d/kt.conf COPYONLY)
+configure_file(${from}/apparmor ${root}/etc/apparmor.d/kt COPYONLY)
+configure_file(${from}/logrotate ${root}/etc/logrotate.d/kt COPYONLY)
+file(MAKE_DIRECTORY ${root}/etc/kt)
+
+file(READ ${CMAKE_CURRENT_LIST_DIR}/../LICENSE license)
+string(REGEX REPLACE "\n([^\n])" "\n \\1" license "${license}")
+string(REGEX REPLACE "\n\n" "\n .\n" license "${license}")
+file(WRITE ${doc}/copyright "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: kt\n\nFiles: *\nCopyright: the authors of kt\nLicense: Expat\n ${license}")
+file(REMOVE ${doc}/LICENSE)
+string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
+file(WRITE ${doc}/changelog "kt (${CPACK_PACKAGE_VERSION}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- ${CPACK_PACKAGE_CONTACT}  ${date}\n")
+
+file(GLOB pages ${usr}/share/man/man1/*.1)
+execute_process(COMMAND gzip -9nf ${pages} ${doc}/changelog COMMAND_ERROR_IS_FATAL ANY)

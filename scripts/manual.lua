@@ -1,0 +1,259 @@
+-- Writes the man pages, and the completions for bash, zsh and fish, from what kt itself prints as help: a verb or a flag that exists is in
+-- them. The build runs it.
+--     kt run --unsafe --control none scripts/manual.lua KT VERSION OUT-DIR
+local kt = require "kt"
+local program, version, out_dir = ...
+
+local function output(...)
+  local words = { program, ... }
+  for i, word in ipairs(words) do words[i] = "'" .. word .. "'" end
+  local pipe = assert(io.popen(table.concat(words, " ") .. " 2>&1"))
+  local text = pipe:read "a"
+  pipe:close()
+  return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(out_dir .. "/" .. path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+end
+
+local function lines_of(text)
+  local lines = {}
+  for line in (text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = line end
+  return lines
+end
+
+-- ---- reading help ----
+
+--- The verbs in the list that `kt help` prints: { name, summary }.
+local function verbs()
+  local list = {}
+  for _, line in ipairs(lines_of(output "help")) do
+    local name, summary = line:match "^  (%l%w*)  +(%l.*)$"
+    if name then
+      list[#list + 1] = { name = name, summary = summary }
+    elseif #list > 0 then
+      break -- after it comes the list of the script functions
+    end
+  end
+  assert(#list > 5, "kt help lists no verbs")
+  return list
+end
+
+--- "  -l, --localaddr ADDR   where …" → { names = { "-l", "--localaddr" }, arg = "ADDR", text = "where …" }
+local function option_of(line)
+  local left, text = line:match "^ +(%-.-)  +(%S.*)$"
+  if not left then left, text = line:match "^ +(%-.*)$", "" end
+  if not left then return nil end
+  local option = { names = {}, text = text, left = left }
+  for name in (" " .. left):gmatch "[ ,](%-%-?[%w-]+)" do option.names[#option.names + 1] = name end
+  option.arg = left:match "%-[%w-]+%[?[ =]([%w<>.,-]+)%]?$"
+  return #option.names > 0 and option or nil
+end
+
+--- Reads a verb's help: usage (lines), before and after (paragraphs, lists of lines), groups ({ title or nil, options }).
+local function read_help(text)
+  local help = { usage = {}, before = {}, after = {}, groups = {} }
+  local group, option, paragraph, in_usage = nil, nil, nil, true
+  local lines = lines_of(text)
+  for i, line in ipairs(lines) do
+    local found = option_of(line)
+    if in_usage and line ~= "" then
+      help.usage[#help.usage + 1] = line:gsub("^usage: ", ""):gsub("^ +", "")
+    elseif line == "" then
+      in_usage, paragraph, option = false, nil, nil
+    elseif found then
+      if not group then
+        group = { options = {} }
+        help.groups[#help.groups + 1] = group
+      end
+      option, paragraph = found, nil
+      group.options[#group.options + 1] = option
+    elseif option and line:find "^          +%S" then
+      option.text = option.text .. " " .. line:match "^ *(.*)$"
+    elseif line:find "^%u.*:$" and option_of(lines[i + 1] or "") then
+      group, option, paragraph = { title = line:sub(1, -2), options = {} }, nil, nil
+      help.groups[#help.groups + 1] = group
+    else
+      local where = #help.groups > 0 and help.after or help.before
+      if not paragraph then
+        paragraph = {}
+        where[#where + 1] = paragraph
+      end
+      paragraph[#paragraph + 1], option = line, nil
+    end
+  end
+  return help
+end
+
+-- ---- man pages ----
+
+local function roff(text) return (text:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub("^(['.])", "\\&%1")) end
+
+local function paragraphs(out, list)
+  for _, lines in ipairs(list) do
+    out[#out + 1] = ".PP"
+    local literal = lines[1]:find "^ " ~= nil
+    if literal then out[#out + 1] = ".nf" end
+    for _, line in ipairs(lines) do out[#out + 1] = roff(line) end
+    if literal then out[#out + 1] = ".fi" end
+  end
+end
+
+local function head(name, summary, synopsis)
+  local out = { ([[.TH %s 1 "" "kt %s" "kt"]]):format(roff(name:upper()), version), ".SH NAME", roff(name) .. " \\- " .. roff(summary), ".SH SYNOPSIS" }
+  out[#out + 1] = ".nf"
+  for _, line in ipairs(synopsis) do out[#out + 1] = roff(line) end
+  out[#out + 1] = ".fi"
+  return out
+end
+
+local function see_also(out, names)
+  out[#out + 1] = ".SH SEE ALSO"
+  for i, name in ipairs(names) do out[#out + 1] = (".BR %s (1)%s"):format(roff(name), i < #names and "," or "") end
+  out[#out + 1] = ".PP\nThe guides in /usr/share/doc/kt, and"
+  out[#out + 1] = roff "kt help NAME for a function of scripts."
+  return table.concat(out, "\n") .. "\n"
+end
+
+local function page(verb)
+  local help = verb.help
+  local out = head("kt-" .. verb.name, verb.summary, help.usage)
+  if #help.before > 0 then out[#out + 1] = ".SH DESCRIPTION" end
+  paragraphs(out, help.before)
+  if #help.groups > 0 then out[#out + 1] = ".SH OPTIONS" end
+  for _, group in ipairs(help.groups) do
+    if group.title then out[#out + 1] = ".SS " .. roff(group.title) end
+    for _, option in ipairs(group.options) do
+      out[#out + 1] = ".TP\n.B " .. roff(option.left)
+      out[#out + 1] = roff(option.text)
+    end
+  end
+  if #help.after > 0 then out[#out + 1] = ".SH NOTES" end
+  paragraphs(out, help.after)
+  return see_also(out, { "kt" })
+end
+
+local function overview(list)
+  local out = head("kt", "scriptable tunnels for TCP and UDP over lossy, long, changing UDP paths", { "kt VERB [ARG...]" })
+  out[#out + 1] = ".SH DESCRIPTION"
+  paragraphs(out, {
+    { "kt carries TCP and UDP over UDP paths on which plain TCP is slow or breaks. What a tunnel does is decided by a Lua script,",
+      "or by the flags of kt client and kt server, which also speak kcptun's wire." },
+  })
+  out[#out + 1] = ".SH VERBS"
+  local names = {}
+  for _, verb in ipairs(list) do
+    out[#out + 1] = (".TP\n.BR %s (1)\n%s"):format(roff("kt-" .. verb.name), roff(verb.summary))
+    names[#names + 1] = "kt-" .. verb.name
+  end
+  out[#out + 1] = ".SH SIGNALS"
+  paragraphs(out, {
+    { "SIGHUP loads the script or the configuration file again, SIGUSR1 writes the counters to the log, SIGTERM ends kt once its",
+      "connections have ended, or after 5 seconds." },
+  })
+  return see_also(out, names)
+end
+
+-- ---- completions ----
+
+--- All options of a verb; each has one long or short name to show, in order.
+local function options(verb)
+  local list = {}
+  for _, group in ipairs(verb.help.groups) do
+    for _, option in ipairs(group.options) do list[#list + 1] = option end
+  end
+  return list
+end
+
+local function bash(list)
+  local names, cases = {}, {}
+  for _, verb in ipairs(list) do
+    names[#names + 1] = verb.name
+    local flags = {}
+    for _, option in ipairs(options(verb)) do table.move(option.names, 1, #option.names, #flags + 1, flags) end
+    cases[#cases + 1] = ("    %s) flags=\"%s\" ;;"):format(verb.name, table.concat(flags, " "))
+  end
+  return ([==[
+# bash completion for kt, made from its help.
+_kt() {
+  local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} flags=
+  COMPREPLY=()
+  if [[ $COMP_CWORD == 1 ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "VERBS" -- "$word")
+    return
+  fi
+  case $verb in
+CASES
+  esac
+  if [[ $verb == help && $COMP_CWORD == 2 ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "VERBS $flags" -- "$word")
+  elif [[ $word == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$word")
+  else
+    compopt -o filenames
+    mapfile -t COMPREPLY < <(compgen -f -- "$word")
+  fi
+}
+complete -F _kt kt
+]==]):gsub("VERBS", (table.concat(names, " "))):gsub("CASES", function() return table.concat(cases, "\n") end), nil
+end
+
+local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function zsh(list)
+  local out = { "#compdef kt", "# zsh completion for kt, made from its help.", "_kt() {", "  local -a verbs", "  verbs=(" }
+  for _, verb in ipairs(list) do out[#out + 1] = "    " .. quoted(verb.name .. ":" .. verb.summary) end
+  out[#out + 1] = "  )"
+  out[#out + 1] = "  if ((CURRENT == 2)); then\n    _describe verb verbs\n    return\n  fi"
+  out[#out + 1] = "  local verb=$words[2]\n  shift words\n  ((CURRENT--))\n  case $verb in"
+  for _, verb in ipairs(list) do
+    out[#out + 1] = "    " .. verb.name .. ")"
+    out[#out + 1] = "      _arguments -S \\"
+    for _, option in ipairs(options(verb)) do
+      local about = option.text:gsub("[%[%]:\\]", "\\%0")
+      for _, name in ipairs(option.names) do
+        local optional = option.left:find("[=", 1, true)
+        out[#out + 1] = ("        %s \\"):format(quoted(("%s%s[%s]%s"):format(name, optional and "=-" or "", about,
+          option.arg and (":%s%s:_files"):format(optional and ":" or "", option.arg:lower()) or "")))
+      end
+    end
+    out[#out + 1] = "        '*:file:_files' ;;"
+  end
+  out[#out + 1] = "  esac\n}\n_kt \"$@\""
+  return table.concat(out, "\n") .. "\n"
+end
+
+local function fish(list)
+  local out, names = { "# fish completion for kt, made from its help." }, {}
+  for _, verb in ipairs(list) do names[#names + 1] = verb.name end
+  for _, verb in ipairs(list) do
+    out[#out + 1] = ("complete -c kt -n __fish_use_subcommand -f -a %s -d %s"):format(verb.name, quoted(verb.summary))
+    for _, option in ipairs(options(verb)) do
+      for _, name in ipairs(option.names) do
+        local dashes, word = name:match "^(%-+)(.*)$"
+        out[#out + 1] = ("complete -c kt -n '__fish_seen_subcommand_from %s' -%s %s%s -d %s"):format(verb.name,
+          dashes == "--" and "l" or #word > 1 and "o" or "s", word, option.arg and not option.left:find("[=", 1, true) and " -r" or "",
+          quoted(option.text))
+      end
+    end
+  end
+  out[#out + 1] = ("complete -c kt -n '__fish_seen_subcommand_from help' -f -a '%s'"):format(table.concat(names, " "))
+  return table.concat(out, "\n") .. "\n"
+end
+
+kt.spawn(function()
+  local list = verbs()
+  for _, verb in ipairs(list) do
+    verb.help = read_help(output(verb.name, "--help"))
+    assert(#verb.help.usage > 0 and #options(verb) > 0, "kt " .. verb.name .. " --help: not understood")
+    write("man/kt-" .. verb.name .. ".1", page(verb))
+    kt.sleep(0)
+  end
+  write("man/kt.1", overview(list))
+  write("completions/kt.bash", bash(list))
+  write("completions/_kt", zsh(list))
+  write("completions/kt.fish", fish(list))
+end)

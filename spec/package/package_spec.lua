@@ -1,0 +1,113 @@
+-- The Debian package that cpack makes of the release build: what is in it, its services' sandbox, and their command lines.
+local uv = require "luv"
+local h = require "harness"
+
+local build = assert(os.getenv "KT_BUILD", "KT_BUILD is not set")
+
+--- Runs a command; returns its output and whether it succeeded.
+local function sh(command, ...)
+  local pipe = assert(io.popen(command:format(...) .. " 2>&1"))
+  local out = pipe:read "a"
+  return out, (pipe:close()) == true
+end
+
+local function ok(command, ...)
+  local out, good = sh(command, ...)
+  assert.is_true(good, command:format(...) .. "\n" .. out)
+  return out
+end
+
+local function installed(program) return select(2, sh("command -v %s", program)) end
+
+describe("the Debian package", function()
+  local dir, root, deb
+
+  setup(function()
+    dir = os.tmpname()
+    os.remove(dir)
+    root = dir .. "/root"
+    ok("mkdir -p %s", root)
+    ok("cd %s && cpack -G DEB -B %s", build, dir)
+    deb = ok("ls %s/kt_*.deb", dir):match "%S+"
+    ok("dpkg-deb -x %s %s", deb, root)
+  end)
+  teardown(function() os.execute("rm -rf " .. dir) end)
+  after_each(h.cleanup)
+
+  it("depends on the libraries that kt uses, and lintian finds nothing", function()
+    assert.matches("/kt_%d+%.%d+%.%d+_%w+%.deb$", deb)
+    local control = ok("dpkg-deb -f %s", deb)
+    for _, library in ipairs { "libc6", "libuv1", "liblua5.4-0", "libsodium23" } do
+      assert.truthy(control:match("\nDepends: [^\n]*" .. library:gsub("[.-]", "%%%0") .. " %(>="), control)
+    end
+    if installed "lintian" then assert.equal("", (ok("lintian --no-cfg --allow-root %s", deb):gsub("running with root[^\n]*\n", ""))) end
+    ok("cd %s && dpkg-deb -e %s control && sh -n control/postinst && sh -n control/prerm && sh -n control/postrm", dir, deb)
+  end)
+
+  it("has a man page and completions for each verb, made from its help", function()
+    local verbs = 0
+    local bash = h.read_file(root .. "/usr/share/bash-completion/completions/kt")
+    for verb, summary in ok("%s/kt help", build):match "\n\n(.-)\n\n":gmatch "  (%l%w*) +([^\n]+)" do
+      local page = ok("gzip -dc %s/usr/share/man/man1/kt-%s.1.gz", root, verb)
+      assert.truthy(page:find(summary:gsub("%-", "\\-"), 1, true), page)
+      assert.truthy(page:find("\n.TP\n.B \\-h, \\-\\-help", 1, true) or page:find("\\-\\-help", 1, true), page)
+      assert.truthy(bash:find("    " .. verb .. ") flags=\"", 1, true), verb)
+      verbs = verbs + 1
+    end
+    assert.is_true(verbs >= 10)
+    if installed "man" then
+      assert.equal("", (ok("cd %s/usr/share/man/man1 && man -l --warnings *.gz >/dev/null", root)))
+    end
+    local offered = ok([[bash -c 'source %s/usr/share/bash-completion/completions/kt; compopt() { :; }
+      COMP_WORDS=(kt ke); COMP_CWORD=1; _kt; echo "${COMPREPLY[@]}"; COMP_WORDS=(kt run --allow-w); COMP_CWORD=2; _kt; echo "${COMPREPLY[@]}"']], root)
+    assert.equal("keygen\n--allow-write\n", offered)
+    if installed "zsh" then ok("zsh -n %s/usr/share/zsh/vendor-completions/_kt", root) end
+    if installed "fish" then ok("fish -n %s/usr/share/fish/vendor_completions.d/kt.fish", root) end
+  end)
+
+  it("has services with an exposure of at most 2.0, and a valid AppArmor profile", function()
+    for _, unit in ipairs { "kt@", "kt-client", "kt-server" } do
+      ok("cp %s/lib/systemd/system/%s.service %s/%s.service", root, unit, dir, (unit:gsub("@", "@x")))
+      ok("systemd-analyze security --no-pager --offline=true --threshold=20 %s/%s.service", dir, (unit:gsub("@", "@x")))
+    end
+    if installed "apparmor_parser" then ok("apparmor_parser -Q -K %s/etc/apparmor.d/kt", root) end
+  end)
+
+  it("has services whose command lines start, reload and end as systemd expects", function()
+    h.run(function()
+      local port = h.sockets.free_port "udp"
+      h.write_file(root .. "/etc/kt/psk.key", "a key for the spec")
+      h.write_file(root .. "/etc/kt/near.lua", ([[
+local kt = require "kt"
+local far = kt.link { remote = "127.0.0.1:%d", key = kt.secret_file "psk.key" }
+kt.listen { on = "127.0.0.1:0" }:serve(function(conn) conn:reset(far:probe() and "closed" or "failed") end)]]):format(port))
+      h.write_file(root .. "/etc/kt/client.json", ('{"key": "k", "localaddr": "127.0.0.1:0", "remoteaddr": "127.0.0.1:%d"}'):format(port))
+      h.write_file(root .. "/etc/kt/server.json", ('{"key": "k", "listen": "127.0.0.1:%d"}'):format(port))
+      ok("chmod 640 %s/etc/kt/*", root)
+      local function serves(unit, name)
+        local text = h.read_file(("%s/lib/systemd/system/%s.service"):format(root, unit)):gsub("%%i", "near")
+        assert.matches("\nType=notify\n", text)
+        assert.matches("\nExecReload=/bin/kill %-HUP %$MAINPID\n", text)
+        assert.matches(("\nRuntimeDirectory=kt/%s\n"):format(name:gsub("%-", "%%-")), text)
+        ok("mkdir -p %s/run/kt/%s %s/var/lib/kt/%s", root, name, root, name)
+        local cmd = { "python3", "spec/support/manager.py", "--" }
+        for word in text:match "\nExecStart=([^\n]+)":gmatch "%S+" do
+          cmd[#cmd + 1] = word:find "^/" and root .. word or word -- in the folder instead of /
+        end
+        local p = h.start { name = unit, cmd = cmd }
+        local pid = tonumber((p:expect "pid (%d+)\n"))
+        p:expect "notify READY=1\n"
+        p:expect "notify WATCHDOG=1\n"
+        assert.truthy(uv.fs_stat(("%s/run/kt/%s/%s.sock"):format(root, name, (name:gsub("^kt%-", "")))))
+        p:mark()
+        uv.kill(pid, "sighup")
+        p:expect "notify RELOADING=1 .*notify READY=1\n"
+        assert.is_nil(p.stderr:find("warn", 1, true), p.stderr)
+        uv.kill(pid, "sigterm")
+        p:expect "notify STOPPING=1\n"
+        p:expect "exit 0\n"
+      end
+      h.loop.all(60, function() serves("kt@", "near") end, function() serves("kt-client", "kt-client") end, function() serves("kt-server", "kt-server") end)
+    end)
+  end)
+end)
