@@ -2,11 +2,11 @@
  * memory and descriptors it may hold as much as is left for all others: one greedy session leaves half, two
  * leave a third, and a new session always finds some. */
 #include "io/io.h"
+#include "link/common/descriptors.h"
 #include "link/kcptun/session_internal.h"
 
 #define REACH_LEAST 16u /* segments that may always be stored beyond the next, even without memory to spare */
-#define STREAMS_LEAST 16u     /* streams that a session may open when others use the memory */
-#define OTHER_DESCRIPTORS 32u /* descriptors that a process needs besides its conns */
+#define STREAMS_LEAST 16u /* streams that a session may open when others use the memory */
 /* Bytes of a FEC decoder that are part of a session's state, and always there: a group of 10+3 and its tables. */
 #define FEC_STATE 24576u
 /* Likewise of the slots of its windows, its snappy decoder and its list of refused streams. */
@@ -21,12 +21,9 @@
 
 /* ---- streams ---- */
 
-/* A stream takes a descriptor, for the conn at its end here. */
 static size_t descriptors_left(const struct kt_kcptun_session *s)
 {
-    const size_t limit = kt_io_descriptors(s->sh->io), own = kt_smux_streams(s->smux);
-    const size_t used = (size_t)s->sh->counters->StreamsNow - s->streams + own + OTHER_DESCRIPTORS;
-    return used < limit ? limit - used : 0;
+    return kt_descriptors_left(s->sh->io, s->sh->counters, s->streams, kt_smux_streams(s->smux));
 }
 
 /* The cost of its streams alone: a session whose buffers are full may still open some. A few are never refused, so

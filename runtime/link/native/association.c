@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "link/common/descriptors.h"
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
 
@@ -47,15 +48,24 @@ static uint64_t on_more(void *ctx, uint64_t want)
     return first + a->promised;
 }
 
-static void refuse(struct kt_native_association *a, struct kt_pipe *stream, size_t streams)
+/* Whether it may have `own` streams. NULL, or what is lacking. */
+static const char *lacks(const struct kt_native_association *a, size_t own)
+{
+    if (!kt_native_context_admits(a->c, a->stream_count, own))
+        return "the remaining memory is for other links; raise max_buffered";
+    if (own > kt_descriptors_left(a->c->io, a->c->counters, a->stream_count, own) + 1)
+        return "the remaining descriptors are for other links; raise ulimit -n";
+    return NULL;
+}
+
+static void refuse(struct kt_native_association *a, struct kt_pipe *stream, size_t streams, const char *why)
 {
     a->c->counters->StreamsRefused++;
     kt_pipe_reset(stream, KT_ELIMIT);
     if (a->told_full) return;
     a->told_full = true;
-    kt_log(a->c->log, KT_LOG_WARN,
-        "link with %s: %zu streams open; refusing new ones (the remaining memory is for others; raise max_buffered)",
-        a->peer_text, streams);
+    kt_log(a->c->log, KT_LOG_WARN, "link with %s: %zu streams open; refusing new ones (%s)", a->peer_text,
+        streams, why);
 }
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
@@ -63,8 +73,9 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
     struct kt_native_association *a = ctx;
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
-    if (!kt_native_context_admits(a->c, a->stream_count, facts.streams)) {
-        refuse(a, stream, facts.streams - 1);
+    const char *why = lacks(a, facts.streams);
+    if (why) {
+        refuse(a, stream, facts.streams - 1, why);
         return;
     }
     a->c->counters->StreamsAccepted++;
@@ -76,7 +87,7 @@ static void on_count(void *ctx, size_t n)
     struct kt_native_association *a = ctx;
     kt_native_context_streams(a->c, a->stream_count, n);
     a->stream_count = n;
-    if (a->told_full && kt_native_context_admits(a->c, n, 2 * n)) a->told_full = false;
+    if (a->told_full && !lacks(a, 2 * n)) a->told_full = false;
     kt_native_association_schedule(a);
 }
 
