@@ -21,6 +21,7 @@ static const char help[] =
     "      --pid-file FILE     write the process id to FILE, and the outcome of reloads to FILE.reload\n"
     "      --control PATH      make the control socket at PATH; none: make none (default NAME.sock in\n"
     "                          $XDG_RUNTIME_DIR/kt, else /run/kt; kt list shows it)\n"
+    "      --watch             reload when the script or a module of its own changes\n"
     "      --allow-eval        let the control socket run code in the script (kt repl)\n"
     "  -h, --help              show this help\n";
 
@@ -33,8 +34,8 @@ int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
         {"--allow-write", KT_FLAG_LIST, &start.allow_write}, {"--env", KT_FLAG_LIST, &start.env},
         {"--memory", KT_FLAG_MEMORY, &start.memory}, {"--log", KT_FLAG_TEXT, &start.log_file},
         {"--log-level", KT_FLAG_LEVEL, &start.level}, {"--pid-file", KT_FLAG_TEXT, &start.pid_file},
-        {"--control", KT_FLAG_TEXT, &start.control}, {"--allow-eval", KT_FLAG_ON, &start.allow_eval},
-        {NULL, KT_FLAG_ON, NULL}};
+        {"--control", KT_FLAG_TEXT, &start.control}, {"--watch", KT_FLAG_ON, &start.watch},
+        {"--allow-eval", KT_FLAG_ON, &start.allow_eval}, {NULL, KT_FLAG_ON, NULL}};
     int code;
     const int script = kt_flags_read(help, flags, argc, argv, &code);
     if (script < 0) return code;

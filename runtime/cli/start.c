@@ -145,6 +145,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
         .argv = start->argv,
         .reloading = reloading,
         .ending = ending,
+        .watch = start->watch,
         .reloaded = reloaded,
         .hung_up = terminal_gone,
         .ctx = &process,

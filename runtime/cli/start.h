@@ -22,6 +22,7 @@ struct kt_start {
     const char *log_file; /* NULL: standard error */
     const char *pid_file; /* NULL: none */
     const char *control;  /* path of the control socket; "none"; NULL: as the script says, or the default */
+    bool watch;           /* reload when the script's files change */
     bool allow_eval;      /* the control socket runs code in the script */
 };
 

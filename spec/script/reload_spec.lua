@@ -433,6 +433,39 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
     end)
   end)
 
+  describe("with --watch", function()
+    local function changed(p, name, text, said)
+      p:mark()
+      s.write(name, text)
+      p:expect(said)
+    end
+
+    it("follows the script and its modules, keeps the old script while the new one is wrong, and reloads only for a new content", function()
+      h.run(function()
+        s.write("word.lua", 'return "v1"')
+        local text = (answering("%s", port):gsub('"%%s " %.%. line', 'require "word" .. " " .. line'))
+        local p = start('require "word"\n' .. text, "--watch"):wait_tcp(port)
+        assert.equal("v1", version())
+        changed(p, "word.lua", 'return "v2"', "s: the script has changed\n.*reloaded s.lua: 1 address kept")
+        assert.equal("v2", version())
+        changed(p, "word.lua", "return nope", "reload failed; still running the previous script: word.lua:1: ")
+        assert.equal("v2", version())
+        changed(p, "word.lua", 'return "v3"', "reloaded s.lua: 1 address kept")
+        assert.equal("v3", version())
+        p:mark()
+        s.write("word.lua", 'return "v3"') -- not a change
+        s.write("new.lua", answering("v4", port))
+        os.rename(s.dir .. "/new.lua", s.dir .. "/s.lua") -- as editors write
+        p:expect "reloaded s.lua: 1 address kept"
+        assert.equal("v4", version())
+        assert.equal(1, select(2, p.since.stderr:gsub("the script has changed", "")))
+        s.write("word.lua", "return nope") -- no longer the script's
+        changed(p, "s.lua", answering("v5", port), "reloaded s.lua: 1 address kept")
+        assert.equal("v5", version())
+      end)
+    end)
+  end)
+
   describe("by the verb", function()
     local function verb(...)
       local p = h.start { name = "kt reload", cmd = { kt, "reload", ... }, cwd = s.dir }

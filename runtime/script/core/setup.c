@@ -19,6 +19,8 @@ struct kt_setup {
     struct kt_known *known;
     struct kt_known own_known; /* likewise */
     struct kt_events *events;
+    void (*source)(void *ctx, const char *path, const void *data, size_t len);
+    void *source_ctx;
     uint64_t *pipe_numbers, own_pipe_numbers; /* likewise */
     char control[108];                        /* "": not set */
     bool checking;
@@ -55,6 +57,8 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     s->logger = opts->logger;
     s->repeatable = opts->repeatable;
     s->events = opts->events;
+    s->source = opts->source;
+    s->source_ctx = opts->source_ctx;
     s->pipe_numbers = opts->pipe_numbers ? opts->pipe_numbers : &s->own_pipe_numbers;
     s->before = opts->before;
     s->path = opts->path;
@@ -96,6 +100,11 @@ const struct kt_log *kt_runtime_log(const struct kt_runtime *rt)
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt)
 {
     return rt->setup->counters;
+}
+
+void kt_runtime_source(const struct kt_runtime *rt, const char *path, const void *data, size_t len)
+{
+    if (rt->setup->source) rt->setup->source(rt->setup->source_ctx, path, data, len);
 }
 
 uint64_t kt_runtime_number_pipe(const struct kt_runtime *rt)

@@ -58,6 +58,9 @@ struct kt_runtime_opts {
     void *livelock_ctx;
     /* Counters of its links; outlive the runtime and its successors. NULL: its own. */
     struct kt_counters *counters;
+    /* Called for each source file that the script was to be loaded from; data NULL: it could not be read. NULL: no call. */
+    void (*source)(void *ctx, const char *path, const void *data, size_t len);
+    void *source_ctx;
     /* The last number given to a conn or a stream; outlives the runtime and its successors. NULL: its own. */
     uint64_t *pipe_numbers;
     /* Where it tells of links, pools and failed tasks; outlives the runtime. NULL: nowhere. */
@@ -84,6 +87,8 @@ void kt_setup_free(struct kt_runtime *rt);
 struct kt_io *kt_runtime_io(const struct kt_runtime *rt);
 struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt);
 const struct kt_log *kt_runtime_log(const struct kt_runtime *rt);
+/* As in kt_runtime_opts. */
+void kt_runtime_source(const struct kt_runtime *rt, const char *path, const void *data, size_t len);
 /* A number that no other conn or stream has, of this runtime or those that it shares pipe_numbers with. */
 uint64_t kt_runtime_number_pipe(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */

@@ -204,9 +204,11 @@ static int load_file(lua_State *L, const char *path, struct kt_err *err)
     char *data;
     *err = (struct kt_err){0};
     if (kt_file_read(kt_runtime_of(L)->io, path, KT_SCRIPT_MAX, &data, &s.len, err)) {
+        kt_runtime_source(kt_runtime_of(L), path, NULL, 0);
         lua_pushstring(L, err->text);
         return LUA_ERRFILE;
     }
+    kt_runtime_source(kt_runtime_of(L), path, data, s.len);
     s.data = data;
     lua_pushcfunction(L, compile);
     lua_pushlightuserdata(L, &s);

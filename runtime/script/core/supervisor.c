@@ -16,6 +16,7 @@
 #include "script/core/events.h"
 #include "script/sandbox/guard.h"
 #include "script/core/logger.h"
+#include "script/core/sources.h"
 
 #define RELOAD_GAP_US 200000u
 
@@ -26,6 +27,7 @@ struct kt_supervisor {
     struct kt_counters counters;
     struct kt_events events;
     uint64_t pipe_numbers;
+    struct kt_sources *sources; /* NULL: not watched */
     struct kt_known known;
     struct kt_runtime *now;
     struct kt_runtime *old[KT_REPLACED_MAX];
@@ -116,6 +118,8 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.counters = &sv->counters;
     opts.events = &sv->events;
     opts.pipe_numbers = &sv->pipe_numbers;
+    opts.source = sv->sources ? kt_sources_read : NULL;
+    opts.source_ctx = sv->sources;
     opts.known = &sv->known;
     opts.before = sv->now;
     opts.ended = on_ended;
@@ -247,7 +251,9 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
         return refuse(sv, KT_ELIMIT, text);
     }
     if (log_begin(sv, &before, &err)) return refuse(sv, err.code, err.text);
+    if (sv->sources) kt_sources_begin(sv->sources);
     struct kt_runtime *rt = bring(sv, &sum, &err, &why);
+    if (sv->sources) kt_sources_end(sv->sources, rt != NULL);
     log_end(sv, &before, rt != NULL);
     if (!rt) {
         refuse(sv, err.code, why ? why : err.text);
@@ -336,6 +342,13 @@ static void on_signal(void *ctx, int signum)
 
 /* ---- life ---- */
 
+static void on_source(void *ctx)
+{
+    struct kt_supervisor *sv = ctx;
+    kt_log(&sv->logger->log, KT_LOG_INFO, "the script has changed");
+    kt_supervisor_ask_reload(sv);
+}
+
 int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opts *opts, struct kt_err *err)
 {
     uint64_t seed;
@@ -354,8 +367,15 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
         free(sv);
         return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
     }
+    if (opts->watch && !(sv->sources = kt_sources_new(sv->io, &sv->logger->log, on_source, sv))) {
+        kt_known_end(&sv->known);
+        free(sv->log_file);
+        free(sv);
+        return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
+    }
     int rc = make(sv, &sv->now, err);
     if (rc) {
+        kt_sources_free(sv->sources);
         kt_known_end(&sv->known);
         free(sv->log_file);
         free(sv);
@@ -447,6 +467,7 @@ void kt_supervisor_free(struct kt_supervisor *sv)
     kt_io_timer_cancel(sv->io, &sv->reload);
     for (size_t i = 0; i < sv->n; i++) kt_runtime_free(sv->old[i]);
     kt_runtime_free(sv->now);
+    kt_sources_free(sv->sources); /* finalizers may still load modules */
     /* Turn hooks of the runtimes still use the counters. */
     kt_io_turn_cancel(&sv->turn);
     kt_turn_init(&sv->turn, release, sv);

@@ -22,12 +22,13 @@ struct kt_supervisor;
 #define KT_REPLACED_MAX 16u
 
 struct kt_supervisor_opts {
-    /* For each runtime; the supervisor sets counters, events, pipe_numbers, known, before, ended and ended_ctx itself. */
+    /* For each runtime; the supervisor sets counters, events, pipe_numbers, source, known, before, ended and ended_ctx itself. */
     struct kt_runtime_opts runtime;
     const char *file;   /* a script, or NULL */
     const char *module; /* if file is NULL: a module in the binary */
     int argc;           /* the script's arguments; they and the strings above outlive the supervisor */
     char **argv;
+    bool watch;                 /* reload when a source file of the script changes */
     struct kt_phrases *phrases; /* derived keys, shared with other processes; NULL: its own */
     /* Called before a reload, and when the process begins to end (SIGTERM, SIGINT). May be NULL. */
     void (*reloading)(void *ctx);
