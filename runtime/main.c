@@ -14,6 +14,7 @@ static const struct kt_verb verbs[] = {
     {"sip003", "run as a plugin of shadowsocks", kt_verb_sip003},
     {"reload", "reload the script of a running kt, keeping connections", kt_verb_reload},
     {"status", "show what a running kt does", kt_verb_attach},
+    {"top", "watch what a running kt does, each second", kt_verb_attach},
     {"list", "list the instances of kt that run", kt_verb_attach},
     {"drain", "end a running kt once its conns have ended", kt_verb_attach},
     {"log", "show or set the log level of a running kt", kt_verb_attach},

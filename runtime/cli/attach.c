@@ -1,4 +1,4 @@
-/* The verbs that talk to a running kt: status, list, drain, log, events, close. Finds the control sockets; the rest is a script
+/* The verbs that talk to a running kt: status, top, list, drain, log, events, close. Finds the control sockets; the rest is a script
  * (lua/kt/cli/control.lua), which gets their paths, "--", and the command line with its verb. */
 #include "cli/attach.h"
 #include <stdio.h>
@@ -18,8 +18,11 @@ int kt_attach(int argc, char **argv)
         for (size_t i = 0; i < n; i++) args[i] = paths[i];
         args[n++] = separator;
         for (int i = 0; i < argc; i++) args[n++] = argv[i];
-        code = kt_start(&(struct kt_start){
-            .name = argv[0], .module = "kt.cli.control", .argc = (int)n, .argv = args, .level = KT_LOG_WARN});
+        code = kt_start(&(struct kt_start){.name = argv[0],
+            .module = "kt.cli.control",
+            .argc = (int)n,
+            .argv = args,
+            .level = KT_LOG_ERROR});
     } else {
         fprintf(stderr, "kt %s: out of memory\n", argv[0]);
     }

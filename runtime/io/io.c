@@ -296,6 +296,29 @@ void kt_file_watch_close(struct kt_file_watch *w)
     if (w) w->close(w);
 }
 
+int kt_input_open(struct kt_io *io, bool keys, void (*fn)(void *ctx, const char *data, size_t n), void *ctx,
+    struct kt_input **out, struct kt_err *err)
+{
+    *out = NULL;
+    if (!io->ops->input_open) return kt_err_set(err, KT_ENOTSUP, "no standard input here");
+    return io->ops->input_open(io, keys, fn, ctx, out, err);
+}
+
+void kt_input_read(struct kt_input *input, bool on)
+{
+    input->read(input, on);
+}
+
+bool kt_input_size(const struct kt_input *input, unsigned *columns, unsigned *rows)
+{
+    return input->size(input, columns, rows);
+}
+
+void kt_input_close(struct kt_input *input)
+{
+    input->close(input);
+}
+
 /* ---- appenders ---- */
 
 /* An appender for backends where appending to a file never blocks. */

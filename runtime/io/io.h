@@ -326,6 +326,18 @@ int kt_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), voi
     struct kt_file_watch **out, struct kt_err *err);
 void kt_file_watch_close(struct kt_file_watch *w);
 
+/* The process's standard input. keys: it must be a terminal, which shows another screen, empty and without a cursor, and passes on
+ * each key at once, until the input is closed. fn gets what has arrived, or n = 0 at the end; nothing is read before kt_input_read.
+ * 0; KT_ENOTSUP: no terminal, or the backend has no input. */
+struct kt_input;
+int kt_input_open(struct kt_io *io, bool keys, void (*fn)(void *ctx, const char *data, size_t n), void *ctx,
+    struct kt_input **out, struct kt_err *err);
+/* Reads on, or pauses. */
+void kt_input_read(struct kt_input *input, bool on);
+/* The size of the terminal, in characters; false if it is unknown, or there is none. */
+bool kt_input_size(const struct kt_input *input, unsigned *columns, unsigned *rows);
+void kt_input_close(struct kt_input *input);
+
 /* A log file that takes lines without ever making the caller wait. It is opened for each write, so it may be
  * renamed (logrotate). If the file system stalls, lines that do not fit in the buffer are dropped and counted.
  *
@@ -382,6 +394,9 @@ struct kt_io_ops {
     int (*file_watch)(
         struct kt_io *, const char *, void (*)(void *), void *, struct kt_file_watch **, struct kt_err *);
     int (*work)(struct kt_io *, const struct kt_job *, void (*)(void *), void *, struct kt_work **);
+    /* May be NULL. */
+    int (*input_open)(struct kt_io *, bool, void (*)(void *, const char *, size_t), void *,
+        struct kt_input **, struct kt_err *);
     int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
     /* NULL if file_append never blocks; it is used instead. */
     int (*append_open)(struct kt_io *, const char *, bool, const char *, const struct kt_append_events *,
@@ -445,6 +460,12 @@ struct kt_work {
 
 struct kt_file_watch {
     void (*close)(struct kt_file_watch *);
+};
+
+struct kt_input {
+    void (*read)(struct kt_input *, bool);
+    bool (*size)(const struct kt_input *, unsigned *, unsigned *);
+    void (*close)(struct kt_input *);
 };
 
 struct kt_appender {

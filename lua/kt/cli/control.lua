@@ -5,6 +5,7 @@ local kt = require "kt"
 local verbs = require "kt.cli.verbs"
 local instances = require "kt.cli.instances"
 local status = require "kt.cli.status"
+local top = require "kt.cli.top"
 
 local out = core.stdout
 
@@ -74,6 +75,34 @@ function run.close(verb, kt_, _, id)
   return true, verb
 end
 
+--- Shows the screen until a key ends it. Keys are read while waiting for the next second.
+local function watch(kt_, input)
+  local screen, due = top.new(), 0
+  while true do
+    local now = kt.now()
+    if now >= due then
+      local s, err = kt_:ask("status", { max = 2000 })
+      if not s then return nil, err end
+      top.update(screen, s, now)
+      due = now + 1
+    end
+    local columns, rows = core.input_size(input)
+    out(top.frame(top.lines(screen, columns or 80, rows or 24)))
+    local text, err = core.read_input(input, math.max(due - kt.now(), 0.001))
+    if text == "" or (text and not top.key(screen, text)) then return true end
+    if not text and err.code ~= "timeout" then return nil, { message = tostring(err) } end
+  end
+end
+
+function run.top(_, kt_)
+  local input, err = core.open_input(true)
+  if not input then return nil, { message = tostring(err) } end
+  local ok, wrong = watch(kt_, input)
+  core.close_input(input)
+  if ok then return true end
+  return nil, { message = wrong.code == "eof" and kt_.is.name .. " has ended" or wrong.message }
+end
+
 local function list(verb, paths, flags)
   local found = instances.all(paths)
   if flags.json then
@@ -123,4 +152,5 @@ elseif flags.help then
   out(verbs.help(verb))
   core.exit(0)
 end
+core.drain_timeout(0) -- a signal ends it at once
 kt.spawn(main, verb, paths, flags, operands)

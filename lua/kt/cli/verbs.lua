@@ -20,6 +20,11 @@ verb {
   doc = "Show links, pools, listeners, conns and memory of a running kt.",
 }
 verb {
+  name = "top", summary = "watch what a running kt does, each second",
+  doc = "Show links, conns and streams of a running kt with their rates, on the whole terminal, once a second. Keys: q quits; Tab shows "
+    .. "links and conns, links, or conns; i, o, a, n sort by bytes in, bytes out, age, name; r reverses; arrows and Page keys scroll.",
+}
+verb {
   name = "list", summary = "list the instances of kt that run", flags = { json }, nobody = true,
   doc = "List the instances of kt that run and that this user may control.",
 }

@@ -194,6 +194,8 @@ int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_
     struct kt_resolve **out, struct kt_err *err);
 int kt_uv_query(struct kt_io *io, const struct kt_question *question, kt_query_cb cb, void *ctx,
     struct kt_query **out, struct kt_err *err);
+int kt_uv_input_open(struct kt_io *io, bool keys, void (*fn)(void *ctx, const char *data, size_t n),
+    void *ctx, struct kt_input **out, struct kt_err *err);
 int kt_uv_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
     struct kt_file_watch **out, struct kt_err *err);
 int kt_uv_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,

@@ -54,6 +54,7 @@ void kt_lua_crypto(lua_State *L);
 void kt_lua_json(lua_State *L);
 void kt_lua_file(lua_State *L);
 void kt_lua_watch(lua_State *L);
+void kt_lua_input(lua_State *L);
 void kt_lua_limit(lua_State *L);
 void kt_lua_pipe(lua_State *L);
 void kt_lua_connect(lua_State *L);

@@ -24,6 +24,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_json(L);
     kt_lua_file(L);
     kt_lua_watch(L);
+    kt_lua_input(L);
     kt_lua_limit(L);
     kt_lua_pipe(L);
     kt_lua_connect(L);
