@@ -98,16 +98,30 @@ function show(value, depth, seen)
   return printable(tostring(value))
 end
 
-local function shown(...)
-  local out = {}
-  for i = 1, select("#", ...) do out[i] = show((select(i, ...)), DEPTH, {}) end
+--- A print that adds lines to a list until it is closed or full, and then prints as the script does.
+local function collector(lines, script_print)
+  local size = 0
+  return function(...)
+    if lines.closed or size > WHOLE then return script_print(...) end
+    local words = table.pack(...)
+    for i = 1, words.n do words[i] = printable(tostring(words[i])) end
+    lines[#lines + 1] = table.concat(words, "\t"):sub(1, WHOLE)
+    size = size + #lines[#lines]
+  end
+end
+
+--- Adds values to the lines printed before.
+local function add_values(lines, ...)
+  lines.closed = true
+  local out = { table.unpack(lines) }
+  for i = 1, select("#", ...) do out[#out + 1] = show((select(i, ...)), DEPTH, {}) end
   return out
 end
 
 --- An expression, or statements; they see the script's globals, and kt.
-local function compile(code)
+local function compile(code, lines)
   local globals = core.script_world()
-  local env = setmetatable({ kt = require "kt" }, { __index = globals, __newindex = globals })
+  local env = setmetatable({ kt = require "kt", print = collector(lines, globals.print) }, { __index = globals, __newindex = globals })
   local chunk = core.chunk("return " .. code, env)
   if chunk then return chunk end
   local statements, wrong = core.chunk(code, env)
@@ -115,8 +129,11 @@ local function compile(code)
   return statements
 end
 
---- { code = text } → a list of the values, as text
-function control.eval(args) return core.json.array(shown(compile(args.code)())) end
+--- { code = text } → a list of the lines that it prints, and of its values, as text
+function control.eval(args)
+  local lines = {}
+  return core.json.array(add_values(lines, compile(args.code, lines)()))
+end
 
 -- ---- the answer ----
 

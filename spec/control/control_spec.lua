@@ -223,7 +223,7 @@ describe("the control socket", function()
       local function eval(code, more) return ask(('{"cmd":"eval","args":{"code":"%s"%s}}\n'):format(code, more or ""))[1] end
       assert.equal('{"ok":true,"result":["0","nil","{ 1, { a = \\"b\\" } }"]}', eval "count, nil, { 1, { a = 'b' } }")
       assert.equal('{"ok":true,"result":[]}', eval "count = 7")
-      assert.equal('{"ok":true,"result":["7"]}', eval "kt.sleep '1ms' return count")
+      assert.equal('{"ok":true,"result":["a\\t1","7"]}', eval "kt.sleep '1ms' print('a', 1) return count")
       assert.matches("global 'nope' is not defined", eval "nope")
       assert.matches('"code":"invalid","message":"eval:1: ', eval "if")
       assert.matches("stopped after 0.5 s without yielding", eval "while true do end")
@@ -256,7 +256,9 @@ describe("verbs for a running kt", function()
     local target = sockets.serve(function(conn) conn:recv_all(60) end)
     local port = sockets.free_port()
     s.write(name .. ".lua", FORWARD:format(port, target.at))
-    local p = start("run", "--log-level", "debug", ..., name .. ".lua")
+    local args = { "run", "--log-level", "debug", ... }
+    args[#args + 1] = name .. ".lua"
+    local p = start(table.unpack(args))
     p:expect "control socket at "
     return p, port
   end
@@ -322,6 +324,22 @@ describe("verbs for a running kt", function()
       assert.matches("^kt reload: failed; still running the previous script: s.lua:1: ", err)
       assert.equal(0, (verb "status"))
       events:expect '"failed":true,[^\n]*"type":"reload"'
+    end)
+  end)
+
+  it("run Lua in the script, read from a pipe or a file", function()
+    h.run(function()
+      forward("s", "--allow-eval")
+      s.write("input", "for i = 1, 2 do\n  count = count + i\nend\ncount\n\nnope\n{ 1, 'two' }")
+      for _, command in ipairs { "%s repl < input", "cat input | %s repl s --timeout=5" } do
+        local p = process.start { name = "repl", cmd = { "sh", "-c", command:format(scripts.kt) }, cwd = s.dir, env = { XDG_RUNTIME_DIR = s.dir } }
+        assert.equal(1, p:wait_exit(20)) -- something failed
+        assert.matches("^%d\n{ 1, \"two\" }\n$", p.stdout)
+        assert.equal("eval:1: global 'nope' is not defined\n", p.stderr)
+      end
+      forward "other"
+      local code, _, err = verb("repl", "other")
+      assert.same({ 1, "kt repl: not allowed; start it with kt run --allow-eval\n" }, { code, err })
     end)
   end)
 

@@ -103,6 +103,50 @@ function run.top(_, kt_)
   return nil, { message = wrong.code == "eof" and kt_.is.name .. " has ended" or wrong.message }
 end
 
+--- Calls evaluate(code) for each statement read; it returns true, or nil and a message. Returns whether all worked.
+local function read_statements(input, prompt, evaluate)
+  local typed, code, fine = "", "", true
+  local function say(text) if prompt then out(text) end end
+  say((prompt or "") .. "> ")
+  while true do
+    local text = core.read_input(input)
+    local ends = text == nil or text == ""
+    typed = typed .. (text or "")
+    if ends and typed .. code ~= "" then typed = typed .. "\n" end
+    for line in typed:gmatch "([^\n]*)\n" do
+      code = code .. line .. "\n"
+      local ok, wrong = true, nil
+      if code:find "%S" then ok, wrong = evaluate(code) end
+      if ok or ends or line == "" or not wrong:find "near <eof>$" then
+        if not ok then core.stderr(wrong .. "\n") end
+        code, fine = "", fine and ok
+      end
+      say(code == "" and (prompt or "") .. "> " or ">> ")
+    end
+    typed = typed:match "[^\n]*$"
+    if ends then
+      say "\n"
+      return fine
+    end
+  end
+end
+
+function run.repl(_, kt_, flags)
+  if not kt_.is.eval then return nil, { message = "not allowed; start it with kt run --allow-eval" } end
+  local seconds = flags.timeout and tonumber(flags.timeout) or 10
+  local input, err = core.open_input(false)
+  if not input then return nil, { message = tostring(err) } end
+  local terminal = core.input_size(input) ~= nil
+  local fine = read_statements(input, terminal and kt_.is.name, function(code)
+    local values, wrong = kt_:ask("eval", { code = code, timeout = seconds }, seconds + 10)
+    if not values then return nil, wrong.message end
+    for _, value in ipairs(values) do out(value .. "\n") end
+    return true
+  end)
+  if fine or terminal then return true end
+  return core.exit(1)
+end
+
 local function list(verb, paths, flags)
   local found = instances.all(paths)
   if flags.json then

@@ -47,6 +47,13 @@ verb {
   name = "close", summary = "close a conn or a stream of a running kt", operands = { "CONN" },
   doc = "Close a conn or a stream, and what it is joined with. CONN is its number in kt status.",
 }
+verb {
+  name = "repl", summary = "run Lua in the script of a running kt",
+  flags = { { name = "timeout", arg = "SECONDS", doc = "stop what takes longer, 1 to 600 (default 10)" } },
+  doc = "Read expressions and statements from standard input, run each in a task of the script, and print its values. They see the script's "
+    .. "globals, and kt. A statement may go over several lines. Needs kt run --allow-eval. For editing and a history, run it under rlwrap. "
+    .. "Exits with 1 if something failed and standard input is no terminal.",
+}
 -- kt reload has its own help (runtime/cli/reload.c), as it also works without a control socket.
 verbs.by_name = {
   reload = {
