@@ -3,16 +3,10 @@ local schema = require "kt.schema"
 local api = require "kt.api"
 
 -- What kt/init.lua adds when it runs inside kt.
-schema.types.prefix = schema.types.prefix or function(_, value) return value end
-schema.types.client = schema.types.client or function(_, value) return value end
-schema.types.ip = schema.types.ip or function(_, value) return value end
-schema.types.interface = schema.types.interface or function(_, value) return value end
-schema.types.pipe = schema.types.pipe or function(_, value) return value end
-schema.types.endpoints = schema.types.endpoints or function(_, value) return value end
-schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
-schema.types.name_server = schema.types.name_server or function(_, value) return value end
-schema.types.secret = schema.types.secret or function(_, value) return value end
-schema.types.keys = schema.types.keys or function(_, value) return value end
+for _, name in ipairs { "prefix", "client", "ip", "interface", "pipe", "opener", "endpoints",
+  "endpoint", "name_server", "secret", "keys", "routes", "headers" } do
+  schema.types[name] = schema.types[name] or function(_, value) return value end
+end
 
 local tank = {
   type = "table",
