@@ -70,6 +70,8 @@ describe("the Debian package", function()
       ok("cp %s/lib/systemd/system/%s.service %s/%s.service", root, unit, dir, (unit:gsub("@", "@x")))
       ok("systemd-analyze security --no-pager --offline=true --threshold=20 %s/%s.service", dir, (unit:gsub("@", "@x")))
     end
+    -- The default would be "kt", for all instances; systemd refuses it, as a static group has that name.
+    assert.matches("\nUser=kt%-%%i\n", h.read_file(root .. "/lib/systemd/system/kt@.service"))
     if installed "apparmor_parser" then ok("apparmor_parser -Q -K %s/etc/apparmor.d/kt", root) end
   end)
 

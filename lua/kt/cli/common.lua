@@ -16,7 +16,7 @@ local flags = {
 }
 
 local function in_flags(text)
-  return (text:gsub("(%a+)%.([%a_%.]+):", function(place, key)
+  return (text:gsub("(%a+)%.([%a_%.]+)%[?%d*%]?:", function(place, key)
     local flag = flags[place .. "." .. key] or flags[key]
     return flag and flag .. ":"
   end))
