@@ -79,6 +79,30 @@ describe("kt.listen { proxy = true }", function()
     w:close()
   end)
 
+  it("keeps the conns that wait for their header over a reload, and resets them when the listener closes", function()
+    local w = world()
+    local script = listening(w)
+    local app = w:host("lb"):connect "10.0.0.1:7000"
+    app:write(HEADER:sub(1, 20))
+    w:run_for "100ms"
+    w:host("kt"):file("s.lua", [[
+local kt = require "kt"
+local listener = kt.listen { on = ":7000", proxy = true, proxy_from = { "10.1.0.0/16" } }
+listener:serve(function(conn) conn:write("new: " .. conn.peer) end)
+kt.after("2s", function() listener:close() end)]])
+    script:signal "HUP"
+    w:run_for "100ms"
+    app:write(HEADER:sub(21))
+    assert.equal("new: 192.0.2.7:51234", app:read_all())
+    w:host("other", { address = "10.1.0.9" })
+    w:link("other", "kt", {})
+    local other = w:host("other"):connect "10.0.0.1:7000"
+    w:run_for "2s"
+    local _, err = other:read_all()
+    assert.equal("reset", err.code)
+    w:close()
+  end)
+
   it("lets a flood of silent conns take no place from those that send their header", function()
     local w = world()
     local script = listening(w)
