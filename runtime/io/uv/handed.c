@@ -1,7 +1,7 @@
 /* Sockets that the service manager has opened and passes to the process (systemd's socket activation, sd_listen_fds(3)):
  * $LISTEN_FDS descriptors from 3 on, with names in $LISTEN_FDNAMES.
  *
- * A script does not ask for them: whoever listens on an address that such a socket is bound to gets a duplicate of it, so
+ * A script does not ask for them: a listener on the address that such a socket is bound to gets a duplicate of it, so
  * that a script runs the same with and without. The socket itself stays open as long as the process, so that it can be
  * listened on again. Invariant: fds[i] is a bound socket, close-on-exec. */
 #include <errno.h>
