@@ -67,6 +67,27 @@ describe("an outage of kt's own wire", function()
     end)
   end
 
+  it("on a line with a round trip of more than a second ends within a few round trips, on the same link", function()
+    for _, delay in ipairs { 0.6, 1.5 } do
+      for _, seconds in ipairs { 12, 25, 40 } do
+        local t = tunnel { line = { delay = delay } }
+        t.w:run_for "5s"
+        local app = t.connect()
+        app:echo("before", { timeout = "20s" })
+        t.line:cut()
+        app:write "in the outage"
+        t.w:run_for(seconds)
+        t.line:heal()
+        local from = t.w:now()
+        app:read_exactly(13, { timeout = "60s" })
+        assert.is_true(t.w:now() - from < 3 + 6 * delay, ("%.1f s after %d s, delay %.1f s"):format(t.w:now() - from, seconds, delay))
+        local counters = t.client:stats().counters
+        assert.equal(1, counters.ActiveOpens)
+        assert.equal(0, counters.SessionsRestarted)
+      end
+    end
+  end)
+
   it("costs few packets", function()
     local t = tunnel()
     local app = t.connect()

@@ -158,8 +158,9 @@ static void on_silent(void *ctx)
 {
     struct link *l = ctx;
     const size_t n = l->check.silences, others = kt_native_remotes_count(l) - 1;
-    /* The pause grows with the silence: an answer to a closed socket is lost, and round trips may be long. */
-    const uint64_t now = kt_io_now(l->c->io), pause = kt_min64((uint64_t)n * 500000, RENEW_US);
+    /* An answer to a closed socket is lost, so the pause is longer than a round trip, and grows with the silence. */
+    const uint64_t now = kt_io_now(l->c->io), trip = kt_native_association_rtt(l->a) * (uint64_t)3 / 2;
+    const uint64_t half = kt_min64((uint64_t)n * 500000, RENEW_US), pause = half > trip ? half : trip;
     if ((n == 0 || now - l->renewed_us >= pause) && renew_socket(l)) l->renewed_us = now;
     /* Then each of the other addresses, then rarer and rarer. */
     if (others > 0 && n > 0 && (n <= others || (n & (n - 1)) == 0)) try_other(l, true);

@@ -373,6 +373,20 @@ static bool acknowledge(struct kt_native_recovery *r, uint64_t number, uint64_t 
     return true;
 }
 
+/* A delay counts as far as the peer announced it, as in RFC 9002. One that is longer than a probe timeout counts in
+ * full: the ACKs before were lost, as in an outage, which is no round trip. */
+static void sample(struct kt_native_recovery *r, uint64_t us, uint64_t delay_us, uint64_t now_us)
+{
+    uint32_t delay = r->cfg.peer_ack_delay_us;
+    if (delay_us < delay) {
+        delay = (uint32_t)delay_us;
+    } else if (delay_us > kt_native_recovery_pto(r)) {
+        us = us > delay_us + r->rtt.min ? us - delay_us : r->rtt.min;
+        delay = 0;
+    }
+    kt_native_rtt_sample(&r->rtt, us, delay, now_us);
+}
+
 int kt_native_recovery_ack(
     struct kt_native_recovery *r, const struct kt_native_ack *ack, uint64_t now_us, struct kt_err *err)
 {
@@ -382,11 +396,8 @@ int kt_native_recovery_ack(
             (unsigned long long)largest, ack->path);
     if (largest < r->base) return 0;
     age_lateness(r, now_us);
-    if (largest >= r->first && packet(r, largest)->state != SETTLED) {
-        const uint32_t announced = r->cfg.peer_ack_delay_us;
-        kt_native_rtt_sample(&r->rtt, now_us - packet(r, largest)->sent_us,
-            ack->delay_us < announced ? (uint32_t)ack->delay_us : announced, now_us);
-    }
+    if (largest >= r->first && packet(r, largest)->state != SETTLED)
+        sample(r, now_us - packet(r, largest)->sent_us, ack->delay_us, now_us);
     uint32_t fresh = 0, arrived = 0;
     for (uint32_t i = ack->count; i-- > 0;) { /* in the order of sending */
         const struct kt_native_range *range = &ack->ranges[i];
