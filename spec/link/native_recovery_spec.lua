@@ -381,6 +381,19 @@ describe("the round-trip time", function()
     assert.same({ srtt = 100625, var = 38750, min = 100 * MS }, recovery.rtt { { 100 * MS, 0, 0 }, { 105 * MS, 20 * MS, 1 } })
   end)
 
+  it("does not include the time for which an ACK was lost, which its delay states", function()
+    local r = new()
+    send(r, 0)
+    ack(r, RTT, { 0, 0 })
+    send(r, S)
+    r:ack(31 * S + RTT, 30 * S, { { 0, 1 } })
+    assert.equal(RTT, r:facts().srtt)
+    send(r, 40 * S)
+    r:ack(40 * S + 3 * RTT, 50 * MS, { { 2, 2 } }) -- shorter than a probe timeout: only what the peer announced is taken off
+    assert.equal((7 * RTT + 3 * RTT - DELAY) // 8, r:facts().srtt)
+    r:close()
+  end)
+
   it("forgets the shortest after 10 to 20 s", function()
     local samples = { { 50 * MS, 0, 0 } }
     for i = 1, 9 do samples[#samples + 1] = { 100 * MS, 0, i * S } end
