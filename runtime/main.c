@@ -20,6 +20,7 @@ static const struct kt_verb verbs[] = {
     {"log", "show or set the log level of a running kt", kt_verb_attach},
     {"events", "follow what happens in a running kt", kt_verb_attach},
     {"close", "close a conn or a stream of a running kt", kt_verb_attach},
+    {"trace", "write the decrypted packets of a link to a file", kt_verb_attach},
     {"repl", "run Lua in the script of a running kt", kt_verb_attach},
     {"keygen", "make keys for kt's own wire", kt_verb_keygen},
     {"version", "show the version", kt_verb_version},

@@ -3,6 +3,7 @@
 #include "cli/attach.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "cli/start.h"
 #include "cli/verb.h"
 #include "control/folder.h"
@@ -13,6 +14,7 @@ int kt_attach(int argc, char **argv)
     char(*paths)[KT_CONTROL_PATH] = malloc(KT_CONTROL_LIST_MAX * sizeof *paths);
     char **args = malloc((KT_CONTROL_LIST_MAX + 1 + (size_t)argc) * sizeof *args);
     int code = 1;
+    umask(077); /* what kt trace writes is for its user only */
     if (paths && args) {
         size_t n = kt_control_list(paths, KT_CONTROL_LIST_MAX);
         for (size_t i = 0; i < n; i++) args[i] = paths[i];
@@ -22,7 +24,8 @@ int kt_attach(int argc, char **argv)
             .module = "kt.cli.control",
             .argc = (int)n,
             .argv = args,
-            .level = KT_LOG_ERROR});
+            .level = KT_LOG_ERROR,
+            .unsafe = true /* kt trace writes a file */});
     } else {
         fprintf(stderr, "kt %s: out of memory\n", argv[0]);
     }

@@ -14,7 +14,9 @@
 #include "control/quote.h"
 #include "control/request.h"
 #include "control/server.h"
+#include "control/trace.h"
 #include "io/io.h"
+#include "link/tap.h"
 #include "script/core/ask.h"
 #include "script/core/events.h"
 #include "script/core/logger.h"
@@ -43,6 +45,7 @@ struct call {
     struct kt_control_client *client;
     const struct command *cmd;
     struct kt_events_listener listener; /* of `events` */
+    struct kt_control_trace *trace;     /* of `trace` */
     size_t waiting;                     /* parts without an answer */
     size_t n;
     struct part parts[1 + KT_REPLACED_MAX]; /* the running script's first */
@@ -72,6 +75,7 @@ static void free_call(struct call *call)
 {
     kt_list_remove(&call->node);
     kt_events_unlisten(&call->listener);
+    kt_control_trace_end(call->trace);
     for (size_t i = 0; i < call->n; i++) {
         if (call->parts[i].ask) kt_ask_cancel(call->parts[i].ask);
         free(call->parts[i].text);
@@ -302,6 +306,26 @@ static void run_events(struct call *call, const struct kt_control_request *r)
     kt_events_listen(kt_supervisor_events(call->k->sv), &call->listener);
 }
 
+/* ---- trace ---- */
+
+static void run_trace(struct call *call, const struct kt_control_request *r)
+{
+    const char *name = kt_control_arg_text(r, "link");
+    struct kt_tap *tap = name ? kt_runtime_tap(kt_supervisor_runtime(call->k->sv), name) : NULL;
+    if (!name) {
+        refuse(call, KT_EINVAL,
+            "link: expected the name of a link or of a listener for links, as kt status shows it");
+    } else if (!tap) {
+        refuse(call, KT_ENOENT, "no open link of that name, nor a listener for links; kt status shows them");
+    } else if (kt_tap_on(tap)) {
+        refuse(call, KT_EINUSE, "another trace of it runs");
+    } else if (!(call->trace = kt_control_trace_begin(call->k->io, tap, call->client))) {
+        refuse(call, KT_ENOMEM, kt_strerror(KT_ENOMEM));
+    } else {
+        kt_control_stream_begin(call->client);
+    }
+}
+
 /* ---- close, eval ---- */
 
 static void run_close(struct call *call, const struct kt_control_request *r)
@@ -336,6 +360,7 @@ static const struct command commands[] = {
     {"drain", {NULL}, run_drain, NULL},
     {"log", {"level", NULL}, run_log, NULL},
     {"events", {NULL}, run_events, NULL},
+    {"trace", {"link", NULL}, run_trace, NULL},
     {"close", {"conn", NULL}, run_close, finish_any},
     {"eval", {"code", "timeout", NULL}, run_eval, finish_any},
     {0},

@@ -29,6 +29,7 @@ struct kt_control_client {
     struct kt_control_server *s;
     struct kt_pipe *pipe;
     struct kt_turn doomed_turn; /* ends it outside of the pipe's and the user's calls */
+    struct kt_turn flush_turn;  /* sends what a stream has queued */
     struct kt_timer patience;
     struct kt_timer next; /* looks for the next request */
     struct text in, out;
@@ -58,6 +59,7 @@ static void free_client(struct kt_control_client *c)
     kt_io_timer_cancel(io, &c->patience);
     kt_io_timer_cancel(io, &c->next);
     kt_io_turn_cancel(&c->doomed_turn);
+    kt_io_turn_cancel(&c->flush_turn);
     kt_list_remove(&c->node);
     c->s->count--;
     free(c->in.data);
@@ -157,7 +159,7 @@ static bool put(struct kt_control_client *c, const struct kt_iov *pieces, size_t
     for (size_t i = 0; i < n; i++) len += pieces[i].len;
     if (c->sent == c->out.len) c->sent = c->out.len = 0;
     if (c->out.len - c->sent + len > KT_CONTROL_OUT) return false;
-    if (c->sent) {
+    if (c->sent > c->out.len / 2) { /* else moving the rest would cost more than it gives */
         c->out.len -= c->sent;
         memmove(c->out.data, c->out.data + c->sent, c->out.len);
         c->sent = 0;
@@ -224,11 +226,22 @@ void kt_control_stream(struct kt_control_client *c, const char *name, const char
     const struct kt_iov pieces[] = {
         TEXT("{\""), TEXT(name), TEXT("\":"), {(const uint8_t *)json, len}, TEXT("}\n")};
     if (put(c, pieces, sizeof pieces / sizeof pieces[0])) {
-        flush(c);
+        kt_io_turn(c->s->io, &c->flush_turn);
         return;
     }
     kt_log(c->s->log, KT_LOG_DEBUG, "control: dropped a client that does not read its stream");
     doom(c, false);
+}
+
+static void on_flush(void *ctx)
+{
+    struct kt_control_client *c = ctx;
+    if (!c->doomed) flush(c);
+}
+
+size_t kt_control_backlog(const struct kt_control_client *c)
+{
+    return c->out.len - c->sent;
 }
 
 /* ---- input ---- */
@@ -365,6 +378,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
     c->s = s;
     c->pipe = pipe;
     kt_turn_init(&c->doomed_turn, on_doomed, c);
+    kt_turn_init(&c->flush_turn, on_flush, c);
     kt_timer_init(&c->patience, on_impatient, c);
     kt_timer_init(&c->next, on_next, c);
     kt_list_push(&s->clients, &c->node);

@@ -14,6 +14,7 @@ struct kt_phrases;
 struct kt_ports;
 struct kt_spoken;
 struct kt_starts;
+struct kt_tap;
 
 /* The environment of links and acceptors; all of it outlives them. */
 struct kt_wire_env {
@@ -25,6 +26,7 @@ struct kt_wire_env {
     struct kt_phrases *phrases; /* keys derived from passphrases; NULL: each is derived afresh */
     /* Peers that have spoken the preferred wire; NULL: each link has its own memory. */
     struct kt_spoken *spoken;
+    struct kt_tap *tap; /* shows the packets (tap.h); the wire takes references of its own; NULL: none */
 
     /* ---- for a wire that is one of two (link/both/) ---- */
 

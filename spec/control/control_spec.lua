@@ -343,6 +343,68 @@ describe("verbs for a running kt", function()
     end)
   end)
 
+  it("trace a link on either wire: its packets, decrypted, as pcapng", function()
+    h.run(function()
+      local target = sockets.serve(function(conn)
+        for chunk in function() return conn:recv(60) end do conn:send(chunk) end
+      end)
+      for _, wire in ipairs { "kt", "kcptun" } do
+        local port, near = sockets.free_port "udp", sockets.free_port()
+        local flags = { "--key", "k", "--wire", wire, "--nocomp" }
+        local server = start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, table.unpack(flags)):wait_udp(port)
+        local client = start("client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, table.unpack(flags)):wait_tcp(near)
+        local link = "127.0.0.1:" .. port
+        local traces = {
+          start("trace", "client", link, "client.pcapng", "--packets", "4"),
+          start("trace", "server", link, "server.pcapng", "--packets", "4"),
+        }
+        for _, trace in ipairs(traces) do trace:expect "writing 127.0.0.1" end
+        local code, _, err = verb("trace", "client", link, "second.pcapng")
+        assert.same({ 1, "kt trace: another trace of it runs\n" }, { code, err })
+        code, _, err = verb("trace", "client", "127.0.0.1:1", "none.pcapng")
+        assert.equal(1, code)
+        assert.matches("no open link of that name", err)
+        local conn = sockets.connect(near)
+        local text = "the text that is carried"
+        for i = 1, 5 do
+          conn:send(text .. i)
+          assert.equal(text .. i, conn:recv_exactly(#text + 1))
+        end
+        for i, trace in ipairs(traces) do
+          assert.equal(0, trace:wait_exit(20))
+          assert.equal("4 packets, 0 left out\n", trace.stdout)
+          local file = h.read_file(("%s/%s.pcapng"):format(s.dir, i == 1 and "client" or "server"))
+          assert.equal("\x0A\x0D\x0D\x0A", file:sub(1, 4))
+          assert.is_truthy(file:find(text, 1, true))
+          assert.is_truthy(file:find(wire .. " out", 1, true) and file:find(wire .. " in", 1, true))
+        end
+        client:kill()
+        server:kill()
+      end
+    end)
+  end)
+
+  it("trace no more than the reader takes, and count the rest", function()
+    h.run(function()
+      local target = sockets.serve(function(conn) while conn:recv(60) do end end)
+      local port, near = sockets.free_port "udp", sockets.free_port()
+      start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, "--key", "k"):wait_udp(port)
+      start("client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, "--key", "k"):wait_tcp(near)
+      local reader = assert(sockets.connect(s.dir .. "/kt/client.sock"))
+      reader:send(('{"cmd":"trace","args":{"link":"127.0.0.1:%d"}}\n'):format(port))
+      assert.equal('{"ok":true,"result":true}\n', reader:recv_exactly(26))
+      local conn = sockets.connect(near)
+      assert(conn:send(("x"):rep(4 << 20))) -- taken by the tunnel although nobody reads the trace
+      local dropped, came = 0, ""
+      loop.eventually("a packet after those that were left out", 10, function()
+        conn:send "more"
+        came = (came .. (reader:recv(10) or "")):sub(-8192)
+        dropped = math.max(dropped, tonumber(came:match '"dropped":([1-9]%d*)' or 0))
+        return dropped > 0
+      end)
+    end)
+  end)
+
   it("set the log level, which a reload keeps", function()
     h.run(function()
       forward("s", "--allow-eval")
@@ -373,7 +435,7 @@ describe("verbs for a running kt", function()
 local kt = require "kt"
 local function link(port) return kt.link { remote = "127.0.0.1:" .. port, key = "k", wire = "kcptun" } end
 local pool = kt.pool {
-  name = "far", hold = "0s", check = { every = "100ms", fall = 1, rise = 1, timeout = "300ms" },
+  name = "far", hold = "0s", check = { every = "100ms", fall = 1, rise = 1, timeout = "1s" },
   links = { { name = "a", link = link(%d) }, { name = "b", link = link(%d) } },
 }
 kt.every("50ms", function() local stream = pool:open { timeout = "1s" } if stream then stream:close() end end)
@@ -382,7 +444,11 @@ kt.spawn(function() kt.sleep "1h" end)
       local function server(at) return start("server", "--control", "none", "-l", "127.0.0.1:" .. at, "-t", "127.0.0.1:9", "--key", "k", "--wire", "kcptun") end
       local a = server(port)
       server(other)
-      start("run", "--log-level", "debug", "s.lua"):expect "control socket at "
+      local run = start("run", "--log-level", "debug", "s.lua")
+      run:expect "control socket at "
+      run:expect "far: a is up"
+      run:expect "far: b is up"
+      loop.eventually("the pool to prefer a", 10, function() return select(2, verb "status"):find "far +a +%* +up" end)
       local events = start("events")
       events:expect "following s"
       a:kill()

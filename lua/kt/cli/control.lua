@@ -103,6 +103,50 @@ function run.top(_, kt_)
   return nil, { message = wrong.code == "eof" and kt_.is.name .. " has ended" or wrong.message }
 end
 
+local function count(flags, name)
+  local text = flags[name]
+  local n = text and math.tointeger(tonumber(text))
+  if text and not (n and n > 0) then return nil, { message = ("--%s: expected a number, got %s"):format(name, text) } end
+  return n or math.huge
+end
+
+--- Writes packets until one of the limits is reached. Returns how many, how many were dropped, and why it ended early.
+local function capture(kt_, file, packets, seconds)
+  local tracer = require("kt.cli.capture").new(function(bytes) file:write(bytes) end)
+  local until_, n, dropped = kt.now() + seconds, 0, 0
+  while n < packets do
+    local left = until_ - kt.now()
+    if left <= 0 then break end
+    local line, err = kt_:next(left < math.huge and left or nil)
+    if not line then
+      if err.code ~= "timeout" then return n, dropped, err.code == "eof" and kt_.is.name .. " has ended" or tostring(err) end
+      break
+    end
+    tracer:packet(line.packet)
+    n, dropped = n + 1, dropped + line.packet.dropped
+    if n % 64 == 0 then file:flush() end
+  end
+  return n, dropped
+end
+
+function run.trace(_, kt_, flags, link, path)
+  local packets, wrong = count(flags, "packets")
+  if not packets then return nil, wrong end
+  local seconds
+  seconds, wrong = count(flags, "seconds")
+  if not seconds then return nil, wrong end
+  local ok, err = kt_:ask("trace", { link = link })
+  if not ok then return nil, err end
+  local file, why = io.open(path, "wb")
+  if not file then return nil, { message = why } end
+  core.stderr(("kt trace: writing %s of %s to %s\n"):format(link, kt_.is.name, path))
+  local n, dropped, ended = capture(kt_, file, packets, seconds)
+  file:close()
+  out(("%d packets, %d left out\n"):format(n, dropped))
+  if ended then return nil, { message = ended } end
+  return true
+end
+
 --- Calls evaluate(code) for each statement read; it returns true, or nil and a message. Returns whether all worked.
 local function read_statements(input, prompt, evaluate)
   local typed, code, fine = "", "", true

@@ -48,11 +48,21 @@ verb {
   doc = "Close a conn or a stream, and what it is joined with. CONN is its number in kt status.",
 }
 verb {
+  name = "trace", summary = "write the decrypted packets of a link to a file", operands = { "LINK", "FILE" },
+  flags = {
+    { name = "packets", arg = "N", doc = "end after N packets" },
+    { name = "seconds", arg = "N", doc = "end after N seconds" },
+  },
+  doc = "Write the packets of a link, or of all links of a listener, to FILE as pcapng, until interrupted: decrypted, as UDP datagrams with "
+    .. "their real addresses as far as known. LINK is its name in kt status. What cannot be written fast enough is left out, and counted. "
+    .. "FILE then holds what the tunnel carries: keep it as safe as a key.",
+}
+verb {
   name = "repl", summary = "run Lua in the script of a running kt",
   flags = { { name = "timeout", arg = "SECONDS", doc = "stop what takes longer, 1 to 600 (default 10)" } },
   doc = "Read expressions and statements from standard input, run each in a task of the script, and print its values. They see the script's "
     .. "globals, and kt. A statement may go over several lines. Needs kt run --allow-eval. For editing and a history, run it under rlwrap. "
-    .. "Exits with 1 if something failed and standard input is no terminal.",
+    .. "Exits with 1 if something failed and standard input is not a terminal.",
 }
 -- kt reload has its own help (runtime/cli/reload.c), as it also works without a control socket.
 verbs.by_name = {

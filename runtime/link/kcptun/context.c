@@ -93,10 +93,27 @@ static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)
         kt_addr_text(from, text));
 }
 
+static void show(const struct kt_kcptun_context *sh, bool out, const struct kt_addr *peer,
+    const struct kt_addr *here, const uint8_t *data, size_t len)
+{
+    const struct kt_tapped packet = {
+        .wire = "kcptun", .out = out, .peer = peer, .here = here, .data = data, .len = len};
+    sh->tap->fn(sh->tap->ctx, &packet);
+}
+
+void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_addr *peer,
+    const struct kt_addr *here, const uint8_t *buf, size_t len)
+{
+    if (kt_tap_on(sh->tap)) show(sh, true, peer, here, buf + kt_seal_header(sh->seal), len);
+}
+
 bool kt_kcptun_context_open(struct kt_kcptun_context *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len)
 {
     sh->counters->InBytes += dgram->len;
-    if (kt_open_packet(sh->seal, dgram->data, dgram->len, body, len) == 0) return true;
+    if (kt_open_packet(sh->seal, dgram->data, dgram->len, body, len) == 0) {
+        if (kt_tap_on(sh->tap)) show(sh, false, dgram->from, dgram->to, *body, *len);
+        return true;
+    }
     forged(sh, dgram->from);
     return false;
 }
@@ -105,6 +122,7 @@ void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, ui
     const struct kt_addr *to, const struct kt_addr *from)
 {
     uint8_t nonce[KT_SEAL_MAX_NONCE];
+    kt_kcptun_context_show(sh, to, from, buf, len);
     kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
     len = kt_seal_packet(sh->seal, buf, len, nonce);
     kt_udp_commit(udp, buf, buf, len, to, from);
@@ -141,6 +159,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     sh->io = env->io;
     sh->log = env->log;
     sh->counters = env->counters;
+    sh->tap = kt_tap_ref(env->tap);
     sh->cfg = *cfg;
     sh->cfg.common.key = NULL;
     sh->cfg.common.key_len = 0;
@@ -175,6 +194,7 @@ void kt_kcptun_context_unref(void *shared)
     if (--sh->refs) return;
     kt_io_timer_cancel(sh->io, &sh->trim);
     if (sh->counters) sh->counters->BytesHeld -= sh->held;
+    kt_tap_unref(sh->tap);
     kt_seal_free(sh->seal);
     kt_qpp_free(sh->qpp);
     free(sh->scratch);

@@ -10,6 +10,7 @@
 #include "io/io.h"
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
+#include "link/tap.h"
 
 /* Paths whose small MTU is remembered. */
 #define KT_SMALL_PATHS 32u
@@ -22,6 +23,7 @@ struct kt_kcptun_context {
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
+    struct kt_tap *tap;          /* may be NULL */
     struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were consumed */
     bool client;
     bool hushed;    /* as in kt_wire_env */
@@ -76,6 +78,9 @@ size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh);
  * many streams. */
 size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams);
 
+/* Shows a packet that is about to be sealed to the tap: buf is as for kt_seal_packet, with a body of len bytes. */
+void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_addr *peer,
+    const struct kt_addr *here, const uint8_t *buf, size_t len);
 /* Counts a datagram and opens it in place: true and its body, or false if it does not authenticate, which is
  * logged at most once a minute. */
 bool kt_kcptun_context_open(

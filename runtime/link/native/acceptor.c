@@ -69,8 +69,11 @@ static void on_drop(struct kt_acceptor *acceptor)
 static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s, struct kt_err *err)
 {
     struct acceptor *a = of(acceptor);
-    const struct kt_wire_env env = {
-        .io = a->c->io, .log = a->c->log, .counters = a->c->counters, .phrases = a->c->phrases};
+    const struct kt_wire_env env = {.io = a->c->io,
+        .log = a->c->log,
+        .counters = a->c->counters,
+        .phrases = a->c->phrases,
+        .tap = a->c->tap};
     struct kt_native_context *c;
     const int rc = kt_native_context_new(&c, a->c->wire, &env, kt_native_config(s), false, err);
     if (rc) return rc;

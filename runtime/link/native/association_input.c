@@ -120,6 +120,16 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
         p->seen = fresh;
     }
     a->c->counters->InPkts++;
+    if (kt_tap_on(a->c->tap)) {
+        const struct kt_tapped shown = {.wire = "kt",
+            .path = path,
+            .number = number,
+            .peer = dgram->from,
+            .here = dgram->to,
+            .data = dgram->data + KT_NATIVE_HEADER,
+            .len = (size_t)len};
+        a->c->tap->fn(a->c->tap->ctx, &shown);
+    }
     if (!a->up_us) a->up_us = now;
     kt_patience_heard(&a->patience, now);
     kt_native_recovery_heard(&p->recovery);

@@ -118,6 +118,17 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
     struct kt_native_association *a = p->a;
     const uint64_t number = kt_native_recovery_number(&p->recovery);
     if (k->len > 0) pad(k);
+    if (k->len > 0 && kt_tap_on(a->c->tap)) {
+        const struct kt_tapped shown = {.wire = "kt",
+            .out = true,
+            .path = p->number,
+            .number = number,
+            .peer = &to->peer,
+            .here = to->from.sa.sa_family ? &to->from : NULL,
+            .data = k->buf + KT_NATIVE_HEADER,
+            .len = k->len};
+        a->c->tap->fn(a->c->tap->ctx, &shown);
+    }
     const int len =
         k->len > 0 ? kt_native_seal(&a->tx, p->number, number, k->buf, k->len, now_us) : KT_EINVAL;
     if (len < 0) {

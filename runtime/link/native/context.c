@@ -132,6 +132,7 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
         .log = env->log,
         .counters = env->counters,
         .phrases = env->phrases,
+        .tap = kt_tap_ref(env->tap),
         .cfg = *cfg,
         .client = client};
     struct kt_settings *common = &c->cfg.common;
@@ -170,6 +171,7 @@ void kt_native_context_unref(void *context)
     if (--c->refs > 0) return;
     kt_io_timer_cancel(c->io, &c->trim);
     if (c->counters) c->counters->BytesHeld -= c->held;
+    kt_tap_unref(c->tap);
     kt_slab_free(c->blocks);
     kt_locked_free(c->secrets);
     kt_native_names_free(c->names);

@@ -12,6 +12,7 @@
 #include "link/native/handshake.h"
 #include "link/native/native.h"
 #include "link/native/streams.h"
+#include "link/tap.h"
 
 #define KT_NATIVE_ACK_DELAY_US 25000u /* the longest that this end delays an ACK */
 
@@ -24,6 +25,7 @@ struct kt_native_context {
     const struct kt_log *log;
     struct kt_counters *counters;
     struct kt_phrases *phrases;  /* may be NULL */
+    struct kt_tap *tap;          /* may be NULL */
     struct kt_native_config cfg; /* its keys are NULL: they were used up */
     bool client;
     bool retired; /* an acceptor's: the key was changed; no new association with this one */

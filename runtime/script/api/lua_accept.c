@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "link/tap.h"
 #include "script/api/lua_flow.h"
 #include "script/api/lua_link.h"
 #include "script/api/lua_pipe.h"
@@ -16,6 +17,7 @@
 struct door {
     struct kt_acceptor *acceptor;
     struct kt_lua_acceptor *owner;
+    struct kt_tap *tap; /* NULL: out of memory */
 };
 
 struct kt_lua_acceptor {
@@ -156,7 +158,8 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = a;
-    const struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
+    struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
+    env.tap = door->tap = kt_tap_new();
     int rc = a->wire->accept(a->wire, &env, a->settings, &events, door, &door->acceptor, err);
     if (rc == 0) {
         a->door = door;
@@ -164,6 +167,7 @@ static int open(struct kt_service *s, struct kt_err *err)
             kt_runtime_log(kt_service_runtime(s)), KT_LOG_INFO, "listening on %s (UDP)", kt_service_name(s));
         kt_config_log(a->wire, a->settings, s, "accepting links on");
     } else {
+        kt_tap_unref(door->tap);
         free(door);
     }
     kt_config_forget_key(a->settings);
@@ -180,6 +184,11 @@ static bool quiet(const struct kt_service *s)
 static void drain(struct kt_service *s)
 {
     ((struct kt_lua_acceptor *)s)->drains = true;
+}
+
+static struct kt_tap *tap_of(const struct kt_service *s)
+{
+    return ((const struct kt_lua_acceptor *)s)->door->tap;
 }
 
 static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
@@ -200,6 +209,7 @@ static void close_acceptor(struct kt_service *s)
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
     keep_totals(a);
     kt_acceptor_close(a->door->acceptor); /* closes at the end of the turn; no callback until then */
+    kt_tap_unref(a->door->tap);
     free(a->door);
     a->door = NULL;
     lua_State *L = kt_runtime_state(kt_service_runtime(s));
@@ -274,6 +284,7 @@ static const struct kt_service_ops ops = {
     .drain = drain,
     .quiet = quiet,
     .stats = stats_of,
+    .tap = tap_of,
     .close = close_acceptor,
     .binds = binds,
     .udp = true,

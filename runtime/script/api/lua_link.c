@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "link/stream.h"
+#include "link/tap.h"
 
 #define OPEN "link:open"
 #define PROBE "link:probe"
@@ -77,11 +78,16 @@ static void served(struct kt_service *s)
 static int open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
-    const struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
+    struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
+    env.tap = l->tap = kt_tap_new();
     int rc = l->wire->link(l->wire, &env, l->settings, &l->link, err);
     if (rc == 0) kt_config_log(l->wire, l->settings, s, "link to");
     kt_config_forget_key(l->settings);
-    if (rc) return rc;
+    if (rc) {
+        kt_tap_unref(l->tap);
+        l->tap = NULL;
+        return rc;
+    }
     kt_service_stay(s, l->settings->stay);
     if (has_handler(l))
         kt_lua_link_served(l);
@@ -118,11 +124,18 @@ static void close_link(struct kt_service *s)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
     kt_lua_link_forget(l);
+    kt_tap_unref(l->tap);
+    l->tap = NULL;
     if (!l->link) return;
     keep_totals(l);
     kt_link_close(l->link);
     l->link = NULL;
     kt_task_wake_all(&l->waiting, KT_ECLOSED, CLOSED);
+}
+
+static struct kt_tap *tap_of(const struct kt_service *s)
+{
+    return ((const struct kt_lua_link *)s)->tap;
 }
 
 static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
@@ -140,6 +153,7 @@ static const struct kt_service_ops ops = {
     .open = open,
     .quiet = quiet,
     .stats = stats_of,
+    .tap = tap_of,
     .close = close_link,
 };
 

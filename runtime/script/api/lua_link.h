@@ -15,6 +15,7 @@
 struct kt_lua_link {
     struct kt_service service; /* first */
     struct kt_link *link;
+    struct kt_tap *tap;          /* NULL: an acceptor's link, or it was not open yet */
     struct kt_link_totals ended; /* of a link that was closed */
     struct kt_list waiting;      /* tasks: kt_link_close forgets their calls without a word */
     struct kt_list watches;      /* of the handlers (lua_link_on.c) */

@@ -327,6 +327,11 @@ void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out)
         .pipes = kt_runtime_holds(rt)};
 }
 
+struct kt_tap *kt_runtime_tap(const struct kt_runtime *rt, const char *name)
+{
+    return kt_services_tap(rt, name);
+}
+
 /* ---- reload ---- */
 
 int kt_runtime_replace(

@@ -15,6 +15,7 @@
 #include "script/core/setup.h" /* struct kt_runtime_opts */
 
 struct kt_runtime;
+struct kt_tap;
 
 /* Returns 0 or KT_ENOMEM. Call kt_crypto_init first. Free with kt_runtime_free. */
 int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err);
@@ -44,6 +45,9 @@ struct kt_runtime_usage {
     size_t tasks, pipes; /* pipes: conns, streams and flows */
 };
 void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out);
+
+/* The tap of its open link, or acceptor, of that name (link/tap.h), not counted; NULL: there is none. */
+struct kt_tap *kt_runtime_tap(const struct kt_runtime *rt, const char *name);
 
 /* Why load or open failed: one or more lines, without a trailing newline. Valid until the runtime is
  * freed. */

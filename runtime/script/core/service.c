@@ -184,6 +184,15 @@ void kt_services_drain(struct kt_runtime *rt)
         if (s->open && s->ops->drain) s->ops->drain(s);
 }
 
+struct kt_tap *kt_services_tap(const struct kt_runtime *rt, const char *name)
+{
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
+        struct kt_tap *tap = s->open && s->ops->tap ? s->ops->tap(s) : NULL;
+        if (tap && strcmp(s->name, name) == 0) return tap;
+    }
+    return NULL;
+}
+
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s)
 {
     const struct kt_list *n = s ? s->node.next : rt->services->all.next;

@@ -24,6 +24,7 @@ struct kt_link_stats;
 struct kt_runtime;
 struct kt_origin;
 struct kt_service;
+struct kt_tap;
 
 struct kt_service_ops {
     const char *what; /* "kt.listen" */
@@ -46,6 +47,8 @@ struct kt_service_ops {
     bool (*quiet)(const struct kt_service *s);
     /* Statistics of an open service. NULL: none. */
     void (*stats)(const struct kt_service *s, struct kt_link_stats *out);
+    /* Shows the packets of an open service (link/tap.h). NULL: it has none. */
+    struct kt_tap *(*tap)(const struct kt_service *s);
     /* Closes an open service. */
     void (*close)(struct kt_service *s);
 
@@ -93,6 +96,9 @@ bool kt_services_link(const struct kt_runtime *rt);
 bool kt_services_quiet(const struct kt_runtime *rt);
 /* Makes all stop accepting. */
 void kt_services_drain(struct kt_runtime *rt);
+
+/* The tap of the open link or acceptor of that name, not counted; NULL: there is none. */
+struct kt_tap *kt_services_tap(const struct kt_runtime *rt, const char *name);
 
 /* The service declared after s, or the first if s is NULL; NULL: there is none. */
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s);

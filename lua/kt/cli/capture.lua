@@ -1,0 +1,41 @@
+--- Writes what `trace` of the control socket sends as a pcapng file. Pure.
+local pcapng = require "kt.sim.pcapng"
+local crypto = require("kt").crypto
+
+local capture = {}
+capture.__index = capture
+
+--- out(bytes) is called with the file's bytes in order.
+function capture.new(out)
+  return setmetatable({ writer = pcapng.writer(out), interfaces = {}, peer = nil }, capture)
+end
+
+local function unknown(like) return like and like:sub(1, 1) == "[" and "[::]:0" or "0.0.0.0:0" end
+
+--- An address as pcapng takes it: without a zone, and IPv4 as such.
+local function plain(address)
+  if not address then return nil end
+  local v4, port = address:match "^%[::ffff:([%d.]+)%]:(%d+)$"
+  return v4 and v4 .. ":" .. port or (address:gsub("%%[^%]]*", ""))
+end
+
+--- p: a packet of the protocol (docs/control.md).
+function capture:packet(p)
+  local way = p.wire .. (p.out and " out" or " in")
+  self.interfaces[way] = self.interfaces[way] or self.writer:interface(way)
+  -- A connected socket does not name its peer, which is then the one that was last heard.
+  local heard, here = plain(p.peer), plain(p.here)
+  local peer = heard or self.peer or unknown(here)
+  if not p.out then self.peer = heard end
+  here = here or unknown(peer)
+  if (here:sub(1, 1) == "[") ~= (peer:sub(1, 1) == "[") then here = unknown(peer) end
+  local notes = {}
+  if p.wire == "kt" then notes[1] = ("path %d, packet %d"):format(p.path, p.number) end
+  if p.dropped > 0 then notes[#notes + 1] = ("%d packets before this one were left out"):format(p.dropped) end
+  self.writer:packet {
+    at = math.floor(p.time * 1e6), interface = self.interfaces[way], from = p.out and here or peer, to = p.out and peer or here,
+    data = crypto.base64_decode(p.data), note = #notes > 0 and table.concat(notes, "; ") or nil,
+  }
+end
+
+return capture

@@ -1,0 +1,71 @@
+/* Sends tapped packets as lines of JSON.
+ *
+ * Invariant: the tap leads here exactly while the trace lives. At most BACKLOG_MAX bytes wait for the client, which is far below
+ * what would have it dropped. */
+#include "control/trace.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/addr.h"
+#include "control/server.h"
+#include "crypto/primitives.h"
+#include "io/io.h"
+#include "link/tap.h"
+
+#define BACKLOG_MAX ((size_t)512 * 1024)
+#define DATA_MAX ((size_t)KT_UDP_MAX)
+
+struct kt_control_trace {
+    struct kt_io *io;
+    struct kt_tap *tap;
+    struct kt_control_client *client;
+    uint64_t dropped; /* since the last packet that was sent */
+};
+
+/* `,"peer":"192.0.2.1:29900"`, or nothing. */
+static const char *address(const char *name, const struct kt_addr *addr, char *out, size_t size)
+{
+    char text[KT_ADDR_TEXT];
+    out[0] = '\0';
+    if (addr) snprintf(out, size, ",\"%s\":\"%s\"", name, kt_addr_text(addr, text));
+    return out;
+}
+
+static void on_packet(void *ctx, const struct kt_tapped *p)
+{
+    struct kt_control_trace *t = ctx;
+    char data[4 * (DATA_MAX + 2) / 3 + 1], peer[96], here[96], json[sizeof data + 512];
+    if (kt_control_backlog(t->client) > BACKLOG_MAX || p->len > DATA_MAX) {
+        t->dropped++;
+        return;
+    }
+    kt_text_encode(KT_TEXT_BASE64, data, (struct kt_bytes){p->data, p->len});
+    const int len = snprintf(json, sizeof json,
+        "{\"time\":%.6f,\"wire\":\"%s\",\"out\":%s%s%s,\"path\":%u,\"number\":%llu,\"dropped\":%llu,\"data\":"
+        "\"%s\"}",
+        (double)kt_io_wall(t->io) / 1e6, p->wire, p->out ? "true" : "false",
+        address("peer", p->peer, peer, sizeof peer), address("here", p->here, here, sizeof here), p->path,
+        (unsigned long long)p->number, (unsigned long long)t->dropped, data);
+    t->dropped = 0;
+    kt_control_stream(t->client, "packet", json, (size_t)len);
+}
+
+struct kt_control_trace *kt_control_trace_begin(
+    struct kt_io *io, struct kt_tap *tap, struct kt_control_client *client)
+{
+    struct kt_control_trace *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    t->io = io;
+    t->tap = kt_tap_ref(tap);
+    t->client = client;
+    tap->fn = on_packet;
+    tap->ctx = t;
+    return t;
+}
+
+void kt_control_trace_end(struct kt_control_trace *t)
+{
+    if (!t) return;
+    t->tap->fn = NULL;
+    kt_tap_unref(t->tap);
+    free(t);
+}
