@@ -164,7 +164,7 @@ describe("kt run", function()
       assert.matches('require "lib.nope": no such module; looked for lib/nope.lua and lib/nope/init.lua beside the script and in shared',
         s.exited("run", "--path", "shared", "s.lua").err, 1, true)
       write("shared/lib/deep.lua", "local kt = require 'kt'\nreturn function() kt.slep(1) end")
-      assert.matches("shared/lib/deep.lua:2: kt.slep: no such function", s.exited("check", "--path", "shared/", "s.lua").out, 1, true)
+      assert.matches("shared/lib/deep.lua:2:22: kt.slep: no such function", s.exited("check", "--path", "shared/", "s.lua").out, 1, true)
     end)
 
     it("lists where it looked for a missing module", function()

@@ -210,7 +210,7 @@ end)]]):format(what))
         for i, verb in ipairs { "run", "check" } do
           local p = s.kt(verb, "s.lua")
           p:wait_exit(20)
-          said[i] = (p.stdout .. p.stderr):match "^[^\n]*":gsub("^kt: ", "")
+          said[i] = (p.stdout .. p.stderr):match "^[^\n]*":gsub("^kt: ", ""):gsub("(%.lua:%d+):%d+:", "%1:") -- without the column
         end
       end)
       assert.equal(said[1], said[2])

@@ -1,5 +1,6 @@
 --- Finds wrong names: those that nothing defines, globals that tasks would share by mistake, and modules that are not there.
 local callbacks = require "kt.check.callbacks"
+local core = require "kt.core"
 local schema = require "kt.schema"
 
 local names = {}
@@ -63,9 +64,10 @@ function names.modules(types, file, exists, note)
     local caught = name and callbacks.of(types, node.owner)
     if type(name) == "string" and name ~= "kt" and not exists(name) and not (caught and caught.name == "pcall") then
       local path = name:gsub("%.", "/")
+      local folders = "beside the script" .. (core.module_path() and " or in the folder of --path" or "")
       note {
         token = file.tokens[node.at], path = "require", message = ('no such module: "%s"'):format(name),
-        suggestion = name:find "^kt%." and 'use require "kt"' or ("expected %s.lua or %s/init.lua beside the script"):format(path, path),
+        suggestion = name:find "^kt%." and 'use require "kt"' or ("expected %s.lua or %s/init.lua %s"):format(path, path, folders),
       }
     end
   end
