@@ -18,16 +18,14 @@ static const char *const level_names[] = {
 };
 #define LEVELS (sizeof level_names / sizeof level_names[0])
 
-void kt_log(const struct kt_log *log, enum kt_log_level level, const char *fmt, ...)
+static void write_line(const struct kt_log *log, enum kt_log_level level, const struct kt_log_fields *fields,
+    const char *fmt, va_list ap)
 {
     /* QUIET is a threshold, not a level for a line. */
     if (!kt_log_on(log, level) || level >= KT_LOG_QUIET) return;
 
     char line[LINE_MAX_BYTES + 1];
-    va_list ap;
-    va_start(ap, fmt);
     int n = vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
     if (n < 0) {
         snprintf(line, sizeof line, "(a line that could not be formatted)");
     } else if ((size_t)n >= sizeof line) {
@@ -35,7 +33,24 @@ void kt_log(const struct kt_log *log, enum kt_log_level level, const char *fmt, 
         memcpy(line + keep, CUT_MARK, sizeof CUT_MARK);
     }
     kt_text_clean(line);
-    log->sink(log->ctx, level, line);
+    log->sink(log->ctx, level, fields, line);
+}
+
+void kt_log(const struct kt_log *log, enum kt_log_level level, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    write_line(log, level, &(struct kt_log_fields){0}, fmt, ap);
+    va_end(ap);
+}
+
+void kt_log_with(
+    const struct kt_log *log, enum kt_log_level level, struct kt_log_fields fields, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    write_line(log, level, &fields, fmt, ap);
+    va_end(ap);
 }
 
 const char *kt_log_level_name(enum kt_log_level level)

@@ -8,10 +8,18 @@
 
 enum kt_log_level { KT_LOG_DEBUG, KT_LOG_INFO, KT_LOG_WARN, KT_LOG_ERROR, KT_LOG_QUIET };
 
+/* What a line is about, for logs that are read by programs; NULL: nothing of that kind. The line says it too. */
+struct kt_log_fields {
+    const char *link; /* a link's name */
+    const char *conn; /* address of a local client or target, or of the stream's client */
+    const char *peer; /* address of a link's other end */
+};
+
 struct kt_log {
     enum kt_log_level level; /* lines below it are not formatted */
-    /* Receives one line without a newline, control characters already replaced. */
-    void (*sink)(void *ctx, enum kt_log_level level, const char *line);
+    /* Receives one line without a newline, control characters already replaced. fields is never NULL; its texts are
+     * as the caller gave them. */
+    void (*sink)(void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *line);
     void *ctx;
 };
 
@@ -19,6 +27,16 @@ struct kt_log {
  * Bytes from a peer are safe as arguments: control characters are replaced by '?'. */
 void kt_log(const struct kt_log *log, enum kt_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same for a line about these fields. */
+void kt_log_with(const struct kt_log *log, enum kt_log_level level, struct kt_log_fields fields,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* The fields of a line about a link's other end. */
+static inline struct kt_log_fields kt_log_peer(const char *address)
+{
+    return (struct kt_log_fields){.peer = address};
+}
 
 static inline bool kt_log_on(const struct kt_log *log, enum kt_log_level level)
 {

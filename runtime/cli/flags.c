@@ -37,6 +37,8 @@ static const char *store(const struct kt_flag *flag, const char *value)
         return kt_memory_parse(value, flag->out) ? NULL : "expected a size such as 64MiB, or none";
     case KT_FLAG_LEVEL:
         return kt_log_level_parse(value, flag->out) ? NULL : "expected debug, info, warn, error or quiet";
+    case KT_FLAG_FORMAT:
+        return kt_log_format_parse(value, flag->out) ? NULL : "expected text, json or journald";
     }
     return NULL;
 }

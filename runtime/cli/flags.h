@@ -8,6 +8,7 @@ enum kt_flag_type {
     KT_FLAG_LIST,   /* struct kt_flag_list *: the next argument; may be given several times */
     KT_FLAG_MEMORY, /* size_t *: bytes ("64MiB"), 0 for "none" */
     KT_FLAG_LEVEL,  /* enum kt_log_level * */
+    KT_FLAG_FORMAT, /* enum kt_log_format * */
 };
 #define KT_FLAG_LIST_MAX 32u
 struct kt_flag_list {

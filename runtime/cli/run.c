@@ -9,6 +9,7 @@ static const char help[] =
     "Run a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
     "ARGs arrive in the script's `...`. SIGHUP, or kt reload, loads the script again: open connections\n"
     "survive, and a script with a mistake changes nothing. SIGUSR1 writes the counters to the log.\n"
+    "SIGUSR2 writes a line to the log file, which makes a new one after a rename.\n"
     "\n"
     "      --unsafe            give the script Lua's os and io\n"
     "      --path DIR          look in DIR for modules that are not beside the script\n"
@@ -17,6 +18,8 @@ static const char help[] =
     "      --env NAME          let the script read kt.env.NAME, an environment variable; may be repeated\n"
     "      --memory SIZE       memory limit of the script: 64MiB, 1GiB, or none (default 256MiB)\n"
     "      --log FILE          append the log to FILE instead of stderr\n"
+    "      --log-format KIND   text, json, or journald, which sends the log to systemd's journal\n"
+    "                          (default text)\n"
     "      --log-level LEVEL   debug, info, warn, error or quiet (default info)\n"
     "      --pid-file FILE     write the process id to FILE, and the outcome of reloads to FILE.reload\n"
     "      --control PATH      make the control socket at PATH; none: make none (default NAME.sock in\n"
@@ -33,9 +36,10 @@ int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
         {"--path", KT_FLAG_TEXT, &start.path}, {"--allow-read", KT_FLAG_LIST, &start.allow_read},
         {"--allow-write", KT_FLAG_LIST, &start.allow_write}, {"--env", KT_FLAG_LIST, &start.env},
         {"--memory", KT_FLAG_MEMORY, &start.memory}, {"--log", KT_FLAG_TEXT, &start.log_file},
-        {"--log-level", KT_FLAG_LEVEL, &start.level}, {"--pid-file", KT_FLAG_TEXT, &start.pid_file},
-        {"--control", KT_FLAG_TEXT, &start.control}, {"--watch", KT_FLAG_ON, &start.watch},
-        {"--allow-eval", KT_FLAG_ON, &start.allow_eval}, {NULL, KT_FLAG_ON, NULL}};
+        {"--log-format", KT_FLAG_FORMAT, &start.log_format}, {"--log-level", KT_FLAG_LEVEL, &start.level},
+        {"--pid-file", KT_FLAG_TEXT, &start.pid_file}, {"--control", KT_FLAG_TEXT, &start.control},
+        {"--watch", KT_FLAG_ON, &start.watch}, {"--allow-eval", KT_FLAG_ON, &start.allow_eval},
+        {NULL, KT_FLAG_ON, NULL}};
     int code;
     const int script = kt_flags_read(help, flags, argc, argv, &code);
     if (script < 0) return code;

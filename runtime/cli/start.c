@@ -35,12 +35,19 @@ static void block_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Writes to standard error, after what the logger has written there. */
+/* Writes to standard error, after what the logger has written there; in other formats than text, to the log. */
 static int complain(const struct kt_logger *logger, const char *text)
 {
+    if (logger->format != KT_LOG_TEXT) {
+        struct kt_log log = logger->log;
+        log.level = KT_LOG_ERROR; /* also if it is quiet */
+        kt_log(&log, KT_LOG_ERROR, "%s", text);
+        return 1;
+    }
     logger->out(logger->ctx, "kt: ", 4);
     logger->out(logger->ctx, text, strlen(text));
     logger->out(logger->ctx, "\n", 1);
@@ -124,6 +131,9 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
     struct kt_io *io, unsigned long child_fds)
 {
     struct kt_err err = {0};
+    if (start->log_format == KT_LOG_JOURNAL && start->log_file)
+        return complain(logger, "--log: not with --log-format journald; the journal keeps the log");
+    if (kt_logger_format(logger, start->log_format, &err)) return complain(logger, err.text);
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(logger, err.text);
     struct process process = {.start = start, .logger = logger, .io = io, .terminal = find_terminal()};
     const struct kt_supervisor_opts opts = {

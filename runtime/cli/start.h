@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include "base/log.h"
+#include "base/log_format.h"
 #include "cli/flags.h"
 
 struct kt_start {
@@ -19,6 +19,7 @@ struct kt_start {
     struct kt_flag_list allow_read, allow_write, env; /* what the script may reach; see struct kt_allow */
     size_t memory;                                    /* bytes for the script, 0: no limit */
     enum kt_log_level level;
+    enum kt_log_format log_format;
     const char *log_file; /* NULL: standard error */
     const char *pid_file; /* NULL: none */
     const char *control;  /* path of the control socket; "none"; NULL: as the script says, or the default */

@@ -42,9 +42,10 @@ struct kt_writer {
     size_t vain_written; /* at the end of the last useless wait for room; and its time, ms */
     uint64_t vain_at;
     int fd;
-    char *path; /* NULL: fd */
-    bool real;  /* path is real; links are not followed */
-    char *head; /* of a file that is empty; NULL: none */
+    void (*record)(int fd, const char *data, size_t len); /* NULL: text is written to fd */
+    char *path;                                           /* NULL: fd */
+    bool real;                                            /* path is real; links are not followed */
+    char *head;                                           /* of a file that is empty; NULL: none */
     const struct kt_append_events *events;
     void *ctx;
     pthread_t thread;
@@ -72,6 +73,16 @@ static void put_out(struct kt_writer *w, const char *p, size_t len)
     }
 }
 
+static void put_records(struct kt_writer *w, const char *p, size_t len)
+{
+    for (const char *end = p + len; p < end;) {
+        const size_t n = strnlen(p, (size_t)(end - p));
+        w->record(w->fd, p, n);
+        atomic_fetch_add_explicit(&w->written, n, memory_order_relaxed);
+        p += n + 1;
+    }
+}
+
 static int to_file(const char *path, bool real, const char *text, size_t len, struct kt_err *err)
 {
     return (real ? kt_system_file_append_real : kt_system_file_append)(NULL, path, text, len, err);
@@ -81,7 +92,7 @@ static void deliver(struct kt_writer *w, const char *text, size_t len)
 {
     if (len == 0) return;
     if (!w->path) {
-        put_out(w, text, len);
+        (w->record ? put_records : put_out)(w, text, len);
         return;
     }
     struct kt_err err = {0};
@@ -105,6 +116,7 @@ static void destroy(struct kt_writer *w)
     pthread_cond_destroy(&w->taken);
     pthread_cond_destroy(&w->work);
     pthread_mutex_destroy(&w->lock);
+    if (w->record) close(w->fd);
     free(w->front.data);
     free(w->path);
     free(w->head);
@@ -116,6 +128,12 @@ static uint64_t wall_us(void)
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
     return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+/* The end of a line, or of a record. */
+static char end_of(const struct kt_writer *w)
+{
+    return w->record ? '\0' : '\n';
 }
 
 static bool waits(const struct kt_writer *w)
@@ -143,7 +161,7 @@ static void *run(void *arg)
         pthread_cond_broadcast(&w->taken);
         pthread_mutex_unlock(&w->lock);
         deliver(w, back.data, back.len);
-        if (marked > 0 && back.len > 0 && back.data[back.len - 1] != '\n') deliver(w, "\n", 1);
+        if (marked > 0 && back.len > 0 && back.data[back.len - 1] != end_of(w)) deliver(w, "\n", 1);
         deliver(w, mark, marked);
         if (back.cap > KEEP_BYTES) {
             free(back.data);
@@ -179,11 +197,12 @@ static int start_thread(struct kt_writer *w)
 
 /* ---- the callers ---- */
 
-static int make(struct kt_writer **out, int fd, const char *path, bool real, const char *head,
-    const struct kt_append_events *events, void *ctx)
+static int make(struct kt_writer **out, int fd, void (*record)(int fd, const char *data, size_t len),
+    const char *path, bool real, const char *head, const struct kt_append_events *events, void *ctx)
 {
     struct kt_writer *w = calloc(1, sizeof *w);
     *out = NULL;
+    if (!w && record) close(fd);
     if (!w) return KT_ENOMEM;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -194,6 +213,7 @@ static int make(struct kt_writer **out, int fd, const char *path, bool real, con
     pthread_cond_init(&w->idle, &attr);
     pthread_condattr_destroy(&attr);
     w->fd = fd;
+    w->record = record;
     w->real = real;
     w->events = events;
     w->ctx = ctx;
@@ -211,7 +231,13 @@ static int make(struct kt_writer **out, int fd, const char *path, bool real, con
 
 int kt_writer_new(struct kt_writer **out, int fd, const struct kt_append_events *events, void *ctx)
 {
-    return make(out, fd, NULL, false, NULL, events, ctx);
+    return make(out, fd, NULL, NULL, false, NULL, events, ctx);
+}
+
+int kt_writer_new_records(struct kt_writer **out, int fd,
+    void (*record)(int fd, const char *data, size_t len), const struct kt_append_events *events, void *ctx)
+{
+    return make(out, fd, record, NULL, false, NULL, events, ctx);
 }
 
 static bool append(struct buffer *b, const char *text, size_t len)
@@ -229,11 +255,11 @@ static bool append(struct buffer *b, const char *text, size_t len)
     return true;
 }
 
-static uint64_t count_lines(const char *text, size_t len)
+static uint64_t count_lines(const char *text, size_t len, char end_of_line)
 {
     uint64_t n = 0;
     for (const char *p = text, *end = text + len; p < end; n++) {
-        const char *nl = memchr(p, '\n', (size_t)(end - p));
+        const char *nl = memchr(p, end_of_line, (size_t)(end - p));
         p = nl ? nl + 1 : end;
     }
     return n;
@@ -275,7 +301,7 @@ bool kt_writer_put(struct kt_writer *w, const char *text, size_t len)
         taken = append(&w->front, text, len);
     }
     if (!taken) {
-        const uint64_t lines = count_lines(text, len);
+        const uint64_t lines = count_lines(text, len, end_of(w));
         w->gap += lines;
         w->lost += lines;
     }
@@ -366,7 +392,7 @@ int kt_writer_append_open(struct kt_io *io, const char *path, bool real, const c
     if (rc) return rc;
     struct file_appender *f = calloc(1, sizeof *f);
     if (!f) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
-    rc = make(&f->writer, -1, path, real, head, events, ctx);
+    rc = make(&f->writer, -1, NULL, path, real, head, events, ctx);
     if (rc) {
         free(f);
         return kt_err_set(err, rc, "%s: cannot start a thread to write it: %s", path, kt_strerror(rc));

@@ -108,3 +108,42 @@ describe("err", function()
     assert.equal(base.KT_EIO, base.from_errno(99999))
   end)
 end)
+
+describe("a log line is written", function()
+  local LINE = {
+    level = "warn", script = "client", text = 'say "hi" \\ ů', link = "vps:29900", conn = "127.0.0.1:5", peer = "192.0.2.1:29900",
+    date = "2026-11-22 10:33:58 ", wall_us = 1795343638123999,
+  }
+
+  it("as text, with the date that it is given", function()
+    assert.equal('2026-11-22 10:33:58 warn  client: say "hi" \\ ů\n', base.log_write("text", LINE))
+    assert.equal("error x\n", base.log_write("text", { level = "error", text = "x" }))
+  end)
+
+  it("as JSON, with what it is about, and without what it lacks", function()
+    assert.equal([[{"time":"2026-11-22T10:33:58.123Z","level":"warn","script":"client","link":"vps:29900","conn":"127.0.0.1:5",]]
+      .. [["peer":"192.0.2.1:29900","msg":"say \"hi\" \\ ů"}]] .. "\n", base.log_write("json", LINE))
+    assert.equal('{"level":"info","msg":""}\n', base.log_write("json", { level = "info", text = "", peer = "" }))
+  end)
+
+  it("as a datagram for the journal, where a value cannot begin another field", function()
+    assert.equal("PRIORITY=4\nSYSLOG_IDENTIFIER=kt\nKT_SCRIPT=client\nKT_LINK=vps:29900\nKT_CONN=127.0.0.1:5\nKT_PEER=192.0.2.1:29900\n"
+      .. 'MESSAGE=say "hi" \\ ů\n', base.log_write("journald", LINE))
+    assert.equal("PRIORITY=7\nSYSLOG_IDENTIFIER=kt\nKT_PEER=a UNIT=x\nMESSAGE=x\n",
+      base.log_write("journald", { level = "debug", text = "x", peer = "a\nUNIT=x" }))
+  end)
+
+  it("as valid UTF-8 on one line, whatever bytes it has, and however long its fields are", function()
+    local all, long = {}, ("\0\255\"x"):rep(100):gsub("%z", "\1")
+    for byte = 1, 255 do all[byte] = string.char(byte) end
+    local text = base.log_write("json", { level = "info", script = long, text = table.concat(all):rep(4), link = long, conn = long, peer = long })
+    assert.truthy(utf8.len(text))
+    assert.is_nil(text:sub(1, -2):find "%c")
+    assert.equal('"}\n', text:sub(-3))
+    assert.is_true(#text < 8192)
+  end)
+
+  it("in no unknown format", function()
+    assert.is_nil(base.log_write("xml", LINE))
+  end)
+end)

@@ -10,7 +10,7 @@
 #include "base/bufq.h"
 #include "base/err.h"
 #include "base/hmap.h"
-#include "base/log.h"
+#include "base/log_format.h"
 #include "base/slab.h"
 #include "base/wheel.h"
 #include "class.h"
@@ -593,9 +593,11 @@ static int hash_u64(lua_State *L)
 
 /* log and err */
 
-static void push_line(void *ctx, enum kt_log_level level, const char *line)
+static void push_line(
+    void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *line)
 {
     lua_State *L = ctx;
+    (void)fields;
     lua_pushstring(L, line);
     lua_pushstring(L, kt_log_level_name(level));
 }
@@ -616,6 +618,33 @@ static int log_line(lua_State *L)
     int top = lua_gettop(L);
     kt_log(&log, level, "%s", text);
     return lua_gettop(L) - top;
+}
+
+/* log_write(format, { level, script, text, link, conn, peer, date, wall_us }) → the line, or nil for an unknown format */
+static int log_write(lua_State *L)
+{
+    static const char *const keys[] = {"script", "text", "link", "conn", "peer", "date"};
+    const char *values[sizeof keys / sizeof keys[0]];
+    enum kt_log_format format;
+    enum kt_log_level level;
+    char out[KT_LOG_FORMATTED];
+    if (!kt_log_format_parse(luaL_checkstring(L, 1), &format)) return 0;
+    lua_settop(L, 2);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        lua_getfield(L, 2, keys[i]);
+        values[i] = lua_tostring(L, -1);
+    }
+    lua_getfield(L, 2, "level");
+    level = check_level(L, -1);
+    lua_getfield(L, 2, "wall_us");
+    const struct kt_log_line line = {.date = values[5] ? values[5] : "",
+        .wall_us = (uint64_t)lua_tointeger(L, -1),
+        .level = level,
+        .script = values[0] ? values[0] : "",
+        .fields = {.link = values[2], .conn = values[3], .peer = values[4]},
+        .text = values[1]};
+    lua_pushlstring(L, out, kt_log_write(format, &line, out));
+    return 1;
 }
 
 /* Logs without a log, and to a log without a sink. */
@@ -690,8 +719,9 @@ static const luaL_Reg functions[] = {{"pool", pool_new}, {"address", address}, {
     {"addr_from_sockaddr", addr_from_sockaddr}, {"addr_len", addr_len}, {"addr_text", addr_text},
     {"addr_port", addr_port}, {"addr_with_port", addr_with_port}, {"addr_equal", addr_equal},
     {"addr_hash", addr_hash}, {"endpoint", endpoint}, {"hmap", hmap_new}, {"hash_u64", hash_u64},
-    {"log_line", log_line}, {"log_nowhere", log_nowhere}, {"log_level", log_level}, {"strerror", strerror_},
-    {"errname", errname}, {"from_errno", from_errno}, {"err_wrap", err_wrap}, {NULL, NULL}};
+    {"log_line", log_line}, {"log_nowhere", log_nowhere}, {"log_write", log_write}, {"log_level", log_level},
+    {"strerror", strerror_}, {"errname", errname}, {"from_errno", from_errno}, {"err_wrap", err_wrap},
+    {NULL, NULL}};
 
 int luaopen_spec_base(lua_State *L)
 {

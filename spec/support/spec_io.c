@@ -790,10 +790,10 @@ static int handle_close(lua_State *L)
     return 0;
 }
 
-static void on_line(void *ctx, enum kt_log_level level, const char *line)
+static void on_line(void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *line)
 {
     struct world *w = ctx;
-    (void)level;
+    (void)level, (void)fields;
     size_t have = strlen(w->lines);
     snprintf(w->lines + have, sizeof w->lines - have, "%s\n", line);
 }

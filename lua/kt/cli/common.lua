@@ -40,6 +40,15 @@ function common.main(side, args, declare, more, in_words)
     core.stderr(("kt %s: --loglevel: %s\n"):format(side, tostring(level_err)))
     return core.exit(1)
   end
+  local format_ok, format_err = core.log_format(values.logformat)
+  if not format_ok then
+    core.stderr(("kt %s: --logformat: %s\n"):format(side, tostring(format_err)))
+    return core.exit(1)
+  end
+  if values.logformat == "journald" and values.log ~= "" then
+    core.stderr(("kt %s: --log: not with --logformat journald; the journal keeps the log\n"):format(side))
+    return core.exit(1)
+  end
   if values.log ~= "" then
     local opened, err = core.log_file(values.log)
     if not opened then

@@ -150,6 +150,8 @@ local rows = {
   { name = "log", type = "string", default = "", group = "operation", arg = "FILE", help = "append the log to a file; the default is stderr" },
   { name = "loglevel", type = "string", default = "info", group = "operation", arg = "LEVEL",
     help = "debug, info, warn, error or quiet" },
+  { name = "logformat", type = "string", default = "text", group = "operation", arg = "FORMAT",
+    help = "text, json, or journald, which sends the log to systemd's journal" },
   { name = "quiet", type = "bool", default = false, group = "operation", help = "do not log the opening and closing of streams" },
   { name = "snmplog", type = "string", default = "", group = "operation", arg = "FILE",
     help = "append counters to a CSV file; 2006, 01, 02, 15, 04 and 05 in its name stand for date and time" },

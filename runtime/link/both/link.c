@@ -265,12 +265,13 @@ static void settle(struct link *l)
 {
     stop_trying(l);
     if (!kt_list_empty(&l->flows))
-        kt_log(l->log, KT_LOG_WARN, "%s: " NO_FLOWS, l->name, kt_both_wire.parts[KT_FALLBACK]->name,
-            kt_both_wire.parts[KT_PREFERRED]->name);
+        kt_log_with(l->log, KT_LOG_WARN, (struct kt_log_fields){.link = l->name}, "%s: " NO_FLOWS, l->name,
+            kt_both_wire.parts[KT_FALLBACK]->name, kt_both_wire.parts[KT_PREFERRED]->name);
     kt_both_flows_end(&l->flows, KT_ENOTSUP);
     if (l->lacks) return;
     l->lacks = true;
-    kt_log(l->log, KT_LOG_INFO, "%s does not answer on wire %s; using wire %s from now on", l->name,
+    kt_log_with(l->log, KT_LOG_INFO, (struct kt_log_fields){.link = l->name},
+        "%s does not answer on wire %s; using wire %s from now on", l->name,
         kt_both_wire.parts[KT_PREFERRED]->name, kt_both_wire.parts[KT_FALLBACK]->name);
 }
 

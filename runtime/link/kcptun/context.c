@@ -87,10 +87,10 @@ static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)
     sh->counters->InCsumErrors++;
     if (sh->told_forged && now - sh->told_forged < TELL_EVERY_US) return;
     sh->told_forged = now;
-    kt_log(sh->log, KT_LOG_WARN,
+    kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
         "%s: a datagram does not authenticate (dropped; logged at most once a minute): are key and crypt the "
         "same on both ends?",
-        kt_addr_text(from, text));
+        text);
 }
 
 static void show(const struct kt_kcptun_context *sh, bool out, const struct kt_addr *peer,

@@ -211,8 +211,10 @@ static void move_young(struct slot *slot, struct dial *from)
     size_t moved = kt_kcptun_session_move_young(from->session, slot->dial->session);
     burdened(slot->dial); /* before the other one stops carrying them */
     if (moved)
-        kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
-            moved, moved == 1 ? "" : "s", kt_kcptun_session_peer_text(slot->dial->session));
+        kt_log_with(slot->link->sh->log, KT_LOG_INFO,
+            kt_log_peer(kt_kcptun_session_peer_text(slot->dial->session)),
+            "%zu new stream%s carried over to a new session with %s", moved, moved == 1 ? "" : "s",
+            kt_kcptun_session_peer_text(slot->dial->session));
 }
 
 static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
@@ -264,7 +266,8 @@ static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
     struct kt_err err;
     (void)features;
     if (mismatched(d, &err))
-        kt_log(d->link->sh->log, KT_LOG_ERROR, "%s: %s", kt_kcptun_session_peer_text(s), err.text);
+        kt_log_with(d->link->sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(s)), "%s: %s",
+            kt_kcptun_session_peer_text(s), err.text);
     if (d->slot) serve_waiting(d->slot);
 }
 
@@ -274,8 +277,8 @@ static void on_scavenge(void *ctx)
     struct dial *d = ctx;
     size_t streams = kt_kcptun_session_streams(d->session);
     if (streams > 0)
-        kt_log(d->link->sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams",
-            kt_kcptun_session_peer_text(d->session), streams);
+        kt_log_with(d->link->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(d->session)),
+            "session with %s expired: cutting %zu streams", kt_kcptun_session_peer_text(d->session), streams);
     kt_kcptun_dial_free(d, KT_ECLOSED);
 }
 
@@ -296,7 +299,8 @@ static void on_hello_timer(void *ctx)
     struct kt_err err;
     kt_err_set(&err, KT_EMISMATCH,
         "tuncrypt needs kt on both ends, and the server has not announced that it is one");
-    kt_log(sh->log, KT_LOG_ERROR, "%s: %s", kt_kcptun_session_peer_text(d->session), err.text);
+    kt_log_with(sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(d->session)), "%s: %s",
+        kt_kcptun_session_peer_text(d->session), err.text);
     kt_calls_fail(&slot->waiting, &err);
 }
 
@@ -336,8 +340,9 @@ static void on_udp_error(void *ctx, int code)
     struct dial *d = ctx;
     if (code != KT_EREFUSED || d->refused) return;
     d->refused = true;
-    kt_log(d->link->sh->log, hushed(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
-        "%s: nothing listens there (port unreachable)", kt_kcptun_session_peer_text(d->session));
+    kt_log_with(d->link->sh->log, hushed(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
+        kt_log_peer(kt_kcptun_session_peer_text(d->session)), "%s: nothing listens there (port unreachable)",
+        kt_kcptun_session_peer_text(d->session));
 }
 
 static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_error};
@@ -371,8 +376,9 @@ static void on_silent(void *ctx, struct kt_kcptun_session *s)
         kt_udp_close(fresh);
         return;
     }
-    kt_log(d->link->sh->log, KT_LOG_INFO, "session with %s: the address of this host has changed to %s",
-        kt_kcptun_session_peer_text(s), kt_addr_ip_text(&now, text));
+    kt_log_with(d->link->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(s)),
+        "session with %s: the address of this host has changed to %s", kt_kcptun_session_peer_text(s),
+        kt_addr_ip_text(&now, text));
     kt_kcptun_session_move(s, &(struct kt_kcptun_session_way){.udp = fresh});
     kt_udp_close(d->udp);
     d->udp = fresh;
@@ -419,8 +425,8 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         d->hello_deadline = kt_io_now(sh->io) + HELLO_US;
         kt_io_timer_set(sh->io, &d->hello, kt_io_now(sh->io) + HELLO_US / 10);
     }
-    kt_log(sh->log, KT_LOG_DEBUG, "session with %s started, conv %08x",
-        kt_kcptun_session_peer_text(d->session), conv);
+    kt_log_with(sh->log, KT_LOG_DEBUG, kt_log_peer(kt_kcptun_session_peer_text(d->session)),
+        "session with %s started, conv %08x", kt_kcptun_session_peer_text(d->session), conv);
     return 0;
 }
 

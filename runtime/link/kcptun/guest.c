@@ -209,8 +209,8 @@ struct guest *kt_kcptun_guest_new(struct port *port, const struct kt_addr *from,
     kt_list_push(&a->ages, &g->by_age);
     if (!kt_kcptun_guest_at(port, from)) list(g);
     kt_kcptun_session_greet(g->session); /* a first segment, whose acknowledgement validates the address */
-    kt_log(
-        a->sh->log, KT_LOG_INFO, "session from %s, conv %08x", kt_kcptun_session_peer_text(g->session), conv);
+    kt_log_with(a->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
+        "session from %s, conv %08x", kt_kcptun_session_peer_text(g->session), conv);
     return g;
 }
 
@@ -221,7 +221,8 @@ static void leave(struct guest *g, const struct guest *later)
     unlist(g);
     const uint64_t age = kt_io_now(g->sh->io) - kt_kcptun_session_born(later->session);
     if (!g->session || kt_kcptun_session_stale_us(g->session) < age) return;
-    kt_log(g->sh->log, KT_LOG_INFO, "%s began a new session", kt_kcptun_session_peer_text(g->session));
+    kt_log_with(g->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
+        "%s began a new session", kt_kcptun_session_peer_text(g->session));
     kt_kcptun_guest_free(g, KT_ERESTART, "the peer started a new session");
 }
 

@@ -88,8 +88,9 @@ static void take(struct guest *g, const struct arrival *in)
 static void move(struct guest *g, const struct arrival *in)
 {
     char to[KT_ADDR_TEXT];
-    kt_log(g->sh->log, KT_LOG_INFO, "session with %s, conv %08x, continues at %s",
-        kt_kcptun_session_peer_text(g->session), g->conv, kt_addr_text(in->from, to));
+    kt_log_with(g->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
+        "session with %s, conv %08x, continues at %s", kt_kcptun_session_peer_text(g->session), g->conv,
+        kt_addr_text(in->from, to));
     const struct kt_kcptun_session_way way = back(in);
     kt_kcptun_session_move(g->session, &way);
     kt_kcptun_guest_settle(g, in->port, in->from);
@@ -136,7 +137,7 @@ static void refuse_replay(const struct arrival *in)
     say_unknown(in); /* its session may have ended only at this end */
     if (sh->told_replay && now - sh->told_replay < TELL_EVERY_US) return;
     sh->told_replay = now;
-    kt_log(sh->log, KT_LOG_WARN,
+    kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(in->from, text)),
         "%s: the start of an earlier session was replayed (dropped; logged at most once a minute)",
         kt_addr_text(in->from, text));
 }

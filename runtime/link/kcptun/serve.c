@@ -80,8 +80,8 @@ struct kt_pipe *kt_kcptun_admit(
     if (!kt_kcptun_features_agree(
             sh->features, hello, features, sh->client ? "the server" : "the client", &why)) {
         if (!*told)
-            kt_log(sh->log, KT_LOG_ERROR, "%s: %s; its streams are refused", kt_kcptun_session_peer_text(s),
-                why.text);
+            kt_log_with(sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(s)),
+                "%s: %s; its streams are refused", kt_kcptun_session_peer_text(s), why.text);
         *told = true;
         kt_pipe_reset(stream, KT_EMISMATCH);
         return NULL;

@@ -188,8 +188,8 @@ static void report_over(struct kt_kcptun_session *s)
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
     if (s->over == KT_ERESTART && *kt_kcptun_session_hint(s))
         why = "it does not know this session"; /* more than that would be a guess */
-    kt_log(s->sh->log, kt_kcptun_session_loudness(s), "session with %s ended: %s%s", s->peer_text, why,
-        kt_kcptun_session_hint(s));
+    kt_log_with(s->sh->log, kt_kcptun_session_loudness(s), kt_log_peer(s->peer_text),
+        "session with %s ended: %s%s", s->peer_text, why, kt_kcptun_session_hint(s));
 }
 
 static void on_turn(void *ctx)

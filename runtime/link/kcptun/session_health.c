@@ -20,7 +20,7 @@ enum kt_log_level kt_kcptun_session_loudness(const struct kt_kcptun_session *s)
 static void suspect(struct kt_kcptun_session *s, const char *why, uint64_t now)
 {
     s->sh->counters->SessionsSuspect++;
-    kt_log(s->sh->log, kt_kcptun_session_loudness(s),
+    kt_log_with(s->sh->log, kt_kcptun_session_loudness(s), kt_log_peer(s->peer_text),
         "session with %s: %s; giving up in %.1f s unless it answers%s%s", s->peer_text, why,
         (double)kt_patience_left(&s->health.patience, now) / 1e6,
         s->sh->client ? ", new streams use a new session" : "", kt_kcptun_session_hint(s));
@@ -28,7 +28,8 @@ static void suspect(struct kt_kcptun_session *s, const char *why, uint64_t now)
 
 static void trust(struct kt_kcptun_session *s, uint64_t now)
 {
-    kt_log(s->sh->log, KT_LOG_INFO, "session with %s: alive again after %.1f s", s->peer_text,
+    kt_log_with(s->sh->log, KT_LOG_INFO, kt_log_peer(s->peer_text),
+        "session with %s: alive again after %.1f s", s->peer_text,
         (double)(now - s->health.patience.since) / 1e6);
 }
 

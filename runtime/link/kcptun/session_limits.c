@@ -53,8 +53,9 @@ void kt_kcptun_session_note_refusal(void *ctx, bool full)
     struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsRefused++;
     if (!s->told_full)
-        kt_log(s->sh->log, KT_LOG_WARN, "session with %s: %zu streams open; refusing new ones (%s)",
-            s->peer_text, kt_smux_streams(s->smux), why_refused(s, full));
+        kt_log_with(s->sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
+            "session with %s: %zu streams open; refusing new ones (%s)", s->peer_text,
+            kt_smux_streams(s->smux), why_refused(s, full));
     s->told_full = true;
 }
 

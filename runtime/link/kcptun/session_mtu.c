@@ -38,7 +38,7 @@ void kt_kcptun_session_shrink(struct kt_kcptun_session *s)
     kt_kcp_shrink(s->kcp, packet(s, size));
     s->path.whole = size;
     sh->counters->MTUReduced++;
-    kt_log(sh->log, KT_LOG_WARN,
+    kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
         "session with %s: datagrams of more than %u bytes are lost and shorter ones arrive; sending at most "
         "%u bytes from now on; set --mtu %u (kcp.mtu in a script) at both ends",
         s->peer_text, size, size, size);

@@ -73,10 +73,10 @@ void kt_kcptun_session_note_cut(void *ctx, uint32_t id, size_t unread, int code)
     struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsCut++;
     if (code == KT_EPROTO)
-        kt_log(s->sh->log, KT_LOG_WARN, "session with %s: stream %u reset: the peer exceeds its window",
-            s->peer_text, id);
+        kt_log_with(s->sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
+            "session with %s: stream %u reset: the peer exceeds its window", s->peer_text, id);
     else
-        kt_log(s->sh->log, KT_LOG_WARN,
+        kt_log_with(s->sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
             "session with %s: stream %u reset: its %zu unread bytes blocked all streams of the session%s",
             s->peer_text, id, unread,
             s->sh->cfg.smux_version < 2 ? " (smux 2 avoids this: --smuxver 2 on both ends)" : "");

@@ -64,8 +64,8 @@ static void refuse(struct kt_native_association *a, struct kt_pipe *stream, size
     kt_pipe_reset(stream, KT_ELIMIT);
     if (a->told_full) return;
     a->told_full = true;
-    kt_log(a->c->log, KT_LOG_WARN, "link with %s: %zu streams open; refusing new ones (%s)", a->peer_text,
-        streams, why);
+    kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
+        "link with %s: %zu streams open; refusing new ones (%s)", a->peer_text, streams, why);
 }
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
@@ -157,10 +157,12 @@ static void check_health(struct kt_native_association *a, uint64_t now_us)
     if (a->patience.suspect == before) return;
     if (a->patience.suspect) {
         a->c->counters->SessionsSuspect++;
-        kt_log(a->c->log, KT_LOG_WARN, "link with %s: %s; keeping it for another %.0f s", a->peer_text,
-            why.text, (double)kt_patience_left(&a->patience, now_us) / 1e6);
+        kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
+            "link with %s: %s; keeping it for another %.0f s", a->peer_text, why.text,
+            (double)kt_patience_left(&a->patience, now_us) / 1e6);
     } else {
-        kt_log(a->c->log, KT_LOG_INFO, "link with %s: alive again after %.1f s", a->peer_text,
+        kt_log_with(a->c->log, KT_LOG_INFO, kt_log_peer(a->peer_text),
+            "link with %s: alive again after %.1f s", a->peer_text,
             (double)(now_us - a->patience.since) / 1e6);
     }
     if (a->owner.suspect) a->owner.suspect(a->owner.ctx, a->patience.suspect ? why.text : NULL);
@@ -224,8 +226,8 @@ static void report_over(struct kt_native_association *a)
         c->SessionsFailed++;
     if (a->over == KT_EPROTO || a->over == KT_ENOMEM)
         kt_native_association_say_close(a, a->over, a->why.text);
-    kt_log(a->c->log, a->over == KT_ECLOSED ? KT_LOG_INFO : KT_LOG_WARN, "link with %s ended: %s",
-        a->peer_text, a->why.text);
+    kt_log_with(a->c->log, a->over == KT_ECLOSED ? KT_LOG_INFO : KT_LOG_WARN, kt_log_peer(a->peer_text),
+        "link with %s ended: %s", a->peer_text, a->why.text);
 }
 
 static void probes_end(struct kt_native_association *a, int code)

@@ -189,8 +189,8 @@ void kt_native_attempt_refused(struct link *l, const struct kt_native_socket *s)
     char text[KT_ADDR_TEXT];
     if (!kt_native_attempt_has(l, s)) return;
     if (!t->refused)
-        kt_log(l->c->log, KT_LOG_WARN, "%s: nothing listens there (port unreachable)",
-            kt_addr_text(&s->peer, text));
+        kt_log_with(l->c->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(&s->peer, text)),
+            "%s: nothing listens there (port unreachable)", kt_addr_text(&s->peer, text));
     t->refused = true;
     if (t->started == t->count) return;
     t->next_us = kt_io_now(l->c->io);

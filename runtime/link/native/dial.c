@@ -205,15 +205,15 @@ void kt_native_dial_begin(
     if (l->a) {
         const size_t moved = kt_native_association_move_young(l->a, fresh);
         l->c->counters->SessionsRestarted++;
-        kt_log(l->c->log, KT_LOG_WARN,
+        kt_log_with(l->c->log, KT_LOG_WARN, kt_log_peer(kt_native_association_peer_text(l->a)),
             "%s no longer knows this link: it has restarted, or gave the link up; %zu new stream%s carried over",
             kt_native_association_peer_text(l->a), moved, moved == 1 ? "" : "s");
     }
     replace(l, KT_ERESTART, fresh, s);
     l->first_local = s->local;
     kt_native_sides_open(l);
-    kt_log(l->c->log, KT_LOG_INFO, "link to %s is up, %s", kt_native_association_peer_text(fresh),
-        kt_aead_name(agreed->aead));
+    kt_log_with(l->c->log, KT_LOG_INFO, kt_log_peer(kt_native_association_peer_text(fresh)),
+        "link to %s is up, %s", kt_native_association_peer_text(fresh), kt_aead_name(agreed->aead));
     kt_presence_up(&l->presence, &l->part);
     kt_native_flows_bind(&l->flows, fresh);
     kt_native_dial_serve(l);
@@ -247,7 +247,8 @@ static void tell_refusal(const struct kt_native_socket *s, const struct kt_err *
     struct link *l = s->l;
     char text[KT_ADDR_TEXT];
     const bool told = l->refusal.code == why->code && strcmp(l->refusal.text, why->text) == 0;
-    kt_log(l->c->log, told ? KT_LOG_DEBUG : KT_LOG_ERROR, "%s: %s", kt_addr_text(&s->peer, text), why->text);
+    kt_log_with(l->c->log, told ? KT_LOG_DEBUG : KT_LOG_ERROR, kt_log_peer(kt_addr_text(&s->peer, text)),
+        "%s: %s", kt_addr_text(&s->peer, text), why->text);
     l->refusal = *why;
 }
 

@@ -177,7 +177,8 @@ static void on_proven(void *ctx)
     kt_list_push(&a->ages, &g->by_age);
     replace(g);
     kt_native_server_proven(&a->server);
-    kt_log(g->c->log, KT_LOG_INFO, "link from %s", kt_native_association_peer_text(g->a));
+    kt_log_with(g->c->log, KT_LOG_INFO, kt_log_peer(kt_native_association_peer_text(g->a)), "link from %s",
+        kt_native_association_peer_text(g->a));
     kt_native_guest_give_link(g);
 }
 

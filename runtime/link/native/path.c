@@ -74,7 +74,7 @@ static void probe_lost(struct kt_native_path *p, uint32_t size)
 {
     if (!kt_native_mtu_lost(&p->mtu, size, kt_io_now(p->a->c->io))) return;
     p->a->c->counters->MTUReduced++;
-    kt_log(p->a->c->log, KT_LOG_WARN,
+    kt_log_with(p->a->c->log, KT_LOG_WARN, kt_log_peer(p->a->peer_text),
         "link with %s: large packets are lost; sending %u bytes at most from now on", p->a->peer_text,
         kt_native_path_size(p));
 }
@@ -204,8 +204,8 @@ static void move(struct kt_native_path *p, const struct kt_native_place *to)
     struct kt_native_association *a = p->a;
     char text[KT_ADDR_TEXT];
     const bool meant = p->moving.mine || p->moving.meant;
-    kt_log(a->c->log, meant ? KT_LOG_DEBUG : KT_LOG_INFO, "link with %s continues at %s", a->peer_text,
-        kt_addr_text(&to->peer, text));
+    kt_log_with(a->c->log, meant ? KT_LOG_DEBUG : KT_LOG_INFO, kt_log_peer(a->peer_text),
+        "link with %s continues at %s", a->peer_text, kt_addr_text(&to->peer, text));
     const bool other =
         !kt_addr_same_host(&p->place.peer, &to->peer) || !kt_addr_same_host(&p->place.from, &to->from);
     if (p->response.place.udp == p->place.udp) p->response.due = false;
@@ -328,8 +328,8 @@ static void open_path(struct kt_native_path *p)
     p->validated = true;
     p->knocks = 0;
     kt_native_paths_choose(a);
-    kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is open, to %s", a->peer_text, p->number,
-        kt_addr_text(&p->place.peer, text));
+    kt_log_with(a->c->log, KT_LOG_INFO, kt_log_peer(a->peer_text), "link with %s: path %u is open, to %s",
+        a->peer_text, p->number, kt_addr_text(&p->place.peer, text));
 }
 
 /* The peer is at the next place. */

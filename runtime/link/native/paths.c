@@ -49,7 +49,8 @@ static void lapse(struct kt_native_path *p)
     p->ping_due = true;
     kt_native_recovery_give_up(&p->recovery);
     kt_native_paths_choose(a);
-    kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is silent", a->peer_text, p->number);
+    kt_log_with(a->c->log, KT_LOG_INFO, kt_log_peer(a->peer_text), "link with %s: path %u is silent",
+        a->peer_text, p->number);
 }
 
 void kt_native_paths_revive(struct kt_native_path *p)
@@ -59,7 +60,8 @@ void kt_native_paths_revive(struct kt_native_path *p)
     p->silent = false;
     kt_native_recovery_forget_loss(
         &p->recovery, p->loss.heard); /* losses during the silence do not describe the path now */
-    kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is back", a->peer_text, p->number);
+    kt_log_with(a->c->log, KT_LOG_INFO, kt_log_peer(a->peer_text), "link with %s: path %u is back",
+        a->peer_text, p->number);
     kt_native_paths_choose(a);
     for (unsigned i = 0; i < a->path_end; i++)
         if (a->paths[i] && a->paths[i] != p && kt_native_recovery_silent(&a->paths[i]->recovery))

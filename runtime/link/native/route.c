@@ -131,8 +131,9 @@ static uint64_t on_ask(void *ctx, const struct kt_native_hello *hello, char text
     if (hello->public_key && !kt_native_guest_name(a, hello->public_key, hello->from, a->name)) {
         char address[KT_ADDR_TEXT], key[KT_KEY_TEXT];
         kt_key_encode(hello->public_key, key);
-        kt_log(a->c->log, refused_before(a, hello->public_key) ? KT_LOG_DEBUG : KT_LOG_WARN,
-            "%s: refused: its key is not authorized: %s", kt_addr_text(hello->from, address), key);
+        kt_log_with(a->c->log, refused_before(a, hello->public_key) ? KT_LOG_DEBUG : KT_LOG_WARN,
+            kt_log_peer(kt_addr_text(hello->from, address)), "%s: refused: its key is not authorized: %s",
+            kt_addr_text(hello->from, address), key);
         snprintf(text, KT_NATIVE_ERROR_TEXT + 1, "the server does not know this client's public key");
         return KT_NATIVE_CODE_REFUSED;
     }

@@ -218,6 +218,21 @@ static int log_level(lua_State *L)
     return 1;
 }
 
+/* core.log_format(name) → true | nil, err */
+static int log_format(lua_State *L)
+{
+    enum kt_log_format format;
+    struct kt_err err = {0};
+    const char *name = luaL_checkstring(L, 1);
+    if (!kt_log_format_parse(name, &format))
+        return kt_err_return(L, KT_ECONFIG,
+            lua_pushfstring(L, "unknown log format \"%s\"; expected one of text, json, journald", name));
+    int rc = kt_logger_format(kt_runtime_logger(kt_runtime_of(L)), format, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* core.log_file(path) → true | nil, err */
 static int log_file(lua_State *L)
 {
@@ -335,6 +350,7 @@ void kt_lua_core(lua_State *L)
         {"script_name", script_name},
         {"stdout", stdout_},
         {"stderr", stderr_},
+        {"log_format", log_format},
         {"log_level", log_level},
         {"log_file", log_file},
         {"log_text", log_text},

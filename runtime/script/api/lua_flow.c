@@ -136,8 +136,8 @@ void kt_lua_flow_serve(struct kt_runtime *rt, const struct kt_lua_flow_arrival *
         attach(s.handle, arrival->flow, t);
         return;
     }
-    kt_log(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: flow refused: %s",
-        arrival->peer->address,
+    kt_log_with(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, kt_log_peer(arrival->peer->address),
+        "%s: flow refused: %s", arrival->peer->address,
         !takes ? "shutting down"
         : full ? "too many flows"
                : "too many tasks, or out of memory");

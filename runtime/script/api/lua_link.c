@@ -282,8 +282,9 @@ static int link_open(lua_State *L)
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
     if (kt_runtime_pipes_full(rt)) return kt_lua_pipe_too_many(L, OPEN);
     if (client)
-        kt_log(
-            kt_runtime_log(rt), KT_LOG_DEBUG, "a stream to %s for %s", kt_service_name(&l->service), client);
+        kt_log_with(kt_runtime_log(rt), KT_LOG_DEBUG,
+            (struct kt_log_fields){.link = kt_service_name(&l->service), .conn = client},
+            "a stream to %s for %s", kt_service_name(&l->service), client);
 
     lua_settop(L, 1);
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */

@@ -61,8 +61,8 @@ static void note_refused(struct door *door, struct kt_conn *conn, const char *wh
         snprintf(more, sizeof more, "; so were %llu more", (unsigned long long)door->unlogged);
     door->logged_at = now;
     door->unlogged = 0;
-    kt_log(kt_runtime_log(rt), KT_LOG_WARN, "%s: conn of %s reset: %s%s", kt_listener_local(door->listener),
-        kt_conn_peer(conn), why, more);
+    kt_log_with(kt_runtime_log(rt), KT_LOG_WARN, (struct kt_log_fields){.conn = kt_conn_peer(conn)},
+        "%s: conn of %s reset: %s%s", kt_listener_local(door->listener), kt_conn_peer(conn), why, more);
 }
 
 static void header_refused(void *ctx, struct kt_conn *conn, int code)

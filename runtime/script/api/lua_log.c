@@ -57,7 +57,7 @@ static void write_line(lua_State *L, const struct kt_log *log, enum kt_log_level
         luaL_pushresult(&b);
         line = lua_tostring(L, -1);
     }
-    kt_log(log, level, "%s", line);
+    kt_log_with(log, level, kt_task_about(kt_task_of(L)), "%s", line);
 }
 
 static int log_line(lua_State *L)

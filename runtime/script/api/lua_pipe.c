@@ -205,8 +205,9 @@ static int pipe_reset(lua_State *L)
     if (text &&
         !kt_origin_embedded(kt_task_origin(h->owned.owner)->source)) { /* the verbs log it themselves */
         const char *peer = lua_tostring(L, -1);
-        kt_log(kt_runtime_log(rt), KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream",
-            peer ? " of " : "", peer ? peer : "", text);
+        kt_log_with(kt_runtime_log(rt), KT_LOG_INFO,
+            (h->conn ? (struct kt_log_fields){.conn = peer} : kt_log_peer(peer)), "%s%s%s: reset: %s",
+            h->conn ? "conn" : "stream", peer ? " of " : "", peer ? peer : "", text);
     }
     end(h, code, text);
     return 0;
@@ -326,6 +327,8 @@ static struct kt_task *new_served(const struct kt_service *s, struct arrival *a)
     }
     kt_service_push_handler(kt_task_thread(t), s);
     lua_xmove(L, kt_task_thread(t), 1);
+    kt_task_set_about(t, &(struct kt_log_fields){.conn = a->peer ? a->peer->client : kt_conn_peer(a->conn),
+                             .peer = a->peer ? a->peer->address : NULL});
     return t;
 }
 
@@ -337,8 +340,9 @@ void kt_lua_pipe_serve(
     struct arrival arrival = {.pipe = pipe, .conn = conn, .peer = peer};
     struct kt_task *t = takes ? new_served(s, &arrival) : NULL;
     if (!t) {
-        kt_log(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
-            peer ? peer->address : kt_conn_peer(conn),
+        kt_log_with(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG,
+            (peer ? kt_log_peer(peer->address) : (struct kt_log_fields){.conn = kt_conn_peer(conn)}),
+            "%s: refused: %s", peer ? peer->address : kt_conn_peer(conn),
             takes ? "too many tasks, or out of memory" : "shutting down");
         kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;

@@ -1,4 +1,4 @@
-/* Formats log lines on the stack and hands each, whole, to the file or to `out`. */
+/* Formats log lines on the stack and hands each, whole, to the journal, the file or `out`. */
 #include "script/core/logger.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 #include "io/io.h"
+#include "io/journal.h"
+#include "io/writer.h"
 
 static void to_stderr(void *ctx, const char *text, size_t len)
 {
@@ -29,7 +31,7 @@ static void format_date(uint64_t wall_us, char *out, size_t size)
 
 static const char *date(struct kt_logger *l)
 {
-    if (!l->io || l->undated) return "";
+    if (!l->io || l->simulated) return "";
     uint64_t wall = kt_io_wall(l->io), second = wall / 1000000u;
     if (second != l->dated || !l->date[0]) {
         format_date(wall, l->date, sizeof l->date);
@@ -39,40 +41,66 @@ static const char *date(struct kt_logger *l)
 }
 
 /* May be called from any thread, so it reads only fields that do not change. */
-static size_t format_line(const struct kt_logger *l, const char *when, enum kt_log_level level,
-    const char *line, char *out, size_t size)
+static size_t lost_line(const struct kt_logger *l, uint64_t wall_us, uint64_t lines, char *out)
 {
-    int n = snprintf(
-        out, size, "%s%-5s %s%s%s\n", when, kt_log_level_name(level), l->name, l->name[0] ? ": " : "", line);
-    if (n < 0) return 0;
-    size_t len = (size_t)n < size ? (size_t)n : size - 1;
-    out[len - 1] = '\n';
-    return len;
+    char when[32] = "", text[96];
+    if (!l->simulated) format_date(wall_us, when, sizeof when);
+    snprintf(
+        text, sizeof text, "%" PRIu64 " line%s lost: log output was too slow", lines, lines == 1 ? "" : "s");
+    return kt_log_write(l->format,
+        &(struct kt_log_line){.date = when,
+            .wall_us = l->simulated ? 0 : wall_us,
+            .level = KT_LOG_WARN,
+            .script = l->name,
+            .text = text},
+        out);
 }
 
-static void sink(void *ctx, enum kt_log_level level, const char *line)
+/* text has a NUL after its len bytes. */
+static void deliver(struct kt_logger *l, const char *text, size_t len)
 {
-    struct kt_logger *l = ctx;
-    char text[1280]; /* a line is cut at 1 KiB by kt_log */
-    kt_logger_text(l, text, format_line(l, date(l), level, line, text, sizeof text));
-}
-
-void kt_logger_text(struct kt_logger *l, const char *text, size_t len)
-{
-    if (l->file.to && l->io)
+    if (l->format == KT_LOG_JOURNAL)
+        kt_writer_put(l->journal, text, len + 1);
+    else if (l->file.to && l->io)
         kt_append(l->file.to, text, len);
     else
         l->out(l->ctx, text, len);
 }
 
+static void sink(void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *text)
+{
+    struct kt_logger *l = ctx;
+    char out[KT_LOG_FORMATTED];
+    const struct kt_log_line line = {.date = l->format == KT_LOG_TEXT ? date(l) : "",
+        .wall_us = l->io && !l->simulated ? kt_io_wall(l->io) : 0,
+        .level = level,
+        .script = l->name,
+        .fields = *fields,
+        .text = text};
+    deliver(l, out, kt_log_write(l->format, &line, out));
+}
+
+void kt_logger_text(struct kt_logger *l, const char *text, size_t len)
+{
+    if (l->format == KT_LOG_TEXT) {
+        deliver(l, text, len);
+        return;
+    }
+    const struct kt_log log = {.level = KT_LOG_INFO, .sink = sink, .ctx = l};
+    for (const char *end = text + len; text < end;) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        kt_log(&log, KT_LOG_INFO, "%.*s", (int)((nl ? nl : end) - text), text);
+        text = nl ? nl + 1 : end;
+    }
+}
+
 size_t kt_logger_lost(void *ctx, uint64_t wall_us, uint64_t lines, char *out, size_t size)
 {
-    const struct kt_logger *l = ctx;
-    char when[32] = "", line[96];
-    if (!l->undated) format_date(wall_us, when, sizeof when);
-    snprintf(
-        line, sizeof line, "%" PRIu64 " line%s lost: log output was too slow", lines, lines == 1 ? "" : "s");
-    return format_line(l, when, KT_LOG_WARN, line, out, size);
+    char text[KT_LOG_FORMATTED];
+    const size_t len = lost_line(ctx, wall_us, lines, text);
+    if (len > size) return 0;
+    memcpy(out, text, len);
+    return len;
 }
 
 /* Sends lines that could not be written to the file to `out`. */
@@ -109,6 +137,19 @@ static void close_file(struct kt_log_file *file, bool wait)
 void kt_logger_close(struct kt_logger *l)
 {
     close_file(&l->file, true);
+    kt_writer_close(l->journal);
+    l->journal = NULL;
+}
+
+int kt_logger_format(struct kt_logger *l, enum kt_log_format format, struct kt_err *err)
+{
+    if (format == KT_LOG_JOURNAL && l->simulated)
+        return kt_err_set(err, KT_ENOTSUP, "simulated hosts have no journal");
+    static const struct kt_append_events events = {.lost = kt_logger_lost};
+    const int rc =
+        format == KT_LOG_JOURNAL && !l->journal ? kt_journal_open(&l->journal, &events, l, err) : 0;
+    if (rc == 0) l->format = format;
+    return rc;
 }
 
 void kt_log_file_close(struct kt_log_file *file)

@@ -1,18 +1,17 @@
-/* Writes log lines, with a date, a level and a name, to standard error or a file.
+/* Writes log lines, with a date, a level and a name, to standard error, a file, or the journal of systemd.
  *
- *     2026-11-22 10:33:58 info  client: listening on 127.0.0.1:12948
- *
- * Belongs to the owner of the io and the runtime, and outlives both. */
+ * See base/log_format.h for their forms. Belongs to the owner of the io and the runtime, and outlives both. */
 #ifndef KT_SCRIPT_CORE_LOGGER_H
 #define KT_SCRIPT_CORE_LOGGER_H
 
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
-#include "base/log.h"
+#include "base/log_format.h"
 
 struct kt_appender;
 struct kt_io;
+struct kt_writer;
 
 /* A log file; all NULL: none. */
 struct kt_log_file {
@@ -27,7 +26,9 @@ struct kt_logger {
     struct kt_log_file file; /* none: lines go to `out` */
     uint64_t dated; /* the second that `date` shows; cached, as formatting it costs more than a line */
     char date[24];
-    bool undated; /* no date: the receiver adds its own */
+    enum kt_log_format format;
+    struct kt_writer *journal; /* with KT_LOG_JOURNAL, takes all lines; NULL: not needed yet */
+    bool simulated;            /* lines carry no date, and there is no journal */
     /* Receives lines if there is no file, and lines that the file could not take; the latter on the thread of
      * the file's appender. */
     void (*out)(void *ctx, const char *text, size_t len);
@@ -48,7 +49,12 @@ int kt_logger_file(struct kt_logger *l, const char *path, struct kt_err *err);
 int kt_log_file_open(struct kt_logger *l, const char *path, struct kt_log_file *out, struct kt_err *err);
 void kt_log_file_close(struct kt_log_file *file);
 
-/* Writes text other than log lines, such as counters, to the same place, regardless of the level. */
+/* Writes further lines in this format. With KT_LOG_JOURNAL they go to the journal, and to no file. 0, or a code and
+ * a sentence: there is no journal. */
+int kt_logger_format(struct kt_logger *l, enum kt_log_format format, struct kt_err *err);
+
+/* Writes lines other than those of kt_log, such as counters, to the same place, regardless of the level. In other formats
+ * than text, each becomes a line of level info. */
 void kt_logger_text(struct kt_logger *l, const char *text, size_t len);
 
 /* Formats the log line that reports dropped lines: the `lost` of kt_append_events, with the logger as ctx.

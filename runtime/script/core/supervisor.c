@@ -32,7 +32,7 @@ struct kt_supervisor {
     struct kt_runtime *now;
     struct kt_runtime *old[KT_REPLACED_MAX];
     size_t n;
-    struct kt_signal *signals[4];
+    struct kt_signal *signals[5];
     struct kt_turn turn;    /* frees ended runtimes */
     struct kt_timer reload; /* armed: a SIGHUP is pending */
     uint64_t next_reload;   /* earliest time of the next reload */
@@ -180,6 +180,7 @@ static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
 /* Log settings, which each script may change. */
 struct log_settings {
     enum kt_log_level level;
+    enum kt_log_format format;
     struct kt_log_file file;
 };
 
@@ -189,7 +190,7 @@ static int log_begin(struct kt_supervisor *sv, struct log_settings *before, stru
     struct kt_log_file base;
     int rc = kt_log_file_open(l, sv->log_file, &base, err);
     if (rc) return rc;
-    *before = (struct log_settings){l->log.level, l->file};
+    *before = (struct log_settings){l->log.level, l->format, l->file};
     l->log.level = sv->level;
     l->file = base;
     return 0;
@@ -201,6 +202,7 @@ static void log_end(struct kt_supervisor *sv, struct log_settings *before, bool 
     kt_log_file_close(keep ? &before->file : &l->file);
     if (keep) return;
     l->log.level = before->level;
+    l->format = before->format;
     l->file = before->file;
 }
 
@@ -329,11 +331,20 @@ static void write_counters(const struct kt_supervisor *sv)
     }
 }
 
+/* Log files are opened for each write, so after a rename (logrotate) the next line makes a new file. This is that line. */
+static void reopen_log(const struct kt_supervisor *sv)
+{
+    if (sv->logger->file.path)
+        kt_log(&sv->logger->log, KT_LOG_INFO, "SIGUSR2: the log continues in %s", sv->logger->file.path);
+}
+
 static void on_signal(void *ctx, int signum)
 {
     struct kt_supervisor *sv = ctx;
     if (signum == SIGUSR1)
         write_counters(sv);
+    else if (signum == SIGUSR2)
+        reopen_log(sv);
     else if (signum == SIGHUP && !(sv->opts.hung_up && sv->opts.hung_up(sv->opts.ctx)))
         kt_supervisor_ask_reload(sv);
     else
@@ -387,8 +398,8 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
 
 static int watch_signals(struct kt_supervisor *sv)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-    const size_t n = sv->opts.file ? 4 : 3; /* kt client and kt server handle SIGUSR1 themselves */
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGUSR1};
+    const size_t n = sv->opts.file ? 5 : 4; /* kt client and kt server handle SIGUSR1 themselves */
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = kt_signal_watch(sv->io, numbers[i], on_signal, sv, &sv->signals[i], &sv->err);

@@ -4,6 +4,7 @@
  *
  *   SIGHUP            reload; signals that arrive together count as one, and reloads are RELOAD_GAP apart
  *   SIGUSR1           write the counters to the log (modules in the binary do that themselves)
+ *   SIGUSR2           write a line to the log file, which is opened for each write: after a rename, make a new one
  *   SIGTERM, SIGINT   exit once all conns have ended, or after 5 s; a second one: exit now
  *
  * Life: new; start; run; free. */

@@ -42,7 +42,10 @@ struct kt_task {
     struct kt_list queued; /* in the queue of its wait */
     struct kt_list listed; /* in the list of kt_task_list */
     const struct kt_origin *origin;
-    uint64_t born;               /* µs */
+    uint64_t born; /* µs */
+    struct {
+        char conn[48], peer[48]; /* "": none */
+    } about;
     struct kt_task_watch *watch; /* NULL: none */
 
     struct kt_wait wait; /* the wait that it is in, or was in last */
@@ -72,6 +75,22 @@ struct kt_tasks {
 struct kt_runtime *kt_runtime_of(lua_State *L)
 {
     return kt_task_of(L)->rt;
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] ? text : NULL;
+}
+
+void kt_task_set_about(struct kt_task *t, const struct kt_log_fields *about)
+{
+    snprintf(t->about.conn, sizeof t->about.conn, "%s", about->conn ? about->conn : "");
+    snprintf(t->about.peer, sizeof t->about.peer, "%s", about->peer ? about->peer : "");
+}
+
+struct kt_log_fields kt_task_about(const struct kt_task *t)
+{
+    return (struct kt_log_fields){.conn = or_null(t->about.conn), .peer = or_null(t->about.peer)};
 }
 
 struct kt_task *kt_task_main(const struct kt_runtime *rt)
@@ -596,6 +615,8 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
     }
     t->origin = origin;
     t->born = kt_io_now(rt->io);
+    const struct kt_log_fields about = kt_task_about(kt_task_of(L));
+    kt_task_set_about(t, &about);
     kt_list_push(&rt->tasks->all, &t->node);
     rt->tasks->count++;
     return t;

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/list.h"
+#include "base/log.h"
 
 struct kt_conn;
 struct kt_err;
@@ -49,6 +50,10 @@ struct kt_runtime *kt_task_runtime(const struct kt_task *t);
 lua_State *kt_task_thread(const struct kt_task *t);
 /* Where it was spawned, or its handler was set. */
 const struct kt_origin *kt_task_origin(const struct kt_task *t);
+/* What the task's log lines are about: the conn or the peer whose handler it is, or that of the task which spawned it.
+ * Addresses are copied, and cut at 47 bytes; the link is not kept. */
+void kt_task_set_about(struct kt_task *t, const struct kt_log_fields *about);
+struct kt_log_fields kt_task_about(const struct kt_task *t);
 
 /* Returns 0 or KT_ENOMEM. livelock: as in kt_runtime_opts. */
 int kt_tasks_new(struct kt_runtime *rt, void (*livelock)(void *ctx, const char *text), void *livelock_ctx);

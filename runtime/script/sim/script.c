@@ -247,7 +247,7 @@ static int world_start(lua_State *L)
     *s = (struct script){.w = w, .host = h, .id = ++w->ids};
     kt_list_init(&s->node);
     kt_logger_init(&s->logger, name ? name : path ? path : "");
-    s->logger.undated = true;
+    s->logger.simulated = true;
     s->logger.out = on_log;
     s->logger.ctx = s;
     if (level) kt_log_level_parse(level, &s->logger.log.level);

@@ -25,8 +25,9 @@ struct end {
     bool deaf; /* closed: no event may come */
 };
 
-static void on_line(void *ctx, enum kt_log_level level, const char *line)
+static void on_line(void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *line)
 {
+    (void)fields;
     struct end *e = ctx;
     size_t have = strlen(e->lines);
     snprintf(e->lines + have, sizeof e->lines - have, "%s: %s\n", kt_log_level_name(level), line);

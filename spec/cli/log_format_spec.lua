@@ -1,0 +1,143 @@
+-- Logs for programs: --log-format and --logformat, what each line says it is about, and SIGUSR2. Real processes.
+local h = require "harness"
+local scripts = require "harness.scripts"
+
+describe("kt", function()
+  local s
+  before_each(function() s = scripts.new() end)
+  after_each(function()
+    h.cleanup()
+    s.remove()
+  end)
+
+  local TIME = '"time":"%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ"'
+
+  --- Checks that every line is an object that begins with time, level and script; returns what follows in each, joined by newlines.
+  local function objects(text, script)
+    local out = {}
+    for line in text:gmatch "[^\n]+" do
+      local rest = line:match('^{' .. TIME .. ',"level":"%l+","script":"' .. script .. '",(.*)}$')
+      assert(rest, line)
+      out[#out + 1] = rest
+    end
+    return "\n" .. table.concat(out, "\n") .. "\n"
+  end
+
+  it("writes its log as JSON, each line with the conn, the link or the peer that it is about", function()
+    h.run(function()
+      local target = h.transfer.echo()
+      local near, far = h.peer.tunnel(target.at, { logformat = "json" })
+      local conn = assert(h.sockets.connect(near.at))
+      local own = "127.0.0.1:" .. conn.handle:getsockname().port
+      conn:send "x"
+      conn:recv_exactly(1)
+      conn:close()
+      near:expect "closed"
+      far:expect "closed"
+      near:signal_with "sigusr1"
+      near:expect "BytesSent"
+      local client = objects(near.stderr, "client")
+      assert.truthy(client:find(('\n"conn":"%s","msg":"open %s'):format(own, own), 1, true), client)
+      assert.truthy(client:find(('\n"conn":"%s","msg":"closed'):format(own), 1, true), client)
+      assert.truthy(client:find('\n"peer":"127.0.0.1:%d+","msg":"link to [^\n]* is up'), client)
+      assert.truthy(client:find '\n"msg":"BytesSent %d+"\n', client)
+      local server = objects(far.stderr, "server")
+      assert.truthy(server:find(('\n"conn":"%s","peer":"127.0.0.1:%%d+","msg":"open'):format(own)), server)
+    end)
+  end)
+
+  it("says why it does not start as JSON too, and what a task logs is about its conn, also in tasks that it spawned", function()
+    h.run(function()
+      s.write("s.lua", [[
+        local kt = require "kt"
+        kt.listen { on = "unix:/nowhere/s" }:serve(print)]])
+      local p = s.kt("run", "--log-format", "json", "s.lua")
+      assert.equal(1, (p:wait_exit(10)))
+      assert.matches('^\n"msg":"[^\n]*/nowhere', objects(p.stderr, "s"))
+      local at = s.dir .. "/in"
+      s.write("t.lua", ([[
+        local kt = require "kt"
+        kt.log.info("one")
+        kt.listen { on = "unix:%s" }:serve(function() kt.spawn(function() kt.log.info('two "2"') end) end)]]):format(at))
+      p = s.kt("run", "--log-format", "json", "--control", "none", "t.lua")
+      p:expect "listening"
+      assert(os.execute(("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"%s\")'"):format(at)))
+      p:expect "two"
+      local text = objects(p.stderr, "t")
+      assert.truthy(text:find('\n"msg":"one"\n', 1, true), text)
+      assert.truthy(text:find('\n"conn":"unix:","msg":"two \\"2\\""\n', 1, true), text)
+    end)
+  end)
+
+  it("sends its log to the journal, and never waits for it", function()
+    h.run(function()
+      s.write("s.lua", [[
+        local kt = require "kt"
+        kt.spawn(function()
+          for i = 1, 20000 do
+            kt.log.warn("line %d", i)
+            if i % 100 == 0 then kt.sleep(0) end
+          end
+          io.open("done", "w"):close()
+          while true do
+            kt.sleep "20ms"
+            kt.log.error "after"
+          end
+        end)]])
+      local journal = h.start { name = "journal", cwd = s.dir, cmd = {
+        "python3", os.getenv "PWD" .. "/spec/support/journal.py", scripts.kt, "run", "--unsafe", "--log-format", "journald", "s.lua",
+      } }
+      h.loop.eventually("what was lost in the journal", 20, function()
+        local file = io.open(s.dir .. "/journal")
+        return file and file:read("a"):find("MESSAGE=after", 1, true)
+      end)
+      journal:signal_with "sigterm"
+      assert.equal(0, (journal:wait_exit(10)))
+      assert.equal("", journal.stderr)
+      local text = "\n" .. h.read_file(s.dir .. "/journal")
+      assert.truthy(text:find("\nPRIORITY=4|SYSLOG_IDENTIFIER=kt|KT_SCRIPT=s|MESSAGE=line 1\n", 1, true), text:sub(1, 300))
+      local lost = text:match "\nPRIORITY=4|SYSLOG_IDENTIFIER=kt|KT_SCRIPT=s|MESSAGE=(%d+) lines lost: log output was too slow\n"
+      local _, lines = text:gsub("MESSAGE=line %d+\n", "")
+      local missing = 20000 - lines
+      assert.is_true(tonumber(lost) >= missing and tonumber(lost) <= missing + 20, ("%s lost, %d missing"):format(lost, missing))
+      assert.is_true(lines > 1000, lines)
+    end)
+  end)
+
+  it("refuses a journal that is not there, one beside a log file, and unknown formats", function()
+    h.run(function()
+      s.write("s.lua", "require 'kt'.spawn(print)")
+      for _, case in ipairs {
+        { { "run", "--log-format", "xml", "s.lua" }, "kt run: --log-format: expected text, json or journald, got xml" },
+        { { "run", "--log-format", "journald", "--log", "l", "s.lua" }, "kt: --log: not with --log-format journald; the journal keeps the log" },
+        { { "client", "--key", "k", "-r", "a:1", "--logformat", "xml" },
+          'kt client: --logformat: unknown log format "xml"; expected one of text, json, journald' },
+      } do
+        local p = s.kt(table.unpack(case[1]))
+        assert.equal(1, (p:wait_exit(10)))
+        assert.equal(case[2], p.stderr:match "^[^\n]*")
+      end
+    end)
+  end)
+
+  it("continues in a new log file on SIGUSR2, and does not end of it", function()
+    h.run(function()
+      s.write("s.lua", 'local kt = require "kt"\nkt.log.info "up"\nkt.spawn(function() kt.sleep "1h" end)')
+      local p = s.kt("run", "--log", "log", "s.lua")
+      local function logged(name, what)
+        h.loop.eventually(name, 10, function()
+          local file = io.open(s.dir .. "/" .. name)
+          local text = file and file:read "a" or ""
+          if file then file:close() end
+          return text:find(what, 1, true)
+        end)
+      end
+      logged("log", "up")
+      assert(os.rename(s.dir .. "/log", s.dir .. "/log.1"))
+      p:signal_with "sigusr2"
+      logged("log", "info  s: SIGUSR2: the log continues in log")
+      p:signal_with "sigterm"
+      assert.equal(0, (p:wait_exit(10)))
+    end)
+  end)
+end)
