@@ -21,11 +21,19 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* The folder in this process's own runtime folder; false: it has none. */
+/* The folder that the environment names, and no other; NULL: none. */
+static const char *only_folder(void)
+{
+    const char *only = getenv("KT_RUNTIME_DIR");
+    return only && *only ? only : NULL;
+}
+
+/* The folder of this process's user; false: there is none, and SYSTEM is used. */
 static bool own_folder(char *out, size_t size)
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    const char *runtime = getenv("XDG_RUNTIME_DIR"), *only = only_folder();
     char user[64];
+    if (only) return (size_t)snprintf(out, size, "%s", only) < size;
     if (!runtime || !*runtime) {
         snprintf(user, sizeof user, "/run/user/%u", (unsigned)geteuid());
         if (!is_folder(user)) return false;
@@ -113,6 +121,7 @@ size_t kt_control_list(char (*out)[KT_CONTROL_PATH], size_t max)
 {
     char own[KT_CONTROL_PATH];
     size_t n = own_folder(own, sizeof own) ? list_folder(own, out, max) : 0;
+    if (only_folder()) return n;
     n += list_folder(SYSTEM, out + n, max - n);
     return n + list_services(out + n, max - n);
 }

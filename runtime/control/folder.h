@@ -1,6 +1,7 @@
 /* Where control sockets are: NAME.sock in one folder per user.
  *
- *   $XDG_RUNTIME_DIR/kt   if that variable is set
+ *   $KT_RUNTIME_DIR       if that variable is set; kt then looks nowhere else
+ *   $XDG_RUNTIME_DIR/kt   else, if that variable is set
  *   /run/user/UID/kt      else, if /run/user/UID exists
  *   /run/kt               else: root; and for a service, with --control, a folder in there (RuntimeDirectory=kt/NAME)
  */
@@ -19,7 +20,7 @@
  * why the folder cannot be used. */
 int kt_control_path(const char *name, unsigned n, char out[KT_CONTROL_PATH], struct kt_err *err);
 
-/* The paths of all sockets in the folders that this user may read, sorted within each; whether a process still listens at
+/* The paths of all sockets in the folders that this user may read, its own and /run/kt, sorted within each; whether a process still listens at
  * them is not checked. Returns their number. */
 size_t kt_control_list(char (*out)[KT_CONTROL_PATH], size_t max);
 

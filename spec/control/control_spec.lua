@@ -30,7 +30,7 @@ describe("the control socket", function()
   end)
 
   local function start(...)
-    return process.start { name = "kt", cmd = { scripts.kt, ... }, cwd = s.dir, env = { XDG_RUNTIME_DIR = s.dir } }
+    return process.start { name = "kt", cmd = { scripts.kt, ... }, cwd = s.dir, env = { KT_RUNTIME_DIR = s.dir .. "/kt" } }
   end
 
   local function path(name) return ("%s/kt/%s.sock"):format(s.dir, name or "s") end
@@ -244,7 +244,7 @@ describe("verbs for a running kt", function()
   end)
 
   local function start(...)
-    return process.start { name = "kt " .. ..., cmd = { scripts.kt, ... }, cwd = s.dir, env = { XDG_RUNTIME_DIR = s.dir } }
+    return process.start { name = "kt " .. ..., cmd = { scripts.kt, ... }, cwd = s.dir, env = { KT_RUNTIME_DIR = s.dir .. "/kt" } }
   end
   local function verb(...)
     local p = start(...)
@@ -332,7 +332,7 @@ describe("verbs for a running kt", function()
       forward("s", "--allow-eval")
       s.write("input", "for i = 1, 2 do\n  count = count + i\nend\ncount\n\nnope\n{ 1, 'two' }")
       for _, command in ipairs { "%s repl < input", "cat input | %s repl s --timeout=5" } do
-        local p = process.start { name = "repl", cmd = { "sh", "-c", command:format(scripts.kt) }, cwd = s.dir, env = { XDG_RUNTIME_DIR = s.dir } }
+        local p = process.start { name = "repl", cmd = { "sh", "-c", command:format(scripts.kt) }, cwd = s.dir, env = { KT_RUNTIME_DIR = s.dir .. "/kt" } }
         assert.equal(1, p:wait_exit(20)) -- something failed
         assert.matches("^%d\n{ 1, \"two\" }\n$", p.stdout)
         assert.equal("eval:1: global 'nope' is not defined\n", p.stderr)

@@ -106,7 +106,7 @@ describe("kt top in a terminal", function()
     servers[#servers + 1] = tmux
     local settings = "stty -a | tr ' ' '\\n' | grep -cx -e echo -e icanon"
     local command = ("%s top s; echo code \\$? \\$(%s); cat"):format(scripts.kt, settings)
-    assert(os.execute(('env XDG_RUNTIME_DIR=%s %s -f /dev/null new-session -d -x 80 -y 24 "%s"'):format(s.dir, tmux, command)))
+    assert(os.execute(('env KT_RUNTIME_DIR=%s/kt %s -f /dev/null new-session -d -x 80 -y 24 "%s"'):format(s.dir, tmux, command)))
     return screen_has "q quit"
   end
 
@@ -121,7 +121,7 @@ describe("kt top in a terminal", function()
         .. 'kt.link { remote = "127.0.0.1:9", key = "k", wire = "kcptun" }:on("up", function() end)\n')
       local function run()
         local kt = process.start {
-          name = "kt", cmd = { scripts.kt, "run", "--log-level", "debug", "s.lua" }, cwd = s.dir, env = { XDG_RUNTIME_DIR = s.dir },
+          name = "kt", cmd = { scripts.kt, "run", "--log-level", "debug", "s.lua" }, cwd = s.dir, env = { KT_RUNTIME_DIR = s.dir .. "/kt" },
         }
         kt:expect "control socket at "
         return kt

@@ -3,7 +3,7 @@ local uv = require "luv"
 local loop = require "harness.loop"
 local proc = require "harness.proc"
 
-uv.os_setenv("XDG_RUNTIME_DIR", "/dev/null") -- no control socket, except where a spec wants one
+uv.os_setenv("KT_RUNTIME_DIR", "/dev/null") -- no control socket, except where a spec wants one
 
 local KEPT = 256 * 1024 -- the newest bytes of each output
 local SHOWN = 4 * 1024 -- bytes of each that are printed when a spec fails
