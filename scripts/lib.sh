@@ -55,10 +55,13 @@ build() {
 }
 
 # spec_file DIR FILE: runs busted on one spec file, with the build in DIR, for at most 15 minutes. Specs that load C modules need the
-# interpreter from the same build; those that drive kt from outside use the system's.
+# interpreter from the same build; those that drive kt from outside use the system's. With the sanitizers, heavy specs do less.
 spec_file() {
-  local dir=$root/$1 file=$2 lua=$root/$1/spec/spec-lua
+  local dir=$root/$1 file=$2 lua=$root/$1/spec/spec-lua sanitized=()
+  if [[ $1 == *asan ]]; then
+    sanitized=(KT_SPEC_LIGHT=1 ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1)
+  fi
   if grep -q 'require "harness"' "$file"; then lua=lua5.4; fi
-  KT_BIN=$dir/kt KT_BUILD=$dir LUA_CPATH="$dir/spec/?.so;$dir/lua/?.so;;" LUA_PATH="./spec/support/?.lua;./?.lua;;" \
-    timeout 900 "$lua" /usr/bin/busted -o plainTerminal "$file"
+  env "${sanitized[@]}" KT_BIN="$dir/kt" KT_BUILD="$dir" LUA_CPATH="$dir/spec/?.so;$dir/lua/?.so;;" \
+    LUA_PATH="./spec/support/?.lua;./?.lua;;" timeout 900 "$lua" /usr/bin/busted -o plainTerminal "$file"
 }

@@ -51,7 +51,7 @@ describe("beside a script that", function()
         { "task failed: s.lua:<line>: first" .. bad_script.AT, "__close of a failed task: s.lua:<line>: " .. STOPPED } },
       { "in the __tostring of an error", "error(setmetatable({}, { __tostring = function() while true do end end }))",
         "task failed: formatting its error failed as well" .. bad_script.AT },
-    })
+    }, nil, 3)
   end)
 
   it("allocates without end, a neighbour is unaffected", function()

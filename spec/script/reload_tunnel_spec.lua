@@ -266,7 +266,7 @@ end)]]):format(far, target, version_of_client)
 
   it("each second, with 100 busy conns, loses no byte and refuses no connection", function()
     h.run(function()
-      local seconds, each = h.light and 6 or 30, 96 << 10
+      local seconds, each = h.light and 6 or 15, 96 << 10
       local partner = h.transfer.partner(each, each)
       local near, far = h.sockets.free_port("tcp"), h.sockets.free_port("udp")
       local b = start("server", server(far, partner.at, "")):wait_udp(far)
