@@ -1,41 +1,11 @@
 --- What the control socket asks of a running script (runtime/script/core/ask.h): each function runs in a task of its own.
 local core = require "kt.core"
+local snapshot = require "kt.snapshot"
 
 local control = {}
 
---- Text for JSON: control characters and bytes that are not UTF-8 become "?".
-local function printable(text)
-  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
-  return (text:gsub("\0", "?"))
-end
-
---- A copy that JSON can hold: numbers that are not finite are left out, handles become text.
-local function plain(value)
-  if type(value) == "number" then return value == value and value > -math.huge and value < math.huge and value or nil end
-  if type(value) == "boolean" then return value end
-  if type(value) ~= "table" then return printable(tostring(value)) end
-  local out = {}
-  for key, item in next, value do out[type(key) == "string" and printable(key) or key] = plain(item) end
-  return out
-end
-
-local function list(values)
-  for i = 1, #values do values[i] = plain(values[i]) end
-  return core.json.array(values)
-end
-
---- { max = rows of conns } → what the script does now, as kt.inspect shows it, without its tasks.
-function control.status(args)
-  local now = require("kt").inspect { max = math.max(args.max or 1000, 1) }
-  local conns = args.max == 0 and {} or now.conns
-  for _, pool in ipairs(now.pools) do pool.links = core.json.array(pool.links) end
-  return {
-    memory = now.memory, memory_peak = now.memory_peak,
-    tasks = now.task_count - 1, -- without this one
-    conn_count = now.conn_count,
-    conns = list(conns), links = list(now.links), listeners = list(now.listeners), pools = list(now.pools),
-  }
-end
+--- { max = rows of conns }
+function control.status(args) return snapshot.take(args.max or 1000) end
 
 --- { conn = id }
 function control.close(args)
@@ -49,7 +19,7 @@ local DEPTH, ROWS, TEXT, WHOLE = 4, 100, 2000, 60000
 
 local function quoted(text)
   local cut = #text > TEXT and ("... (%d bytes)"):format(#text) or ""
-  return ("%q"):format(printable(text:sub(1, TEXT))):gsub("\\\n", "\\n") .. cut
+  return ("%q"):format(snapshot.printable(text:sub(1, TEXT))):gsub("\\\n", "\\n") .. cut
 end
 
 local function by_kind(a, b)
@@ -95,7 +65,7 @@ end
 function show(value, depth, seen)
   if type(value) == "string" then return (quoted(value)) end
   if type(value) == "table" and not getmetatable(value) then return show_rows(value, depth, seen) end
-  return printable(tostring(value))
+  return snapshot.printable(tostring(value))
 end
 
 --- A print that adds lines to a list until it is closed or full, and then prints as the script does.
@@ -104,7 +74,7 @@ local function collector(lines, script_print)
   return function(...)
     if lines.closed or size > WHOLE then return script_print(...) end
     local words = table.pack(...)
-    for i = 1, words.n do words[i] = printable(tostring(words[i])) end
+    for i = 1, words.n do words[i] = snapshot.printable(tostring(words[i])) end
     lines[#lines + 1] = table.concat(words, "\t"):sub(1, WHOLE)
     size = size + #lines[#lines]
   end

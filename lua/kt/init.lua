@@ -255,6 +255,14 @@ function kt.http.serve(config)
   return handle, err
 end
 
+--- The same; kt.http.serve with routes of its own.
+function kt.http.status(config)
+  local status, serve = require("kt.http.status").new(checked("kt.http.status", config))
+  local handle, err = require("kt.http.server").new(checked("kt.http.serve", serve), function() status:stop() end)
+  if handle then status:start() end
+  return handle, err
+end
+
 --- Makes a conn to the server of a request: by itself, or as a stream of a link or pool.
 local function http_conn(c, at, timeout)
   if not c.via then return core.connect { to = c.to or at, timeout = timeout } end

@@ -186,6 +186,9 @@
 ---@field open boolean Whether it is open.
 ---@field line string|nil The line that made it.
 ---@field stats kt.stats|nil Of an open link or acceptor: its statistics.
+---@field accepted boolean|nil Of a link: whether an acceptor made it for a peer.
+---@field wanted boolean|nil Of a link: whether it needs its peer now, because it is to stay up, carries streams, or calls wait for it.
+---@field opens table|nil Of a link: how long its successful calls of link:open took: their `count`, their `sum` in seconds, and `buckets`: how many took up to 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s, each without those before, and how many took longer.
 
 --- A date and a time of day.
 ---@class kt.date
@@ -1950,6 +1953,23 @@ function kt.json.array(list) end
 ---@return kt.httpserver? httpserver
 ---@return kt.err? err
 function kt.http.serve(options) end
+
+---@class (exact) kt.http.status_options
+---@field on string Where to listen.
+---@field token? string|kt.secret Requests must have it, as `Authorization: Bearer TOKEN` or as the password of Basic authentication; others get 401. 16 to 256 printable characters. Required unless `on` is a loopback address or a unix socket.
+---@field hosts? (string)[] As in kt.http.serve. Default: with a token all, else as there.
+
+--- Serves what this kt does by HTTP, as `kt run --http` does: `/` is a page, `/metrics` OpenMetrics for Prometheus, `/status.json` the same as `kt status --json`, `/healthz` and `/readyz` are for health checks (docs/monitoring.md). Nothing there changes anything.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: in_use, denied.
+--- ```lua
+--- kt.http.status { on = ":9100", token = kt.secret_file "metrics.token" }
+--- ```
+---@param options kt.http.status_options The options.
+---@return kt.httpserver? httpserver
+---@return kt.err? err
+function kt.http.status(options) end
 
 ---@class (exact) kt.http.request_options
 ---@field url string The URL.

@@ -26,6 +26,10 @@ static const char help[] =
     "                          $XDG_RUNTIME_DIR/kt, else /run/kt; kt list shows it)\n"
     "      --watch             reload when the script or a module of its own changes\n"
     "      --allow-eval        let the control socket run code in the script (kt repl)\n"
+    "      --http ADDR         serve metrics and a status page at ADDR: 127.0.0.1:9100, unix:/path; see\n"
+    "                          docs/monitoring.md\n"
+    "      --http-token FILE   requests need the token in FILE; must be given unless ADDR is a loopback\n"
+    "                          address or a unix socket\n"
     "  -h, --help              show this help\n";
 
 int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
@@ -39,6 +43,7 @@ int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
         {"--log-format", KT_FLAG_FORMAT, &start.log_format}, {"--log-level", KT_FLAG_LEVEL, &start.level},
         {"--pid-file", KT_FLAG_TEXT, &start.pid_file}, {"--control", KT_FLAG_TEXT, &start.control},
         {"--watch", KT_FLAG_ON, &start.watch}, {"--allow-eval", KT_FLAG_ON, &start.allow_eval},
+        {"--http", KT_FLAG_TEXT, &start.http}, {"--http-token", KT_FLAG_TEXT, &start.http_token},
         {NULL, KT_FLAG_ON, NULL}};
     int code;
     const int script = kt_flags_read(help, flags, argc, argv, &code);

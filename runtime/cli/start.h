@@ -20,11 +20,13 @@ struct kt_start {
     size_t memory;                                    /* bytes for the script, 0: no limit */
     enum kt_log_level level;
     enum kt_log_format log_format;
-    const char *log_file; /* NULL: standard error */
-    const char *pid_file; /* NULL: none */
-    const char *control;  /* path of the control socket; "none"; NULL: as the script says, or the default */
-    bool watch;           /* reload when the script's files change */
-    bool allow_eval;      /* the control socket runs code in the script */
+    const char *log_file;   /* NULL: standard error */
+    const char *pid_file;   /* NULL: none */
+    const char *control;    /* path of the control socket; "none"; NULL: as the script says, or the default */
+    const char *http;       /* where to serve status by HTTP; NULL: nowhere */
+    const char *http_token; /* a file with the token for that; NULL: none */
+    bool watch;             /* reload when the script's files change */
+    bool allow_eval;        /* the control socket runs code in the script */
 };
 
 #define KT_MEMORY_DEFAULT (256u << 20) /* of scripts that people write */

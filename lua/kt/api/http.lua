@@ -62,6 +62,35 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
   }
 
   def {
+    name = "kt.http.status", context = "any", returns = "httpserver | nil, err", path = "http.status",
+    signature = 'kt.http.status { on = "127.0.0.1:9100" } → httpserver | nil, err',
+    doc = "Serves what this kt does by HTTP, as `kt run --http` does: `/` is a page, `/metrics` OpenMetrics for Prometheus, `/status.json` the same as "
+      .. "`kt status --json`, `/healthz` and `/readyz` are for health checks (docs/monitoring.md). Nothing there changes anything.",
+    fails = { "in_use", "denied" },
+    argument = {
+      type = "table",
+      check = function(out, _, mistake)
+        local token = out.token
+        if token == nil and type(out.on) == "string" and not require("kt.http.hosts").is_private(out.on) then
+          mistake("token", "missing; other machines can reach " .. out.on, "give a token, a loopback address, or unix:/path")
+        end
+        local text = type(token) == "userdata" and token:export() or token
+        if type(text) == "string" and (#text < 16 or #text > 256 or text:find "[^!-~]") then
+          mistake("token", "expected 16 to 256 printable ASCII characters without spaces")
+        end
+      end,
+      keys = {
+        { name = "on", type = "endpoint", allow = "uz", required = true, expected = '"127.0.0.1:9100", ":9100", or "unix:/path"', doc = "Where to listen." },
+        { name = "token", type = "secret", expected = "a string or a secret",
+          doc = "Requests must have it, as `Authorization: Bearer TOKEN` or as the password of Basic authentication; others get 401. 16 to 256 printable "
+            .. "characters. Required unless `on` is a loopback address or a unix socket." },
+        { name = "hosts", type = "list", of = { type = "string" }, doc = "As in kt.http.serve. Default: with a token all, else as there." },
+      },
+    },
+    example = 'kt.http.status { on = ":9100", token = kt.secret_file "metrics.token" }',
+  }
+
+  def {
     name = "kt.http.request", context = "task", returns = "httpresponse | nil, err", path = "kt.http.request",
     signature = 'kt.http.request { url = "http://127.0.0.1:8080/status", timeout = "5s" } → httpresponse | nil, err',
     doc = "Sends an HTTP request and returns the response, whatever its status. Redirects are not followed: see `headers.location`. There is no https, "

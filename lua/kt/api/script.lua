@@ -185,6 +185,12 @@ end]],
       { name = "open", type = "boolean", doc = "Whether it is open." },
       { name = "line", type = "string | nil", doc = "The line that made it." },
       { name = "stats", type = "stats | nil", doc = "Of an open link or acceptor: its statistics." },
+      { name = "accepted", type = "boolean | nil", doc = "Of a link: whether an acceptor made it for a peer." },
+      { name = "wanted", type = "boolean | nil",
+        doc = "Of a link: whether it needs its peer now, because it is to stay up, carries streams, or calls wait for it." },
+      { name = "opens", type = "table | nil",
+        doc = "Of a link: how long its successful calls of link:open took: their `count`, their `sum` in seconds, and `buckets`: how many took up to 1, "
+          .. "2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s, each without those before, and how many took longer." },
     },
   }
 

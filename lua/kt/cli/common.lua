@@ -3,6 +3,7 @@
 local core = require "kt.core"
 local kt = require "kt"
 local report = require "kt.cli.report"
+local serve_status = require "kt.cli.http"
 local settings = require "kt.cli.settings"
 
 local common = {}
@@ -61,7 +62,10 @@ function common.main(side, args, declare, more, in_words)
     return core.exit(1)
   end
   values.key = kt.secret(values.key) -- the only copy that stays
-  local declared, handles, config = pcall(declare, values, from)
+  local declared, handles, config = pcall(function()
+    if values.http ~= "" then serve_status(values.http, values.httptoken ~= "" and values.httptoken or nil, { on = "--http", token = "--httptoken" }) end
+    return declare(values, from)
+  end)
   if not declared then
     local text = ("kt %s: %s\n"):format(side, in_flags(tostring(handles)))
     core.stderr(in_words and in_words(text) or text)

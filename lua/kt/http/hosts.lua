@@ -36,4 +36,7 @@ function hosts.same_origin(request, authority, allowed)
   return origin:lower():match "^https?://(.*)$" == authority:lower()
 end
 
+--- Whether only programs of this machine can reach a listener on `on`.
+function hosts.is_private(on) return on:find "^unix:" ~= nil or is_loopback(name_of(on)) end
+
 return hosts

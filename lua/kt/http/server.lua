@@ -365,8 +365,9 @@ end
 
 make, inside = core.kind("httpserver", methods_of(methods, { "close", "stats" }), false, { "local_addr" })
 
---- config: kt.http.serve's argument, checked against kt.api. Returns a handle, or nil, err.
-function server.new(config)
+--- config: kt.http.serve's argument, checked against kt.api. on_stop: called when it begins to end; nil: nothing to call. Returns a handle, or
+--- nil, err.
+function server.new(config, on_stop)
   local listener, err = core.listen { on = config.on }
   if not listener then return nil, err end
   local self = setmetatable({
@@ -379,6 +380,7 @@ function server.new(config)
   core.spawn_aside(function()
     core.await_stop(listener)
     stop(self)
+    if on_stop then on_stop() end
   end)
   return make(self)
 end

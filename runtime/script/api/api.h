@@ -43,6 +43,7 @@ void kt_lua_task(lua_State *L);
 void kt_lua_await(lua_State *L);
 void kt_lua_inspect(lua_State *L);
 void kt_lua_event(lua_State *L);
+void kt_lua_event_log(lua_State *L);
 void kt_lua_queue(lua_State *L);
 void kt_lua_timer(lua_State *L);
 void kt_lua_clock(lua_State *L);

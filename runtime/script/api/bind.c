@@ -13,6 +13,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_await(L);
     kt_lua_inspect(L);
     kt_lua_event(L);
+    kt_lua_event_log(L);
     kt_lua_queue(L);
     kt_lua_timer(L);
     kt_lua_clock(L);

@@ -166,6 +166,39 @@ static int script_name(lua_State *L)
     return 1;
 }
 
+/* core.process() → { name, version, pid, uptime, log_level, ending }; what the control socket says of it, too */
+static int process(lua_State *L)
+{
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    const struct kt_process *p = kt_runtime_process(rt);
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, kt_runtime_logger(rt)->name);
+    lua_setfield(L, -2, "name");
+    lua_pushstring(L, KT_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushinteger(L, p->pid);
+    lua_setfield(L, -2, "pid");
+    lua_pushnumber(L, (double)(kt_io_now(kt_runtime_io(rt)) - p->born_us) / 1e6);
+    lua_setfield(L, -2, "uptime");
+    lua_pushstring(L, kt_log_level_name(kt_runtime_log(rt)->level));
+    lua_setfield(L, -2, "log_level");
+    lua_pushboolean(L, kt_runtime_phase(rt) > KT_RUN);
+    lua_setfield(L, -2, "ending");
+    return 1;
+}
+
+/* core.asset(name) → the text of a file of the status page, or nil */
+static int asset(lua_State *L)
+{
+    const char *name = lua_pushfstring(L, "page/%s", luaL_checkstring(L, 1));
+    for (const struct kt_embedded *e = kt_embedded; e->module; e++) {
+        if (strcmp(e->module, name) != 0) continue;
+        lua_pushlstring(L, e->source, e->len);
+        return 1;
+    }
+    return 0;
+}
+
 /* core.exit([code]): ends the runtime; does not return. */
 static int exit_(lua_State *L)
 {
@@ -348,6 +381,8 @@ void kt_lua_core(lua_State *L)
         {"exit", exit_},
         {"args", args},
         {"script_name", script_name},
+        {"process", process},
+        {"asset", asset},
         {"stdout", stdout_},
         {"stderr", stderr_},
         {"log_format", log_format},

@@ -5,6 +5,7 @@
  * script does not hold it up. */
 #include <string.h>
 #include "script/api/config.h"
+#include "script/api/lua_link.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/service.h"
 #include "script/api/api.h"
@@ -68,15 +69,43 @@ static void push_pipe(lua_State *L, const struct kt_lua_pipe *h, uint64_t now)
     set_integer(L, "bytes_out", pipe->bytes_out);
 }
 
+/* { count = n, sum = seconds, buckets = { n, ... } }, the buckets as core.bounds has them */
+static void push_histogram(lua_State *L, const struct kt_histogram *h)
+{
+    lua_createtable(L, 0, 3);
+    set_integer(L, "count", h->count);
+    set_seconds(L, "sum", h->sum_us);
+    lua_createtable(L, KT_HISTOGRAM_BOUNDS + 1, 0);
+    for (size_t i = 0; i <= KT_HISTOGRAM_BOUNDS; i++) {
+        lua_pushinteger(L, (lua_Integer)h->buckets[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "buckets");
+}
+
+static bool is_link(const struct kt_service *s)
+{
+    return strcmp(kt_service_what(s), "kt.link") == 0;
+}
+
 static void push_service(lua_State *L, const struct kt_service *s)
 {
     struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 8);
     set_string(L, "what", kt_service_what(s));
     set_string(L, "name", kt_service_name(s));
     lua_pushboolean(L, kt_service_is_open(s));
     lua_setfield(L, -2, "open");
     set_line(L, "line", kt_service_origin(s)->source, kt_service_origin(s)->line);
+    if (is_link(s)) {
+        const struct kt_lua_link *l = (const struct kt_lua_link *)s;
+        lua_pushboolean(L, l->peer);
+        lua_setfield(L, -2, "accepted");
+        lua_pushboolean(L, kt_lua_link_wanted(l));
+        lua_setfield(L, -2, "wanted");
+        push_histogram(L, &l->opens);
+        lua_setfield(L, -2, "opens");
+    }
     if (!kt_service_stats(s, &stats)) return;
     kt_config_push_stats(L, &stats);
     lua_setfield(L, -2, "stats");
@@ -129,7 +158,7 @@ static int inspect(lua_State *L)
     for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         if (strncmp(kt_service_what(s), "kt.core.", 8) == 0) continue;
         push_service(L, s);
-        add_service(L, strcmp(kt_service_what(s), "kt.link") == 0 ? "links" : "listeners");
+        add_service(L, is_link(s) ? "links" : "listeners");
     }
     return 1;
 }
@@ -175,4 +204,10 @@ void kt_lua_inspect(lua_State *L)
     static const luaL_Reg functions[] = {
         {"inspect", inspect}, {"close_pipe", close_pipe}, {"chunk", chunk}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
+    lua_createtable(L, KT_HISTOGRAM_BOUNDS, 0); /* core.bounds: of histograms, in seconds */
+    for (size_t i = 0; i < KT_HISTOGRAM_BOUNDS; i++) {
+        lua_pushnumber(L, kt_histogram_bound(i) / 1e6);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "bounds");
 }

@@ -106,6 +106,15 @@ static bool quiet(const struct kt_service *s)
     return !stats.owing && stats.streams == 0;
 }
 
+bool kt_lua_link_wanted(const struct kt_lua_link *l)
+{
+    struct kt_link_stats stats;
+    if (!l->link) return false;
+    if (!kt_list_empty(&l->waiting) || has_handler(l) || (l->settings && l->settings->stay)) return true;
+    kt_link_stats(l->link, &stats);
+    return stats.streams > 0 || stats.owing;
+}
+
 void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out)
 {
     *out = (struct kt_link_stats){.wire = l->wire, .total = l->ended, .since_heard_us = UINT64_MAX};
@@ -252,9 +261,12 @@ static int wait_for(lua_State *L, struct kt_lua_link *l, struct kt_task *t, cons
         });
 }
 
-/* The stack: the link, the stream's handle. */
+/* The stack: the link, when it was asked, the stream's handle. */
 static int take_stream(lua_State *L, struct kt_task *t)
 {
+    struct kt_lua_link *l = lua_touserdata(L, 1);
+    const uint64_t now = kt_io_now(kt_runtime_io(kt_task_runtime(t)));
+    kt_histogram_add(&l->opens, now - (uint64_t)lua_tointeger(L, 2));
     kt_lua_pipe_take(L, t);
     return 1;
 }
@@ -287,6 +299,7 @@ static int link_open(lua_State *L)
             "a stream to %s for %s", kt_service_name(&l->service), client);
 
     lua_settop(L, 1);
+    lua_pushinteger(L, (lua_Integer)kt_io_now(kt_runtime_io(rt)));
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
     lua_setiuservalue(L, -2, KT_PEER_ADDRESS);

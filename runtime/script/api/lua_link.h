@@ -7,6 +7,7 @@
 #ifndef KT_SCRIPT_API_LUA_LINK_H
 #define KT_SCRIPT_API_LUA_LINK_H
 
+#include "base/histogram.h"
 #include "link/link.h"
 #include "script/api/config.h"
 #include "script/core/handle.h"
@@ -24,6 +25,7 @@ struct kt_lua_link {
     struct kt_link_events events;       /* those that have a handler */
     const struct kt_origin *on_flow_at; /* where the handler of "flow" was set; NULL: there is none */
     bool peer;                          /* an acceptor's */
+    struct kt_histogram opens;          /* how long successful calls of :open took */
     const struct kt_wire *wire;
     struct kt_settings *settings; /* as set; the userdata in KT_LINK_CONFIG. NULL: an acceptor's link */
 };
@@ -44,6 +46,8 @@ struct kt_lua_link *kt_lua_link_push(lua_State *L);
 void kt_lua_link_peer(
     lua_State *L, struct kt_lua_link *l, struct kt_link *link, const struct kt_peer_info *peer);
 
+/* Whether it needs its peer now: it is to stay up, carries streams, or calls wait for it. */
+bool kt_lua_link_wanted(const struct kt_lua_link *l);
 /* Current statistics; for a link that is not open, only its totals. */
 void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out);
 

@@ -205,6 +205,16 @@ struct main_chunk {
     char **argv;
 };
 
+/* kt run --http */
+static void serve_status(lua_State *L, const struct kt_process *p)
+{
+    if (!p->http) return;
+    kt_state_require(L, "kt.cli.http");
+    lua_pushstring(L, p->http);
+    lua_pushstring(L, p->http_token);
+    lua_call(L, 2, 0);
+}
+
 /* Loads the chunk and calls it. Runs protected, as any step may run out of memory. */
 static int load_and_call(lua_State *L)
 {
@@ -221,6 +231,7 @@ static int load_and_call(lua_State *L)
     lua_setfield(L, LUA_REGISTRYINDEX, KT_RUNTIME_ARGS);
     for (int i = 0; i < m->argc; i++) lua_pushstring(L, m->argv[i]);
     lua_call(L, m->argc, 0);
+    serve_status(L, kt_runtime_process(rt));
     return 0;
 }
 

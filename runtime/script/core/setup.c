@@ -9,6 +9,7 @@
 #include "io/io.h"
 #include "link/common/known.h"
 #include "link/counters.h"
+#include "script/core/events.h"
 #include "script/core/parts.h"
 #include "script/sandbox/sandbox.h"
 
@@ -19,8 +20,10 @@ struct kt_setup {
     struct kt_known *known;
     struct kt_known own_known; /* likewise */
     struct kt_events *events;
+    struct kt_events own_events; /* likewise */
     void (*source)(void *ctx, const char *path, const void *data, size_t len);
     void *source_ctx;
+    struct kt_process process;
     uint64_t *pipe_numbers, own_pipe_numbers; /* likewise */
     char control[108];                        /* "": not set */
     bool checking;
@@ -56,9 +59,11 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     if (!s) return KT_ENOMEM;
     s->logger = opts->logger;
     s->repeatable = opts->repeatable;
-    s->events = opts->events;
     s->source = opts->source;
     s->source_ctx = opts->source_ctx;
+    kt_events_init(&s->own_events);
+    s->events = opts->events ? opts->events : &s->own_events;
+    s->process = opts->process;
     s->pipe_numbers = opts->pipe_numbers ? opts->pipe_numbers : &s->own_pipe_numbers;
     s->before = opts->before;
     s->path = opts->path;
@@ -115,6 +120,11 @@ uint64_t kt_runtime_number_pipe(const struct kt_runtime *rt)
 struct kt_events *kt_runtime_events(const struct kt_runtime *rt)
 {
     return rt->setup->events;
+}
+
+const struct kt_process *kt_runtime_process(const struct kt_runtime *rt)
+{
+    return &rt->setup->process;
 }
 
 struct kt_known *kt_runtime_known(const struct kt_runtime *rt)

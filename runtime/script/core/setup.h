@@ -26,6 +26,15 @@ struct kt_allow {
     bool env_all;
 };
 
+/* What a script's own status has of its process. */
+struct kt_process {
+    long pid;         /* 0: a simulated host's */
+    uint64_t born_us; /* when it started, by the io's clock */
+    /* For kt run --http: kt.http.status is called after the main chunk, with this address, and the file of its token.
+     * They outlive the runtime. NULL: not given. */
+    const char *http, *http_token;
+};
+
 struct kt_runtime_opts {
     struct kt_io *io;         /* outlives the runtime */
     struct kt_logger *logger; /* outlives the runtime */
@@ -63,8 +72,9 @@ struct kt_runtime_opts {
     void *source_ctx;
     /* The last number given to a conn or a stream; outlives the runtime and its successors. NULL: its own. */
     uint64_t *pipe_numbers;
-    /* Where it tells of links, pools and failed tasks; outlives the runtime. NULL: nowhere. */
+    /* Where it tells of links, pools and failed tasks; outlives the runtime. NULL: its own. */
     struct kt_events *events;
+    struct kt_process process;
     /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
      * main chunk runs. NULL: none. */
     const struct kt_runtime *before;
@@ -95,6 +105,7 @@ uint64_t kt_runtime_number_pipe(const struct kt_runtime *rt);
 struct kt_events *kt_runtime_events(const struct kt_runtime *rt);
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt);
 struct kt_known *kt_runtime_known(const struct kt_runtime *rt);
+const struct kt_process *kt_runtime_process(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
 bool kt_runtime_repeatable(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */

@@ -1,0 +1,121 @@
+--- What the status page shows of the last ten minutes: statistics of links and acceptors, a row every STEP seconds, and events.
+---
+--- It is taken whether or not anyone looks, because one looks after something has happened; it costs one snapshot per STEP. Invariant: at
+--- most LINKS rings of KEEP rows, EVENTS events, and a histogram for each link that there is.
+local core = require "kt.core"
+local metrics = require "kt.http.metrics"
+local snapshot = require "kt.snapshot"
+
+local history = {}
+history.__index = history
+
+local STEP, KEEP, LINKS, EVENTS = 2, 300, 64, 200
+
+--- The columns of a row; false in the place of what is not known.
+history.columns = { "up", "rate_in", "rate_out", "srtt", "loss", "cwnd", "inflight", "queued", "sessions", "streams" }
+
+local ROW = "<" .. ("f"):rep(#history.columns)
+
+function history.new()
+  return setmetatable({ rings = {}, rtts = {}, events = {}, sequence = 0, tick = 0, log = core.event_log() }, history)
+end
+
+--- Rows with a name for each, links first: { name, kind = "link" | "listener", row }.
+function history.rows(script)
+  local out = {}
+  local links = metrics.own_links(script.links)
+  local names, shown = metrics.unique(links)
+  for _, link in ipairs(shown) do out[#out + 1] = { name = names[link], kind = "link", row = link } end
+  names, shown = metrics.unique(script.listeners)
+  for _, one in ipairs(shown) do
+    if one.stats then out[#out + 1] = { name = names[one], kind = "listener", row = one } end
+  end
+  return out
+end
+
+local function add_rtt(self, name, seconds)
+  local h = self.rtts[name]
+  if not h then
+    h = { count = 0, sum = 0, buckets = {} }
+    for i = 1, #core.bounds + 1 do h.buckets[i] = 0 end
+    self.rtts[name] = h
+  end
+  local i = 1
+  while core.bounds[i] and seconds > core.bounds[i] do i = i + 1 end
+  h.buckets[i], h.count, h.sum = h.buckets[i] + 1, h.count + 1, h.sum + seconds
+end
+
+--- Takes the events that have happened since the last call.
+function history:take_events()
+  for event in core.event_take, self.log do
+    for _, key in ipairs { "link", "pool", "text" } do event[key] = event[key] and snapshot.printable(event[key]) end
+    self.sequence = self.sequence + 1
+    event.sequence = self.sequence
+    table.insert(self.events, event)
+    if #self.events > EVENTS then table.remove(self.events, 1) end
+  end
+end
+
+--- Adds a row for each link.
+function history:sample()
+  self:take_events()
+  self.tick = self.tick + 1
+  local rings, n, known = {}, 0, {}
+  for _, one in ipairs(history.rows(snapshot.take(0))) do
+    local stats = one.row.stats or {}
+    if one.kind == "link" then
+      known[one.name] = true
+      if stats.up and (stats.srtt or 0) > 0 then add_rtt(self, one.name, stats.srtt) end
+    end
+    local key = one.kind .. " " .. one.name
+    n = n + 1
+    if n <= LINKS then
+      local ring, values = self.rings[key] or { name = one.name, kind = one.kind, first = self.tick, rows = {} }, {}
+      for i, column in ipairs(history.columns) do
+        local value = stats[column]
+        values[i] = value == true and 1 or value == false and 0 or value or -1
+      end
+      ring.rows[self.tick % KEEP] = ROW:pack(table.unpack(values))
+      rings[key] = ring
+    end
+  end
+  self.rings = rings -- those of links that are gone are dropped
+  for name in next, self.rtts do
+    if not known[name] then self.rtts[name] = nil end
+  end
+end
+
+--- Samples until stopped() is true.
+function history:run(stopped)
+  while not stopped() do
+    self:sample()
+    core.park(STEP)
+  end
+end
+
+--- As plain data: rows from the oldest to the newest, each a list in the order of `columns`, -1 for what is not known.
+function history:data()
+  local rings = core.json.array {}
+  for _, ring in next, self.rings do
+    local rows = core.json.array {}
+    for tick = math.max(ring.first, self.tick - KEEP + 1), self.tick do
+      local values = { ROW:unpack(ring.rows[tick % KEEP]) }
+      values[#values] = nil -- the position after it
+      for i, value in ipairs(values) do values[i] = tonumber(("%.6g"):format(value)) end
+      rows[#rows + 1] = values
+    end
+    table.insert(rings, { name = ring.name, kind = ring.kind, rows = rows })
+  end
+  return { step = STEP, columns = history.columns, rings = rings }
+end
+
+--- Events after a sequence number, as a list for JSON.
+function history:since(sequence)
+  local out = core.json.array {}
+  for _, event in ipairs(self.events) do
+    if event.sequence > sequence then out[#out + 1] = event end
+  end
+  return out
+end
+
+return history

@@ -1,0 +1,40 @@
+--- What a script does now, as plain data that JSON can hold: the one source of kt status, /status.json, /metrics and the status page.
+local core = require "kt.core"
+
+local snapshot = {}
+
+--- Text for JSON: control characters and bytes that are not UTF-8 become "?".
+function snapshot.printable(text)
+  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
+  return (text:gsub("\0", "?"))
+end
+
+--- A copy that JSON can hold: numbers that are not finite are left out, handles become text.
+local function plain(value)
+  if type(value) == "number" then return value == value and value > -math.huge and value < math.huge and value or nil end
+  if type(value) == "boolean" then return value end
+  if type(value) ~= "table" then return snapshot.printable(tostring(value)) end
+  local out = {}
+  for key, item in next, value do out[type(key) == "string" and snapshot.printable(key) or key] = plain(item) end
+  return out
+end
+
+local function list(values)
+  for i = 1, #values do values[i] = plain(values[i]) end
+  return core.json.array(values)
+end
+
+--- What kt.inspect shows, without tasks. max: rows of conns.
+function snapshot.take(max)
+  local now = require("kt").inspect { max = math.max(max, 1) }
+  local conns = max == 0 and {} or now.conns
+  for _, pool in ipairs(now.pools) do pool.links = core.json.array(pool.links) end
+  return {
+    memory = now.memory, memory_peak = now.memory_peak,
+    tasks = now.task_count - 1, -- without this one
+    conn_count = now.conn_count,
+    conns = list(conns), links = list(now.links), listeners = list(now.listeners), pools = list(now.pools),
+  }
+end
+
+return snapshot
