@@ -22,6 +22,8 @@ static const struct kt_verb verbs[] = {
     {"close", "close a conn or a stream of a running kt", kt_verb_attach},
     {"trace", "write the decrypted packets of a link to a file", kt_verb_attach},
     {"repl", "run Lua in the script of a running kt", kt_verb_attach},
+    {"ping", "measure the round trip to a server", kt_verb_measure},
+    {"speed", "measure the bandwidth to a server, each way", kt_verb_measure},
     {"keygen", "make keys for kt's own wire", kt_verb_keygen},
     {"version", "show the version", kt_verb_version},
     {"help", "show this list, or help on a verb or a script function", kt_verb_help},

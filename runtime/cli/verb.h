@@ -19,7 +19,8 @@ int kt_verb_test(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_sip003(int argc, char **argv, const struct kt_verb *verbs);
-int kt_verb_attach(int argc, char **argv, const struct kt_verb *verbs); /* of several verbs */
+int kt_verb_attach(int argc, char **argv, const struct kt_verb *verbs);  /* of several verbs */
+int kt_verb_measure(int argc, char **argv, const struct kt_verb *verbs); /* of several verbs */
 int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_keygen(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs);

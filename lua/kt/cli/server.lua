@@ -4,6 +4,7 @@ local allow = require "kt.cli.allow"
 local common = require "kt.cli.common"
 local core = require "kt.core"
 local kt = require "kt"
+local reflector = require "kt.cli.reflector"
 local settings = require "kt.cli.settings"
 
 return function(values, from)
@@ -28,7 +29,12 @@ return function(values, from)
     return may
   end
 
+  local function nothing() return false end
+  local measured, reflected = nothing, nothing
+  if not values.nodiagnose and values.wire ~= "kcptun" then measured, reflected = reflector.new() end
+
   local function serve(stream)
+    if measured(stream) then return end
     local target = stream.target or values.target
     if not may_reach(stream) then return stream:reset "denied" end
     local conn, err = kt.connect { to = target, timeout = 5, proxy = proxy, client = proxy and stream }
@@ -40,6 +46,7 @@ return function(values, from)
     common.join(stream, conn, conn, stream.peer .. " to " .. target, values)
   end
   local function carry(flow)
+    if reflected(flow) then return end
     local target = flow.target or values.udp
     if not may_reach(flow) then return end
     if target == "" then return kt.log.warn("%s: its datagrams have nowhere to go; set --udp", flow.peer) end
@@ -53,7 +60,7 @@ return function(values, from)
     config.on = on
     handles[i] = kt.accept(config)
     handles[i]:serve(serve)
-    if values.udp ~= "" or values.allow ~= "" or next(reach) then handles[i]:on("flow", carry) end
+    if values.udp ~= "" or values.allow ~= "" or next(reach) or reflected ~= nothing then handles[i]:on("flow", carry) end
   end
   return handles, config
 end

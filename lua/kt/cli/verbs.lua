@@ -141,10 +141,13 @@ function verbs.help(row)
   for _, line in ipairs(wrapped(row.doc, 96)) do out[#out + 1] = line end
   if not row.nobody then out[#out + 1] = "If several instances run, name one, or give its process id; kt list shows them." end
   out[#out + 1] = ""
-  for _, flag in ipairs(row.flags) do
-    local left = (flag.short and "  -" .. flag.short .. ", --" or "      --") .. flag.name .. (flag.arg and " " .. flag.arg or "")
-    out[#out + 1] = ("%-22s %s"):format(left, flag.doc)
+  local lefts, width = {}, 20
+  for i, flag in ipairs(row.flags) do
+    local name = #flag.name == 1 and "  -" or flag.short and "  -" .. flag.short .. ", --" or "      --"
+    lefts[i] = name .. flag.name .. (flag.arg and " " .. flag.arg or "")
+    width = math.max(width, #lefts[i])
   end
+  for i, flag in ipairs(row.flags) do out[#out + 1] = ("%-" .. width .. "s   %s"):format(lefts[i], flag.doc) end
   return table.concat(out, "\n") .. "\n"
 end
 

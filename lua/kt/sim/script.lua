@@ -30,6 +30,11 @@ local function put_files(host, path, files)
   end
 end
 
+-- Modules that run several commands.
+local modules = {
+  client = "kt.cli.tunnel", server = "kt.cli.tunnel", ping = "kt.cli.measure", speed = "kt.cli.measure",
+}
+
 -- Starts or restarts the script. what: the spec's call, for errors.
 local function start(self, what)
   local world, opts = self.host.world, self.opts
@@ -39,7 +44,7 @@ local function start(self, what)
   world.starting = self
   local args = opts.args
   local module = verb and "kt.cli." .. verb
-  if verb == "client" or verb == "server" then module, args = "kt.cli.tunnel", { verb, table.unpack(args) } end
+  if verb and modules[verb] then module, args = modules[verb], { verb, table.unpack(args) } end
   local core, id, said = world.core:start(self.host.name, {
     name = verb or self.path, path = not verb and self.path or nil, module = module,
     args = args, env = pairs_of(opts.env), unsafe = opts.unsafe, modules = opts.path or settings.path,

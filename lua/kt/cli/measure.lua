@@ -1,0 +1,136 @@
+--- kt ping and kt speed. The arguments are the command line with its verb.
+local core = require "kt.core"
+local kt = require "kt"
+local measuring = require "kt.cli.measuring"
+local probe = require "kt.cli.probe"
+local settings = require "kt.cli.settings"
+
+local args = { ... }
+local row = measuring.by_name[table.remove(args, 1)]
+local out = core.stdout
+
+local function fail(text, code)
+  core.stderr(("kt %s: %s\n"):format(row.name, text))
+  core.exit(code or measuring.UNREACHABLE)
+end
+
+--- Reads the command line; returns the verb's own values and those of kt client, and where these come from.
+local function read()
+  local own, rest = measuring.read(row, args)
+  if not own then return fail(rest) end
+  if own.help then
+    out(measuring.help(row))
+    core.exit(0)
+  end
+  local ok, values, notes, from = pcall(settings.parse, "client", rest, core)
+  if not ok then
+    if type(values) ~= "table" then error(values, 0) end
+    return fail((values.text:gsub("^kt client: ", ""):gsub("%s+$", ""):gsub("kt client %-h", "kt " .. row.name .. " -h")))
+  end
+  if not from.remoteaddr then return fail("expected REMOTE, such as vps.example:29900; see kt " .. row.name .. " -h") end
+  for _, note in ipairs(notes) do core.stderr(("kt %s: %s\n"):format(row.name, note)) end
+  values.key = kt.secret(values.key)
+  return own, values, from
+end
+
+local own, values, from = read()
+
+-- A link to an address, with the settings of kt client.
+local function dial(remote)
+  local config = settings.link("client", values, from)
+  if values.privatekey ~= "" then config.private_key, config.server_key = kt.secret_file(values.privatekey), values.serverkey end
+  config.remote = remote
+  return kt.link(config)
+end
+
+local function ms(seconds) return ("%.1f ms"):format(seconds * 1e3) end
+local function percent(share) return share and ("%.3g%%"):format(share * 100) or "?" end
+local function mbit(rate) return ("%.1f Mbit/s"):format(rate * 8 / 1e6) end
+
+--- Waits until the peer answers; returns the round trip, or ends the verb.
+local function reach(link)
+  local rtt, err = link:probe { timeout = 10 }
+  return rtt or fail(("%s: %s"):format(values.remoteaddr, tostring(err)))
+end
+
+local run = {}
+
+-- A ping by the link's own probes.
+local function ping_link(link, each)
+  local times = {}
+  for i = 1, own.count do
+    local began = kt.now()
+    local rtt = link:probe { timeout = 3 }
+    if rtt then
+      times[#times + 1] = rtt
+      each(i, rtt)
+    end
+    if i < own.count then kt.sleep(math.max(began + own.every - kt.now(), 0)) end
+  end
+  return { sent = own.count, received = #times, rtt = probe.summary(times) }
+end
+
+function run.ping(link)
+  local first = reach(link)
+  local stream, hello = probe.hello(link)
+  local text = not own.json
+  if text then
+    out(("ping %s: %s\n"):format(values.remoteaddr, stream and ("%d bytes, kt %s"):format(probe.SIZE, hello.version or "?")
+      or "the link's own packets, which are sent again if they are lost; no echo: " .. tostring(hello)))
+  end
+  local function each(number, rtt)
+    if text then out(("%s: seq=%d time=%s\n"):format(values.remoteaddr, number, ms(rtt))) end
+  end
+  local result
+  if stream then
+    stream:close()
+    result = probe.train(link, { count = own.count, every = own.every, wait = math.max(1, 4 * first), got = each })
+  else
+    result = ping_link(link, each)
+  end
+  result.echo = stream ~= nil
+  local loss = result.sent > 0 and 1 - result.received / result.sent or 1
+  if own.json then
+    result.remote, result.loss = values.remoteaddr, loss
+    out(core.json.encode(result) .. "\n")
+  else
+    out(("\n--- %s ---\n%d sent, %d received, %s lost"):format(values.remoteaddr, result.sent, result.received, percent(loss)))
+    if result.there then out((" (%s there, %s back)"):format(percent(result.there), percent(result.back))) end
+    out "\n"
+    local r = result.rtt
+    if r then out(("rtt min/avg/max/mdev = %.1f/%.1f/%.1f/%.1f ms\n"):format(r.min * 1e3, r.avg * 1e3, r.max * 1e3, r.mdev * 1e3)) end
+  end
+  return result.received > 0 and measuring.FINE or measuring.FINDINGS
+end
+
+function run.speed(link)
+  reach(link)
+  local result, code = { remote = values.remoteaddr }, measuring.FINE
+  for _, way in ipairs { "up", "down" } do
+    local function progress(rate)
+      if not own.json then out(("\r%-4s %s   "):format(way, mbit(rate))) end
+    end
+    local r, err = probe.transfer(link, way, own.seconds, progress)
+    if not r then
+      code = measuring.FINDINGS
+      result[way] = { error = tostring(err) }
+      if not own.json then
+        out(("\r%-4s failed: %s%s\n"):format(way, tostring(err), err.code == "unsupported" and " (kcptun's wire cannot ask for it)" or ""))
+      end
+    else
+      result[way] = r
+      if not own.json then
+        out(("\r%-4s %s, %s sent again, rtt %s under load\n"):format(way, mbit(r.rate), percent(r.loss), r.rtt and ms(r.rtt.median) or "?"))
+      end
+    end
+  end
+  if own.json then out(core.json.encode(result) .. "\n") end
+  return code
+end
+
+local declared, link = pcall(dial, values.remoteaddr)
+if not declared then fail(tostring(link)) end
+kt.spawn(function()
+  local code = run[row.name](link)
+  core.exit(code)
+end)

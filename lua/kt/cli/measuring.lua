@@ -1,0 +1,77 @@
+--- The verbs that measure the path to a server, as one table: help, man pages and completions are made from it. Pure.
+local verbs = require "kt.cli.verbs"
+
+local measuring = { FINE = 0, FINDINGS = 1, UNREACHABLE = 2, by_name = {} }
+
+local shared = {
+  { name = "json", doc = "print JSON, for other programs" },
+  { name = "key", arg = "KEY", doc = "shared secret, as that of kt client; also $KCPTUN_KEY" },
+  { name = "wire", arg = "NAME", doc = "protocol: auto, kt or kcptun" },
+  { name = "crypt", arg = "NAME", doc = "cipher, of kcptun's wire" },
+  { name = "privatekey", arg = "FILE", doc = "this end's private key, and with it:" },
+  { name = "serverkey", arg = "KEY", doc = "the server's public key" },
+  { name = "c", arg = "FILE", doc = "read settings from a JSON file of kt client" },
+  { name = "help", short = "h", doc = "show this help" },
+}
+
+local EXITS = " Exits with 0, 1 if %s, 2 if the server cannot be reached or a flag is wrong."
+
+local function verb(row)
+  row.nobody, row.operands = true, { "REMOTE" }
+  row.doc = row.doc .. EXITS:format(row.bad)
+    .. " Takes the flags of kt client, too, as far as they set up the link. REMOTE is host:port; with -c or -r it may be missing."
+  table.move(shared, 1, #shared, #row.flags + 1, row.flags)
+  measuring.by_name[row.name] = row
+end
+
+verb {
+  name = "ping", bad = "nothing came back",
+  flags = {
+    { name = "count", arg = "N", default = 10, min = 1, max = 100000, doc = "send N datagrams (default 10)" },
+    { name = "every", arg = "SECONDS", default = 1, min = 0.01, max = 60, doc = "time between them (default 1)" },
+  },
+  doc = "Measure the round trip to a kt server through an encrypted link. A kt server answers datagrams, so loss and order are seen each way; of "
+    .. "any other server, kcptun or a script, only the link's own round trips, in which lost packets are sent again.",
+}
+verb {
+  name = "speed", bad = "one direction failed",
+  flags = { { name = "seconds", arg = "N", default = 5, min = 1, max = 15, doc = "measure each direction for N seconds (default 5)" } },
+  doc = "Measure the bandwidth to a kt server and back through an encrypted link, as its congestion control finds it. Needs kt's wire, and a kt "
+    .. "server that was not started with --nodiagnose.",
+}
+
+--- Splits a command line after the verb: returns the values of the verb's own flags, by name, and the arguments for kt client. Or nil and a
+--- sentence.
+function measuring.read(row, args)
+  local own, values, rest, i = {}, {}, {}, 1
+  for _, flag in ipairs(row.flags) do
+    if flag.min or flag.name == "json" or flag.name == "help" then own["--" .. flag.name], own["-" .. (flag.short or flag.name)] = flag, flag end
+    values[flag.name] = flag.default
+  end
+  if args[1] and not args[1]:find "^%-" then rest[1], i = "--remoteaddr=" .. args[1], 2 end
+  while args[i] do
+    local name, given = args[i]:match "^(%-%-?[^=]+)=?(.*)$"
+    local flag = own[name]
+    if flag and flag.min then
+      if not args[i]:find "=" then
+        i = i + 1
+        given = args[i] or ""
+      end
+      local n = tonumber(given)
+      if not n or n ~= n or n < flag.min or n > flag.max or (flag.arg == "N" and not math.tointeger(n)) then
+        return nil, ('%s: expected a number from %g to %d, got "%s"'):format(name, flag.min, flag.max, given)
+      end
+      values[flag.name] = flag.arg == "N" and math.tointeger(n) or n
+    elseif flag then
+      values[flag.name] = true
+    else
+      rest[#rest + 1] = args[i]
+    end
+    i = i + 1
+  end
+  return values, rest
+end
+
+function measuring.help(row) return verbs.help(row) end
+
+return measuring

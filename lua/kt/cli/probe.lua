@@ -1,0 +1,195 @@
+--- What `kt ping` and `kt speed` measure a link with. On kt's wire the server helps (kt.cli.reflector): it answers datagrams,
+--- which shows loss and order each way, and takes and sends bytes. With any other peer only the link's own round trips remain. Every
+--- function here waits for a bounded time.
+
+local kt = require "kt"
+local reflector = require "kt.cli.reflector"
+
+local probe = {
+  -- Of the datagrams of a train. The wire copies what fits into 1000 bytes when packets are lost (docs/wire.md, 6.3), which would hide the loss;
+  -- and every path carries this many.
+  SIZE = 1100,
+}
+
+local fields = { version = "string", wall = "number", peer = "string", loss = "number", rmem_max = "number", wmem_max = "number" }
+
+-- What the far end says about itself, without what does not belong there. Its texts go to a terminal, so they have no control characters.
+local function plain(hello)
+  local known = {}
+  for name, kind in pairs(fields) do
+    local value = hello[name]
+    if type(value) == kind then known[name] = kind == "string" and value:gsub("[^%w%.:%[%]%%+-]", "?"):sub(1, 64) or value end
+  end
+  return known
+end
+
+--- Opens a stream to the far end's reflector: returns the stream and what it says about itself, or nil and an err. err.code is "unsupported"
+--- on kcptun's wire; "denied" or "protocol" if the peer is a kt that offers nothing.
+function probe.hello(link)
+  local stream, err = link:open { to = reflector.TARGET, timeout = 10 }
+  if not stream then return nil, err end
+  local text, why, came = stream:read_until("\n", 1024, { timeout = 10 })
+  local hello = text and kt.json.decode(text)
+  if type(hello) == "table" and hello.diagnose == 1 then return stream, plain(hello) end
+  stream:reset()
+  if text or (came and came ~= "") then return nil, kt.err("protocol", "the server's script does not know kt:diagnose") end
+  return nil, why
+end
+
+--- A local socket whose datagrams go to the far end's reflector and come back. Returns { send(number, size), receive(seconds), close() }.
+function probe.echo(link)
+  local listener = assert(kt.listen { udp = "127.0.0.1:0", max_flows = 1 })
+  listener:serve(function(flow)
+    local out <close> = link:flow { to = reflector.TARGET }
+    if out then kt.splice(flow, out, { idle = "1m" }) end
+  end)
+  local socket = assert(kt.udp { to = listener.local_addr, queue = "1MiB" })
+  local echo = {}
+  function echo.send(number, size) return socket:send(string.pack("<c4I4I4I4", "ktdq", number, 0, 0) .. ("\0"):rep(size - 16)) end
+  --- The next answer: its number, how many had come to the far end by then, and how many of these late. Or nil.
+  function echo.receive(seconds)
+    local data = socket:receive { timeout = seconds }
+    if not data or #data < 16 or data:sub(1, 4) ~= "ktdr" then return nil end
+    return string.unpack("<I4I4I4", data, 5)
+  end
+  function echo.close()
+    socket:close()
+    listener:close()
+  end
+  return echo
+end
+
+--- { n, min, avg, max, mdev, median } of a list of times; nil if it is empty. mdev is what ping calls so: the standard deviation.
+function probe.summary(times)
+  local n, sum, squares = #times, 0, 0
+  if n == 0 then return nil end
+  local sorted = table.move(times, 1, n, 1, {})
+  table.sort(sorted)
+  for _, t in ipairs(times) do sum, squares = sum + t, squares + t * t end
+  local avg = sum / n
+  return {
+    n = n, min = sorted[1], avg = avg, max = sorted[n], median = sorted[(n + 1) // 2], mdev = math.max(squares / n - avg * avg, 0) ^ 0.5,
+  }
+end
+
+--- Sends `count` datagrams, one every `every` seconds, and counts the answers until `wait` seconds after the last. got(number, seconds): called
+--- with each. Returns { sent, received, there, back (shares lost each way), late_there, late_back (shares that came after a later one), rtt }.
+function probe.train(link, opts)
+  local echo = probe.echo(link)
+  local sent, last = {}, 0
+  kt.spawn(function()
+    local start = kt.now()
+    for i = 1, opts.count do
+      local ahead = start + (i - 1) * opts.every - kt.now()
+      if ahead > 0 then kt.sleep(ahead) end
+      sent[i], last = kt.now(), i
+      if not echo.send(i, probe.SIZE) then return end
+    end
+  end)
+  local ends = kt.now() + opts.count * opts.every + opts.wait
+  local seen, times, arrived, arrived_of, late, late_back, highest = {}, {}, 0, 0, 0, 0, 0
+  while #times < opts.count and kt.now() < ends do
+    local number, count, late_there = echo.receive(math.max(ends - kt.now(), 0.001))
+    if number and sent[number] and not seen[number] then
+      seen[number] = true
+      times[#times + 1] = kt.now() - sent[number]
+      if opts.got then opts.got(number, times[#times]) end
+      if count < highest then
+        late_back = late_back + 1
+      else
+        highest, arrived, arrived_of, late = count, count, math.max(arrived_of, number), late_there
+      end
+    end
+  end
+  echo.close()
+  local received = #times
+  return {
+    sent = last, received = received, rtt = probe.summary(times),
+    there = arrived_of > 0 and math.max(0, 1 - arrived / arrived_of) or nil,
+    back = arrived > 0 and math.max(0, 1 - received / arrived) or nil,
+    late_there = arrived > 0 and late / arrived or nil, late_back = received > 0 and late_back / received or nil,
+  }
+end
+
+local SAMPLES = 200 -- of a transfer, at most
+
+-- Bytes per second over the last two thirds of a transfer, once the sender has found the bandwidth.
+local function steady(samples)
+  local last = samples[#samples]
+  if not last then return 0 end
+  local from = samples[1]
+  for _, s in ipairs(samples) do
+    if s.at <= last.at / 3 then from = s end
+  end
+  if last.at <= from.at then return 0 end
+  return (last.bytes - from.bytes) / (last.at - from.at)
+end
+
+local function send_for(stream, seconds)
+  local block, ends = kt.crypto.random(64 * 1024), kt.now() + seconds
+  while kt.now() < ends do
+    if not stream:write(block, { timeout = 5 }) then return end
+  end
+  stream:shutdown()
+end
+
+-- Both end by themselves, whatever the far end does.
+local function up(stream, seconds, add)
+  local sender, ends = kt.spawn(send_for, stream, seconds), kt.now() + seconds + 10
+  while kt.now() < ends do
+    local text = stream:read_until("\n", 256, { timeout = seconds + 10 })
+    local report = text and kt.json.decode(text)
+    if type(report) ~= "table" or type(report.bytes) ~= "number" or type(report.seconds) ~= "number" then break end
+    add(report.seconds, report.bytes)
+    if report.done == true then break end
+  end
+  sender:cancel()
+end
+
+local function down(stream, seconds, add)
+  local bytes, started, ends = 0, nil, kt.now() + seconds + 10
+  while kt.now() < ends do
+    local data = stream:read(1 << 18, { timeout = 10 })
+    if not data then return end
+    started = started or kt.now()
+    bytes = bytes + #data
+    add(kt.now() - started, bytes)
+  end
+end
+
+--- Moves bytes for `seconds`, "up" or "down", and measures round trips meanwhile. progress(bytes per second so far): called about four times a
+--- second. Returns { rate (bytes per second), bytes, loss (share of packets sent again towards the end), rtt (as probe.summary) }, or nil, err.
+function probe.transfer(link, way, seconds, progress)
+  local stream <close>, hello = probe.hello(link)
+  if not stream then return nil, hello end
+  local ok, err = stream:write(("%s %d\n"):format(way, seconds), { timeout = 5 })
+  if not ok then return nil, err end
+  local times, samples, loss = {}, {}, 0
+  local pings = kt.spawn(function()
+    while true do
+      kt.sleep(0.2)
+      local rtt = link:probe { timeout = 2 }
+      times[#times + 1] = rtt
+      if way == "up" then loss = link:stats().loss end
+    end
+  end)
+  local function add(at, bytes)
+    local last = samples[#samples]
+    if #samples >= SAMPLES or (last and at - last.at < 0.2) then return end
+    samples[#samples + 1] = { at = at, bytes = bytes }
+    if progress then progress(steady(samples)) end
+  end
+  if way == "up" then up(stream, seconds, add) else down(stream, seconds, add) end
+  pings:cancel()
+  if way == "down" then
+    local again, after = probe.hello(link)
+    if again then
+      again:close()
+      loss = type(after.loss) == "number" and after.loss or 0
+    end
+  end
+  if #samples < 2 then return nil, kt.err("timeout", "no bytes arrived") end
+  return { rate = steady(samples), bytes = samples[#samples].bytes, loss = loss, rtt = probe.summary(times) }
+end
+
+return probe

@@ -1,0 +1,112 @@
+--- The far end of `kt ping` and `kt speed`: what kt server does with a stream or a flow whose target is "kt:diagnose"
+--- (docs/wire.md, section 12). It needs no frames of its own. A peer that authenticated can use the link anyway, so it gains nothing here but
+--- time: at most MOST streams and flows of this kind exist at once, each ends by itself, and a flow answers with no more bytes than came.
+
+local core = require "kt.core"
+local kt = require "kt"
+
+local reflector = {
+  TARGET = "kt:diagnose",
+  SECONDS_MAX = 15, -- of a transfer
+  REPORT = 0.25,    -- seconds between reports of a transfer upwards
+}
+
+local MOST = 16
+local FLOW_TOTAL = 600  -- seconds
+local BLOCK = 64 * 1024 -- bytes
+
+--- A number in a file of the system, such as /proc/sys/net/core/rmem_max; nil if it cannot be read.
+function reflector.system(name)
+  local text = core.read_file(name, 64)
+  return text and math.tointeger(tonumber(text:match "^%s*(%d+)%s*$"))
+end
+
+local function line(value) return core.json.encode(value) .. "\n" end
+
+-- Takes bytes for `seconds`, and says every now and then how many have come.
+local function up(stream, seconds)
+  local bytes, started, reported = 0, nil, 0
+  while true do
+    local data = stream:read(1 << 18, { timeout = seconds + 5 })
+    local now = kt.now()
+    started = started or now
+    local past = now - started
+    bytes = bytes + (data and #data or 0)
+    local over = not data or past > seconds
+    if over or past - reported >= reflector.REPORT then
+      reported = past
+      if not stream:write(line { bytes = bytes, seconds = past, done = over }, { timeout = 5 }) then return end
+    end
+    if over then return stream:shutdown() end
+  end
+end
+
+-- Sends bytes for `seconds`. They are random, so that nothing on the way compresses them.
+local function down(stream, seconds)
+  local block, ends = kt.crypto.random(BLOCK), kt.now() + seconds
+  while kt.now() < ends do
+    if not stream:write(block, { timeout = 5 }) then return stream:reset() end
+  end
+  stream:shutdown()
+end
+
+local function serve(stream)
+  local hello = {
+    diagnose = 1, version = core.version, wall = kt.wall(), peer = stream.peer, loss = stream:stats().loss,
+    rmem_max = reflector.system "/proc/sys/net/core/rmem_max", wmem_max = reflector.system "/proc/sys/net/core/wmem_max",
+  }
+  if not stream:write(line(hello), { timeout = 5 }) then return end
+  local request = stream:read_until("\n", 32, { timeout = 30 })
+  local way, seconds = (request or ""):match "^(%l+) (%d+)\n$"
+  seconds = math.min(tonumber(seconds) or 0, reflector.SECONDS_MAX)
+  if way == "up" then
+    up(stream, seconds)
+  elseif way == "down" then
+    down(stream, seconds)
+  end
+  stream:read(1, { timeout = 5 }) -- the peer closes it once it has all
+end
+
+-- Answers each request with its number, how many have come, and how many of them after a later one.
+local function reflect(socket)
+  local count, late, highest = 0, 0, 0
+  while true do
+    local data, from = socket:receive { timeout = FLOW_TOTAL }
+    if not data then return end
+    if #data >= 16 and data:sub(1, 4) == "ktdq" then
+      local number = string.unpack("<I4", data, 5)
+      count = count + 1
+      if number < highest then late = late + 1 else highest = number end
+      socket:send(string.pack("<c4I4I4I4", "ktdr", number, count, late) .. data:sub(17), from)
+    end
+  end
+end
+
+local function carry(flow)
+  local socket <close> = assert(kt.udp { on = "127.0.0.1:0", queue = "256KiB" })
+  local out <close> = assert(kt.connect { udp = socket.local_addr })
+  local echo = kt.spawn(reflect, socket)
+  kt.splice(flow, out, { idle = "30s", total = FLOW_TOTAL })
+  echo:cancel()
+end
+
+--- Returns two functions, take(stream) and take(flow), which serve it if its target is TARGET, and return whether it was.
+function reflector.new()
+  local now = 0
+  local function taker(what)
+    return function(pipe)
+      if pipe.target ~= reflector.TARGET then return false end
+      if now >= MOST then
+        if pipe.reset then pipe:reset "limit" end
+        return true
+      end
+      now = now + 1
+      local place <close> = setmetatable({}, { __close = function() now = now - 1 end })
+      what(pipe)
+      return place ~= nil
+    end
+  end
+  return taker(serve), taker(carry)
+end
+
+return reflector

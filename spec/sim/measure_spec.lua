@@ -1,0 +1,96 @@
+-- kt ping and kt speed, in virtual time, on lines whose true figures are known.
+local sim = require "kt.sim"
+
+-- What --json prints, as a table. A spec has no JSON reader; the names are plain words.
+local function decode(text) return load("return " .. text:gsub('"([%w_]+)":', "%1="):gsub("%[", "{"):gsub("%]", "}"))() end
+
+-- A world with a server, and a function that runs a verb of kt to its end: returns what it printed, its exit code, and how long it took.
+local function world(line, server)
+  local w = sim.world { seed = 11 }
+  w:host "client" w:host "server"
+  w:link("client", "server", line)
+  w:host "server":run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:1", "--key", "k", table.unpack(server or {}) } })
+  local function kt(verb, ...)
+    local script = w:host "client":run("kt " .. verb, { args = { "server:29900", "--key", "k", ... }, beside = true })
+    w:run_until(function() return not script:is_running() end, { timeout = "10m" })
+    return script:output(), script.exit_code
+  end
+  return w, kt
+end
+
+local function near(expected, got, tolerance, what)
+  assert.is_true(math.abs(got - expected) <= tolerance, ("%s: expected %g, got %g"):format(what, expected, got))
+end
+
+describe("kt ping", function()
+  it("tells loss there from loss back, late packets, and the round trip", function()
+    local _, kt = world { delay = "40ms", there = { loss = "4%" }, back = { loss = "10%", reorder = "5%", reorder_by = "30ms" } }
+    local text, code = kt("ping", "--count", "1000", "--every", "0.01", "--json")
+    local r = decode(text)
+    assert.equal(0, code)
+    assert.equal(1000, r.sent)
+    near(0.04, r.there, 0.02, "loss there")
+    near(0.10, r.back, 0.025, "loss back")
+    near(0.05, r.late_back, 0.025, "late back")
+    assert.equal(0, r.late_there)
+    near(0.080, r.rtt.min, 0.001, "min rtt")
+    near(0.080, r.rtt.median, 0.001, "median rtt")
+  end)
+
+  it("prints as ping does", function()
+    local _, kt = world { delay = "10ms" }
+    local text, code = kt("ping", "--count=2")
+    assert.equal(0, code)
+    assert.matches("^ping server:29900: 1100 bytes, kt %d.-\nserver:29900: seq=1 time=20%.%d ms\nserver:29900: seq=2 time=20%.%d ms\n\n"
+      .. "%-%-%- server:29900 %-%-%-\n2 sent, 2 received, 0%% lost %(0%% there, 0%% back%)\nrtt min/avg/max/mdev = 20%.%d/20%.%d/20%.%d/0%.%d ms\n$", text)
+  end)
+
+  it("measures by the link alone if the server does not help", function()
+    for _, server in ipairs { { "--nodiagnose" }, { "--wire", "kcptun" } } do
+      local _, kt = world({ delay = "10ms" }, server)
+      local text, code = kt("ping", "--count", "2", "--every", "0.1")
+      assert.equal(0, code)
+      assert.matches("no echo: ", text, 1, true)
+      assert.matches("2 sent, 2 received, 0% lost\n", text, 1, true)
+    end
+  end)
+
+  it("exits with 2 if nothing answers", function()
+    local w, kt = world { delay = "10ms" }
+    w:link("client", "server"):set { loss = "100%" }
+    local text, code = kt("ping")
+    assert.equal(2, code)
+    assert.matches("kt ping: server:29900: .*no answer", text)
+  end)
+end)
+
+describe("kt speed", function()
+  it("finds the bandwidth of each direction", function()
+    local _, kt = world { delay = "30ms", queue = { time = "100ms" }, there = { rate = "8Mbit" }, back = { rate = "20Mbit" } }
+    local text, code = kt("speed", "--json")
+    local r = decode(text)
+    assert.equal(0, code)
+    near(8, r.up.rate * 8 / 1e6, 0.8, "up")
+    near(20, r.down.rate * 8 / 1e6, 2, "down")
+    assert.is_true(r.up.loss < 0.02 and r.down.loss < 0.02)
+  end)
+
+  it("says why it cannot measure", function()
+    local _, kt = world({ delay = "10ms" }, { "--wire", "kcptun" })
+    local text, code = kt "speed"
+    assert.equal(1, code)
+    assert.matches("up   failed: ", text, 1, true)
+    assert.matches("kcptun's wire cannot ask for it", text, 1, true)
+  end)
+
+  it("does not overload a server: transfers beyond its bound are reset", function()
+    local w, kt = world { delay = "10ms", rate = "20Mbit" }
+    for _ = 1, 16 do
+      w:host "client":run("kt speed", { args = { "server:29900", "--key", "k", "--seconds", "15" }, beside = true })
+    end
+    w:run_for "1s"
+    local text, code = kt("speed", "--seconds", "1")
+    assert.equal(1, code)
+    assert.matches("up   failed: ", text, 1, true)
+  end)
+end)

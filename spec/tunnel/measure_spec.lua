@@ -1,0 +1,38 @@
+-- kt ping and kt speed against real servers, over real sockets.
+local h = require "harness"
+
+-- Runs a verb of kt to its end: returns its exit code and what it printed.
+local function kt(verb, port, ...)
+  local p = h.start { name = "kt " .. verb, cmd = { h.peer.kt, verb, "127.0.0.1:" .. port, ... }, graceful = false }
+  local code = p:wait_exit(30)
+  h.loop.eventually("its output", 5, function() return p.stdout .. p.stderr ~= "" end)
+  return code, p.stdout .. p.stderr
+end
+
+describe("kt ping and kt speed", function()
+  after_each(h.cleanup)
+
+  it("measure the path to a kt server", function()
+    h.run(function()
+      local server = h.peer.server(1)
+      local code, text = kt("ping", server.port, "--count", "5", "--every", "0.02")
+      assert.equal(0, code, text)
+      assert.matches("5 sent, 5 received, 0% lost (0% there, 0% back)", text, 1, true)
+      code, text = kt("speed", server.port, "--seconds", "1")
+      assert.equal(0, code, text)
+      assert.matches("up +%d+%.%d Mbit/s, .*down +%d+%.%d Mbit/s, ", text)
+    end)
+  end)
+
+  it("ping a kcptun server by the link, and say that its speed cannot be measured", function()
+    h.run(function()
+      local server = h.peer.server(1, { impl = "kcptun" })
+      local code, text = kt("ping", server.port, "--wire", "kcptun", "--count", "2", "--every", "0.1")
+      assert.equal(0, code, text)
+      assert.matches("no echo: .*2 sent, 2 received, 0%% lost", text)
+      code, text = kt("speed", server.port, "--wire", "kcptun")
+      assert.equal(1, code, text)
+      assert.matches("kcptun's wire cannot ask for it", text, 1, true)
+    end)
+  end)
+end)
