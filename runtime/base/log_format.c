@@ -1,6 +1,7 @@
 /* Formats log lines. Invariant: a writer's `at` never passes KT_LOG_FORMATTED - 2, so that the newline and the NUL fit; what does
  * not fit is left out, whole characters at a time. */
 #include "base/log_format.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -23,6 +24,15 @@ static void put(struct writer *w, const char *text, size_t n)
 static void put_text(struct writer *w, const char *text)
 {
     put(w, text, strlen(text));
+}
+
+static void put_number(struct writer *w, const char *before, uint64_t n, const char *after)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, n);
+    put_text(w, before);
+    put_text(w, text);
+    put_text(w, after);
 }
 
 static size_t field_length(const char *text)
@@ -89,6 +99,7 @@ static void write_json(struct writer *w, const struct kt_log_line *line)
     put_optional(w, "conn", line->fields.conn);
     put_optional(w, "peer", line->fields.peer);
     put_key(w, "msg", line->text, strlen(line->text));
+    if (line->repeated) put_number(w, ",\"repeated\":", line->repeated, "");
     put_text(w, "}");
 }
 
@@ -118,6 +129,7 @@ static void write_journal(struct writer *w, const struct kt_log_line *line)
     put_optional_field(w, "KT_LINK", line->fields.link);
     put_optional_field(w, "KT_CONN", line->fields.conn);
     put_optional_field(w, "KT_PEER", line->fields.peer);
+    if (line->repeated) put_number(w, "KT_REPEATED=", line->repeated, "\n");
     put_field(w, "MESSAGE", line->text, strlen(line->text));
     w->at--; /* the last newline is written below */
 }
@@ -133,6 +145,8 @@ static void write_text(struct writer *w, const struct kt_log_line *line)
     put_text(w, line->script);
     put_text(w, line->script[0] ? ": " : "");
     put_text(w, line->text);
+    if (line->repeated)
+        put_number(w, " (repeated ", line->repeated, line->repeated == 1 ? " time)" : " times)");
 }
 
 size_t kt_log_write(enum kt_log_format format, const struct kt_log_line *line, char out[KT_LOG_FORMATTED])

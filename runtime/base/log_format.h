@@ -3,10 +3,10 @@
  *     2026-11-22 10:33:58 info  client: listening on 127.0.0.1:12948
  *     {"time":"2026-11-22T10:33:58.123Z","level":"info","script":"client","msg":"listening on 127.0.0.1:12948"}
  *
- * JSON has the keys time, level, script, link, conn, peer, msg, in this order; it lacks those that a line does not have.
+ * JSON has the keys time, level, script, link, conn, peer, msg, repeated, in this order; it lacks those that a line does not have.
  * Every line is valid UTF-8 there: other bytes become U+FFFD. The journal's form is its native protocol, one datagram of
  * FIELD=value lines (systemd.io/JOURNAL_NATIVE_PROTOCOL): MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, and KT_SCRIPT, KT_LINK,
- * KT_CONN, KT_PEER. */
+ * KT_CONN, KT_PEER, KT_REPEATED. */
 #ifndef KT_BASE_LOG_FORMAT_H
 #define KT_BASE_LOG_FORMAT_H
 
@@ -26,7 +26,8 @@ struct kt_log_line {
     enum kt_log_level level;
     const char *script; /* name of the script or the verb; "": none */
     struct kt_log_fields fields;
-    const char *text; /* a line of kt_log */
+    const char *text;  /* a line of kt_log */
+    uint64_t repeated; /* how often it was held back (base/log_repeats.h); 0: it stands for itself */
 };
 
 /* Room for any line of kt_log. Longer fields are cut at 255 bytes. */

@@ -212,7 +212,9 @@ int kt_start(const struct kt_start *start)
         complain(&logger, err.text);
     } else {
         logger.io = io;
+        if (start->serves) kt_logger_hold(&logger);
         code = with_io(start, &logger, start->serves ? &output : NULL, io, child_fds);
+        kt_logger_release(&logger);
         kt_io_free(io); /* closing may still log something */
         logger.io = NULL;
     }

@@ -143,7 +143,60 @@ describe("a log line is written", function()
     assert.is_true(#text < 8192)
   end)
 
+  it("with the number of lines that it stands for", function()
+    local one = { level = "warn", text = "x" }
+    assert.equal("warn  x (repeated 37 times)\n", base.log_write("text", one, 37))
+    assert.equal('{"level":"warn","msg":"x","repeated":37}\n', base.log_write("json", one, 37))
+    assert.equal("PRIORITY=4\nSYSLOG_IDENTIFIER=kt\nKT_REPEATED=1\nMESSAGE=x\n", base.log_write("journald", one, 1))
+  end)
+
   it("in no unknown format", function()
     assert.is_nil(base.log_write("xml", LINE))
+  end)
+end)
+
+describe("log lines that repeat", function()
+  local SECOND = 1000000
+
+  --- n lines at a time, as { at, level, text }.
+  local function lines(out, n, at, text, level)
+    for _ = 1, n do out[#out + 1] = { at, level or "warn", text } end
+    return out
+  end
+
+  it("pass ten times, and are counted from then on", function()
+    local said, due = base.log_repeats(lines({}, 47, 5, "x"))
+    assert.same(11, #said)
+    assert.equal("warn x", said[10])
+    assert.equal("warn x*37", said[11])
+    assert.equal(5 + 10 * SECOND, due)
+    assert.same({ 10, -1 }, { #base.log_repeats(lines({}, 10, 0, "x")), (select(2, base.log_repeats(lines({}, 10, 0, "x")))) })
+  end)
+
+  it("are written with their number after ten seconds, when any line comes, and then pass again", function()
+    local list = lines({}, 12, 0, "x")
+    lines(list, 1, 10 * SECOND - 1, "other")
+    lines(list, 1, 10 * SECOND, "another")
+    lines(list, 1, 11 * SECOND, "x")
+    local said = base.log_repeats(list)
+    assert.same({ "warn x", "warn other", "warn x*2", "warn another", "warn x" }, table.move(said, 10, #said, 1, {}))
+  end)
+
+  it("are the same only with the same text and level, and others between them do not matter", function()
+    local list = {}
+    for _ = 1, 11 do
+      for _, text in ipairs { "a", "b" } do lines(list, 1, 0, text) end
+      lines(list, 1, 0, "a", "info")
+    end
+    local said = base.log_repeats(list)
+    assert.equal(33, #said)
+    assert.same({ "warn a*1", "warn b*1", "info a*1" }, table.move(said, 31, 33, 1, {}))
+  end)
+
+  it("are written when they give their place to others", function()
+    local list = lines({}, 12, 0, "x")
+    for i = 1, 8 do lines(list, 1, i, "other " .. i) end
+    local said = base.log_repeats(list)
+    assert.same({ "warn other 7", "warn x*2", "warn other 8" }, table.move(said, 17, #said, 1, {}))
   end)
 end)

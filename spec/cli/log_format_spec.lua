@@ -104,6 +104,22 @@ describe("kt", function()
     end)
   end)
 
+  it("counts lines that repeat, and writes how often at the end", function()
+    h.run(function()
+      s.write("s.lua", [[
+        local kt = require "kt"
+        kt.spawn(function()
+          for _ = 1, 50 do kt.log.warn "again" end
+          kt.log.info "then"
+        end)]])
+      local p = s.kt("run", "s.lua")
+      assert.equal(0, (p:wait_exit(10)))
+      local _, n = p.stderr:gsub("warn  s: again\n", "")
+      assert.equal(10, n)
+      assert.matches("info  s: then\n.*warn  s: again %(repeated 40 times%)\n$", p.stderr)
+    end)
+  end)
+
   it("refuses a journal that is not there, one beside a log file, and unknown formats", function()
     h.run(function()
       s.write("s.lua", "require 'kt'.spawn(print)")

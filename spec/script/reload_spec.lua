@@ -210,7 +210,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
 
     it("keeps its tasks running for them, and ends these with the last one", function()
       h.run(function()
-        local p = start(answering("v1", port, 'kt.spawn(function() while true do kt.sleep "50ms"; kt.log.info "tick v1" end end)'))
+        local p = start(answering("v1", port, 'kt.spawn(function() while true do kt.sleep "50ms"; kt.log.info("tick v1, at %g", kt.now()) end end)'))
         p:wait_tcp(port)
         local conn = assert(h.sockets.connect(port))
         assert.equal("v1", version(conn))

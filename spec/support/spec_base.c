@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/hmap.h"
 #include "base/log_format.h"
+#include "base/log_repeats.h"
 #include "base/slab.h"
 #include "base/wheel.h"
 #include "class.h"
@@ -620,7 +621,7 @@ static int log_line(lua_State *L)
     return lua_gettop(L) - top;
 }
 
-/* log_write(format, { level, script, text, link, conn, peer, date, wall_us }) → the line, or nil for an unknown format */
+/* log_write(format, { level, script, text, link, conn, peer, date, wall_us }, repeated) → the line, or nil for an unknown format */
 static int log_write(lua_State *L)
 {
     static const char *const keys[] = {"script", "text", "link", "conn", "peer", "date"};
@@ -629,7 +630,7 @@ static int log_write(lua_State *L)
     enum kt_log_level level;
     char out[KT_LOG_FORMATTED];
     if (!kt_log_format_parse(luaL_checkstring(L, 1), &format)) return 0;
-    lua_settop(L, 2);
+    lua_settop(L, 3);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         lua_getfield(L, 2, keys[i]);
         values[i] = lua_tostring(L, -1);
@@ -642,9 +643,56 @@ static int log_write(lua_State *L)
         .level = level,
         .script = values[0] ? values[0] : "",
         .fields = {.link = values[2], .conn = values[3], .peer = values[4]},
-        .text = values[1]};
+        .text = values[1],
+        .repeated = (uint64_t)luaL_optinteger(L, 3, 0)};
     lua_pushlstring(L, out, kt_log_write(format, &line, out));
     return 1;
+}
+
+static void push_repeat(void *ctx, const struct kt_log_repeat *line)
+{
+    lua_State *L = ctx;
+    lua_pushfstring(L, "%s %s*%d", kt_log_level_name(line->level), line->text, (int)line->held);
+}
+
+/* log_repeats { { at, level, text } … } → the lines that are written, in order, those held back as "text*number", with the
+ * rest flushed at the end; when that would have been due, µs, or -1 */
+static int log_repeats(lua_State *L)
+{
+    struct kt_log_repeats *r = lua_newuserdatauv(L, sizeof *r, 0);
+    *r = (struct kt_log_repeats){.write = push_repeat, .ctx = L};
+    lua_Integer at = 0;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    lua_newtable(L);
+    for (lua_Integer i = 1; lua_geti(L, 1, i) == LUA_TTABLE; i++) {
+        lua_geti(L, -1, 1);
+        lua_geti(L, -2, 2);
+        lua_geti(L, -3, 3);
+        at = lua_tointeger(L, -3);
+        enum kt_log_level level = check_level(L, -2);
+        const char *text = lua_tostring(L, -1);
+        const int top = lua_gettop(L);
+        const bool passes = kt_log_repeats_pass(r, level, text, (uint64_t)at);
+        for (int said = top + 1; said <= lua_gettop(L); said++) {
+            lua_pushvalue(L, said);
+            lua_seti(L, 3, (lua_Integer)lua_rawlen(L, 3) + 1);
+        }
+        if (passes) {
+            lua_pushfstring(L, "%s %s", lua_tostring(L, top - 1), text);
+            lua_seti(L, 3, (lua_Integer)lua_rawlen(L, 3) + 1);
+        }
+        lua_settop(L, 3);
+    }
+    lua_settop(L, 3);
+    const uint64_t due = kt_log_repeats_due(r, (uint64_t)at);
+    kt_log_repeats_flush(r);
+    for (int said = 4; said <= lua_gettop(L); said++) {
+        lua_pushvalue(L, said);
+        lua_seti(L, 3, (lua_Integer)lua_rawlen(L, 3) + 1);
+    }
+    lua_settop(L, 3);
+    lua_pushinteger(L, due == UINT64_MAX ? -1 : (lua_Integer)due);
+    return 2;
 }
 
 /* Logs without a log, and to a log without a sink. */
@@ -719,9 +767,9 @@ static const luaL_Reg functions[] = {{"pool", pool_new}, {"address", address}, {
     {"addr_from_sockaddr", addr_from_sockaddr}, {"addr_len", addr_len}, {"addr_text", addr_text},
     {"addr_port", addr_port}, {"addr_with_port", addr_with_port}, {"addr_equal", addr_equal},
     {"addr_hash", addr_hash}, {"endpoint", endpoint}, {"hmap", hmap_new}, {"hash_u64", hash_u64},
-    {"log_line", log_line}, {"log_nowhere", log_nowhere}, {"log_write", log_write}, {"log_level", log_level},
-    {"strerror", strerror_}, {"errname", errname}, {"from_errno", from_errno}, {"err_wrap", err_wrap},
-    {NULL, NULL}};
+    {"log_line", log_line}, {"log_nowhere", log_nowhere}, {"log_write", log_write},
+    {"log_repeats", log_repeats}, {"log_level", log_level}, {"strerror", strerror_}, {"errname", errname},
+    {"from_errno", from_errno}, {"err_wrap", err_wrap}, {NULL, NULL}};
 
 int luaopen_spec_base(lua_State *L)
 {

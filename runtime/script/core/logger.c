@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/log_repeats.h"
 #include "io/io.h"
 #include "io/journal.h"
 #include "io/writer.h"
@@ -67,17 +68,68 @@ static void deliver(struct kt_logger *l, const char *text, size_t len)
         l->out(l->ctx, text, len);
 }
 
-static void sink(void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *text)
+static void write_line(struct kt_logger *l, enum kt_log_level level, const struct kt_log_fields *fields,
+    const char *text, uint64_t repeated)
 {
-    struct kt_logger *l = ctx;
     char out[KT_LOG_FORMATTED];
     const struct kt_log_line line = {.date = l->format == KT_LOG_TEXT ? date(l) : "",
         .wall_us = l->io && !l->simulated ? kt_io_wall(l->io) : 0,
         .level = level,
         .script = l->name,
         .fields = *fields,
-        .text = text};
+        .text = text,
+        .repeated = repeated};
     deliver(l, out, kt_log_write(l->format, &line, out));
+}
+
+static void set_timer(struct kt_logger *l, uint64_t at)
+{
+    if (at != UINT64_MAX) kt_io_timer_set(l->io, &l->held, at);
+}
+
+static void on_held(void *ctx)
+{
+    struct kt_logger *l = ctx;
+    set_timer(l, kt_log_repeats_due(l->repeats, kt_io_now(l->io)));
+}
+
+static void write_repeat(void *ctx, const struct kt_log_repeat *line)
+{
+    write_line(ctx, line->level, &(struct kt_log_fields){0}, line->text, line->held);
+}
+
+static void sink(void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *text)
+{
+    struct kt_logger *l = ctx;
+    if (!l->repeats || kt_log_repeats_pass(l->repeats, level, text, kt_io_now(l->io)))
+        write_line(l, level, fields, text, 0);
+    else
+        set_timer(l, kt_log_repeats_due(l->repeats, kt_io_now(l->io)));
+}
+
+void kt_logger_hold(struct kt_logger *l)
+{
+    l->repeats = calloc(1, sizeof *l->repeats);
+    if (!l->repeats) return;
+    l->repeats->write = write_repeat;
+    l->repeats->ctx = l;
+    kt_timer_init(&l->held, on_held, l);
+}
+
+void kt_logger_release(struct kt_logger *l)
+{
+    if (!l->repeats) return;
+    kt_io_timer_cancel(l->io, &l->held);
+    kt_log_repeats_flush(l->repeats);
+    free(l->repeats);
+    l->repeats = NULL;
+}
+
+/* A sink that holds nothing back. */
+static void write_now(
+    void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *text)
+{
+    write_line(ctx, level, fields, text, 0);
 }
 
 void kt_logger_text(struct kt_logger *l, const char *text, size_t len)
@@ -86,7 +138,7 @@ void kt_logger_text(struct kt_logger *l, const char *text, size_t len)
         deliver(l, text, len);
         return;
     }
-    const struct kt_log log = {.level = KT_LOG_INFO, .sink = sink, .ctx = l};
+    const struct kt_log log = {.level = KT_LOG_INFO, .sink = write_now, .ctx = l};
     for (const char *end = text + len; text < end;) {
         const char *nl = memchr(text, '\n', (size_t)(end - text));
         kt_log(&log, KT_LOG_INFO, "%.*s", (int)((nl ? nl : end) - text), text);

@@ -8,9 +8,11 @@
 #include <stdint.h>
 #include "base/err.h"
 #include "base/log_format.h"
+#include "base/wheel.h"
 
 struct kt_appender;
 struct kt_io;
+struct kt_log_repeats;
 struct kt_writer;
 
 /* A log file; all NULL: none. */
@@ -27,8 +29,10 @@ struct kt_logger {
     uint64_t dated; /* the second that `date` shows; cached, as formatting it costs more than a line */
     char date[24];
     enum kt_log_format format;
-    struct kt_writer *journal; /* with KT_LOG_JOURNAL, takes all lines; NULL: not needed yet */
-    bool simulated;            /* lines carry no date, and there is no journal */
+    struct kt_writer *journal;      /* with KT_LOG_JOURNAL, takes all lines; NULL: not needed yet */
+    struct kt_log_repeats *repeats; /* NULL: every line is written */
+    struct kt_timer held;           /* when to write what was held back */
+    bool simulated;                 /* lines carry no date, and there is no journal */
     /* Receives lines if there is no file, and lines that the file could not take; the latter on the thread of
      * the file's appender. */
     void (*out)(void *ctx, const char *text, size_t len);
@@ -39,6 +43,10 @@ struct kt_logger {
 void kt_logger_init(struct kt_logger *l, const char *name);
 /* Sends `out` to standard error, unbuffered, as after kt_logger_init. */
 void kt_logger_to_stderr(struct kt_logger *l);
+/* Holds back lines that repeat, from now on, while l->io is there. Without memory it does not. */
+void kt_logger_hold(struct kt_logger *l);
+/* Before the io is freed: writes what is held back, and no longer holds back any. */
+void kt_logger_release(struct kt_logger *l);
 /* Waits, for a bounded time, until the last lines are written to the file. */
 void kt_logger_close(struct kt_logger *l);
 
