@@ -530,6 +530,7 @@ function listener:close() end
 ---@class kt.conn
 ---@field peer string|nil Address of the other end, also after closing. For a unix socket: "unix:/path", or "unix:" if the other end is unnamed.
 ---@field local_addr string|nil Address of this end, in the same form; nil once it is closed.
+---@field original string|nil Where the client wanted to go, of a conn that was diverted to a listener with `transparent`; nil if it was made to the listener itself.
 local conn = {}
 
 ---@class (exact) kt.conn.read_options
@@ -801,6 +802,7 @@ function udplistener:close() end
 ---@field identity string|nil Of a flow that a link's peer opened: the peer's name in `authorized`.
 ---@field target string|nil Likewise: where it asks the datagrams to be sent (`to` in link:flow). Check it before you send anything there.
 ---@field client string|nil Likewise: the client that it is for, as the peer says.
+---@field original string|nil Where the client sends its datagrams, of a flow that was diverted to a listener with `transparent`; answers come from there.
 local flow = {}
 
 ---@class (exact) kt.flow.set_options
@@ -1417,6 +1419,7 @@ function kt.pool(options) end
 ---@field udp? string Where to listen for datagrams, instead of `on`.
 ---@field idle? kt.duration With udp: a flow ends after this long without a datagram. (duration, "1s" to "24h"; default "2m")
 ---@field max_flows? integer With udp: flows at a time; a further one takes the place of the one idle longest. (integer, 1 to 1048576; default 1024)
+---@field transparent? "redirect"|"tproxy" Takes what the system diverts to it, on Linux: conn.original and flow.original are then where the client wanted to go. "redirect": by rules that rewrite the address (nftables `redirect`, `dnat`). "tproxy": by `tproxy`, which does not; needs CAP_NET_ADMIN. With udp only "tproxy": each pair of addresses is a flow, and answers come from the original address. On a simulated host: what it gets as the gateway of others (host:gateway).
 ---@field proxy? boolean With on: conns begin with a PROXY protocol header, version 1 or 2, as haproxy, nginx and cloud load balancers send it. The handler gets the conn once the header has come: conn.peer is the client's address then, and conn.local_addr the address that the client connected to. Both stay the conn's own if the header names none (LOCAL, UNKNOWN). A conn without a valid header of at most 4 KiB within 5 s is reset, and counted as ProxyRefused. (default false)
 ---@field proxy_from? (string)[] With proxy: the senders that may connect, addresses and networks such as "10.0.0.0/8"; conns of others are reset. Default: all, so anyone who can connect can claim any address.
 

@@ -61,6 +61,12 @@ bool kt_addr_same_host(const struct kt_addr *a, const struct kt_addr *b)
     return kt_addr_equal(&x, &y);
 }
 
+bool kt_addr_is_any(const struct kt_addr *a)
+{
+    if (a->sa.sa_family == AF_INET6) return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+    return a->in4.sin_addr.s_addr == 0;
+}
+
 uint64_t kt_addr_hash(const struct kt_addr *a, uint64_t seed)
 {
     uint64_t h = kt_hash_u64((uint64_t)a->sa.sa_family << 16 | kt_addr_port(a), seed);

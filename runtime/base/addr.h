@@ -24,6 +24,7 @@ uint16_t kt_addr_port(const struct kt_addr *a);
 void kt_addr_set_port(struct kt_addr *a, uint16_t port);
 bool kt_addr_equal(const struct kt_addr *a, const struct kt_addr *b);     /* family, address, port, scope */
 bool kt_addr_same_host(const struct kt_addr *a, const struct kt_addr *b); /* the same but for the port */
+bool kt_addr_is_any(const struct kt_addr *a); /* a wildcard, 0.0.0.0 or ::, whatever the port */
 uint64_t kt_addr_hash(const struct kt_addr *a, uint64_t seed);
 const char *kt_addr_text(
     const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4:5", "[::1]:5"; returns out */
@@ -44,11 +45,19 @@ bool kt_addr_from_ip(struct kt_addr *out, const char *ip, uint16_t port);
 
 /* An endpoint as people write it: "host:port", ":port", "1.2.3.4:5", "[::1]:5", "host:min-max", "unix:/path",
  * "/path" or "some/path" (unix). */
+/* How the conns that a listener gets were diverted to it by the system (netfilter on Linux). */
+enum kt_diverted {
+    KT_DIVERTED_NOT,
+    KT_DIVERTED_REDIRECT, /* their addresses were rewritten: REDIRECT, DNAT */
+    KT_DIVERTED_TPROXY,   /* they were not: TPROXY. Needs CAP_NET_ADMIN */
+};
+
 struct kt_endpoint {
     bool is_unix;
     char host[256];              /* "" for the wildcard; the path for unix sockets (at most 107 bytes) */
     uint16_t port_min, port_max; /* equal unless a range was given; 0 only with KT_ENDPOINT_ZERO */
     unsigned mode; /* of a unix socket's file when it is listened on; 0: as the umask says. Not parsed */
+    enum kt_diverted diverted; /* likewise of a listener */
 };
 
 #define KT_ENDPOINT_RANGE 1u /* "host:min-max" is allowed */

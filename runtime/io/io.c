@@ -205,6 +205,11 @@ const char *kt_conn_peer(const struct kt_conn *conn)
     return conn->peer;
 }
 
+const char *kt_conn_original(const struct kt_conn *conn)
+{
+    return conn->original[0] ? conn->original : NULL;
+}
+
 const char *kt_conn_local(struct kt_conn *conn)
 {
     if (!conn->local[0] && conn->name_local) conn->name_local(conn);

@@ -124,6 +124,8 @@ struct kt_dgram {
     const struct kt_addr *from;
     /* This host's address that it was sent to, port 0; NULL: unknown, or the one that the socket is bound to. */
     const struct kt_addr *to;
+    /* Of a socket with `diverted`: the address and port that it was sent to; NULL: unknown. */
+    const struct kt_addr *original;
 };
 
 struct kt_udp_events {
@@ -146,6 +148,11 @@ struct kt_udp_opts {
     int dscp;              /* 0..63 */
     size_t sndbuf, rcvbuf; /* socket buffers in bytes; 0: the system's default */
     bool reuse_port;
+    /* Takes datagrams that the system diverts to it (TPROXY), with the address that each was sent to. Linux only, with
+     * CAP_NET_ADMIN. On a simulated host: those that it gets as the gateway of others. */
+    bool diverted;
+    /* `local` may be an address of another machine, as which it answers diverted datagrams. Likewise. */
+    bool foreign;
 };
 
 struct kt_udp_stats {
@@ -204,6 +211,10 @@ void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const stru
 
 /* The user who opened the other end of a unix socket. 0; KT_ENOTSUP if that is unknown. */
 int kt_conn_user(const struct kt_conn *conn, uint32_t *uid);
+
+/* Of a conn that was diverted to a listener (kt_endpoint.diverted): the address that its client connected to. NULL: it was not
+ * diverted, or the system does not know. Valid as long as the conn. */
+const char *kt_conn_original(const struct kt_conn *conn);
 
 /* The user timeout (RFC 793, 3.8): a TCP conn that has sent something breaks with KT_ETIMEOUT after hearing
  * nothing from its peer for this long, or up to a quarter longer. A peer that answers but does not read is left
@@ -440,6 +451,7 @@ struct kt_conn {
     void (*name_local)(struct kt_conn *); /* fills in `local` if it is empty; NULL: already filled */
     uint64_t user_timeout_us;             /* read each time it is needed */
     char peer[128], local[128];
+    char original[KT_ADDR_TEXT]; /* "": none */
 };
 
 struct kt_resolve {

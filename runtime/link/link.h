@@ -29,6 +29,7 @@ struct kt_peer_info {
     const char *target;   /* where it wants a stream to go */
     const char *client;   /* address of the client that a stream is for */
     const char *name;     /* of a stream */
+    const char *original; /* where a diverted conn or flow was meant to go */
 };
 
 /* Counters of a link or an acceptor, summed over all its sessions since it was opened, including ended ones,

@@ -7,7 +7,8 @@ local KEY = ("A"):rep(43) .. "="
 local files = { ["http-proxy"] = { ["deny.txt"] = "" }, users = { ["users.json"] = "{}", ["server.key"] = KEY, ["server.pub"] = KEY, ["own.key"] = KEY } }
 
 --- What makes a script that runs at both ends be the other one.
-local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside", udp = "near", users = "near" }
+local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside", udp = "near", users = "near",
+  router = "near" }
 
 local names = {}
 for path in io.popen "ls scripts/examples/*.lua":lines() do names[#names + 1] = path:match "([^/]+)%.lua$" end
@@ -27,7 +28,7 @@ describe("scripts/examples", function()
     for _, name in ipairs(names) do there[name] = true end
     for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",
       "interactive-vs-bulk", "failover", "balance", "udp", "sticky", "breaker", "mirror", "race", "users", "token-gate",
-      "http-proxy", "metrics", "game" } do
+      "http-proxy", "metrics", "game", "router" } do
       assert.is_true(there[name], name)
     end
   end)

@@ -47,6 +47,9 @@ return function(with)
         if raw.on == nil and raw.udp == nil then mistake("on", 'missing; expected on = "127.0.0.1:12948", or udp = "127.0.0.1:53"') end
         if raw.on ~= nil and raw.udp ~= nil then mistake("udp", "not allowed with on", "call kt.listen twice") end
         if raw.udp ~= nil then
+          if raw.transparent == "redirect" then
+            mistake("transparent", 'only with on', 'give transparent = "tproxy"; the system does not tell where redirected datagrams went')
+          end
           for _, key in ipairs { "proxy", "proxy_from" } do
             if raw[key] ~= nil then mistake(key, "only with on") end
           end
@@ -65,6 +68,11 @@ return function(with)
         { name = "idle", type = "duration", min = 1, max = 86400, default = 120, doc = "With udp: a flow ends after this long without a datagram." },
         { name = "max_flows", type = "integer", min = 1, max = 1 << 20, default = 1024,
           doc = "With udp: flows at a time; a further one takes the place of the one idle longest." },
+        { name = "transparent", type = "enum", values = { "redirect", "tproxy" },
+          doc = "Takes what the system diverts to it, on Linux: conn.original and flow.original are then where the client wanted to go. "
+            .. '"redirect": by rules that rewrite the address (nftables `redirect`, `dnat`). "tproxy": by `tproxy`, which does not; needs '
+            .. "CAP_NET_ADMIN. With udp only \"tproxy\": each pair of addresses is a flow, and answers come from the original address. On a "
+            .. "simulated host: what it gets as the gateway of others (host:gateway)." },
         { name = "proxy", type = "boolean", default = false,
           doc = "With on: conns begin with a PROXY protocol header, version 1 or 2, as haproxy, nginx and cloud load balancers send it. The handler gets "
             .. "the conn once the header has come: conn.peer is the client's address then, and conn.local_addr the address that the client "
@@ -216,6 +224,8 @@ end)]],
       { name = "peer", type = "string | nil",
         doc = "Address of the other end, also after closing. For a unix socket: \"unix:/path\", or \"unix:\" if the other end is unnamed." },
       { name = "local_addr", type = "string | nil", doc = "Address of this end, in the same form; nil once it is closed." },
+      { name = "original", type = "string | nil",
+        doc = "Where the client wanted to go, of a conn that was diverted to a listener with `transparent`; nil if it was made to the listener itself." },
     },
   }
   handle {

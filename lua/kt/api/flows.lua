@@ -35,6 +35,8 @@ end)]],
       { name = "target", type = "string | nil",
         doc = "Likewise: where it asks the datagrams to be sent (`to` in link:flow). Check it before you send anything there." },
       { name = "client", type = "string | nil", doc = "Likewise: the client that it is for, as the peer says." },
+      { name = "original", type = "string | nil",
+        doc = "Where the client sends its datagrams, of a flow that was diverted to a listener with `transparent`; answers come from there." },
     },
   }
   method("flow", {

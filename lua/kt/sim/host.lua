@@ -201,6 +201,12 @@ function host:move(to)
   if not ok then complain.raise("host:move: %s", text) end
 end
 
+--- Makes another host, or none, its gateway.
+function host:gateway(name)
+  local ok, _, text = self.world.core:gateway(self.name, name)
+  if not ok then complain.raise("host:gateway: %s", text) end
+end
+
 --- Sends a UDP datagram from this host with any source address: { from = "198.51.100.7:4000", to = "10.0.2.1:29900", data = "…" }.
 function host:inject(opts)
   opts = complain.checked("host:inject", shape.inject, opts)

@@ -658,6 +658,12 @@ function host:nat_rebind() end
 ---@param to string|string[] One IP address or a list of them.
 function host:move(to) end
 
+--- Sends what is for addresses to which this host has no link to another host, as to a router. No host forwards packets: there, only kt.listen with `transparent` takes them.
+---
+--- Callable from anywhere in a spec.
+---@param name? string The other host, which this one has a link to; nil for none.
+function host:gateway(name) end
+
 ---@class (exact) kt.sim.host.inject_options
 ---@field from string "ip:port": the source address, its own or any other.
 ---@field to string "ip:port", as packet.dst has it.

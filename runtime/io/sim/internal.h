@@ -79,7 +79,8 @@ struct kt_sim_host {
     struct sim_addr addrs[SIM_ADDRS];
     size_t n_addrs;
     struct kt_sim_line *lo;
-    struct kt_hmap lines; /* outgoing, by the other host's index */
+    struct kt_sim_host *gateway; /* gets what is for hosts without a line to this one; or NULL */
+    struct kt_hmap lines;        /* outgoing, by the other host's index */
     struct kt_list files, file_watches, udps, conns, listeners, lookups;
     struct kt_hmap udp_ports, tcp_ports, conn_ids;
     struct sim_nat *nat[2]; /* v4, v6; or NULL */
@@ -190,6 +191,7 @@ struct sim_packet {
     uint64_t id, cut;
     struct kt_addr src, dst; /* on the wire */
     struct kt_addr local;    /* UDP: the address it arrived at, behind a NAT, without a port */
+    struct kt_addr original; /* likewise with its port */
     size_t len;
     uint8_t *data; /* in bytes[] */
     uint64_t conn; /* TCP: the conn's number ... */

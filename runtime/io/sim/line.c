@@ -119,7 +119,7 @@ static void deliver(struct kt_sim_line *l, struct sim_packet *k)
     /* Report it before handing it over: after that its memory may be reused. */
     enum kt_sim_cause cause = KT_SIM_NOT_LOST;
     if (k->proto == KT_SIM_UDP) cause = kt_sim_udp_input(h, k, &dst);
-    if (cause == KT_SIM_NO_PORT) kt_sim_udp_refuse(h, k);
+    if (cause == KT_SIM_NO_PORT && kt_sim_is_own(h, &dst)) kt_sim_udp_refuse(h, k);
     if (cause) {
         lose(l, k, cause);
         return;
@@ -253,7 +253,13 @@ static struct kt_sim_line *route(const struct kt_sim_host *h, const struct kt_ad
 {
     if (kt_sim_is_own(h, to)) return h->lo;
     const struct kt_sim_host *owner = kt_sim_owner(h->sim, to);
-    return owner && owner != h ? find_line(h, owner) : NULL;
+    struct kt_sim_line *l = owner && owner != h ? find_line(h, owner) : NULL;
+    return !l && h->gateway && kt_sim_is_unicast(to) ? find_line(h, h->gateway) : l;
+}
+
+void kt_sim_host_gateway(struct kt_sim_host *h, struct kt_sim_host *gateway)
+{
+    h->gateway = gateway;
 }
 
 static int send_by(struct kt_sim_host *h, struct sim_packet *k, bool through_nat)

@@ -25,6 +25,7 @@ struct sim_listener {
     struct kt_list backlog; /* of sim_conn */
     size_t n;
     bool is_unix, bound, closed;
+    enum kt_diverted diverted;
     struct sim_grave grave;
     char path[108];
 };
@@ -54,6 +55,7 @@ bool kt_sim_listener_full(const struct sim_listener *l)
 
 void kt_sim_listener_add(struct sim_listener *l, struct sim_conn *c)
 {
+    if (l->diverted && !kt_sim_is_own(l->host, &c->local)) kt_addr_text(&c->local, c->conn.original);
     kt_list_push(&l->backlog, &c->waiting);
     l->n++;
     c->listener = l;
@@ -67,6 +69,17 @@ void kt_sim_listener_remove(struct sim_listener *l, struct sim_conn *c)
     l->n--;
 }
 
+/* The listener that gets conns to addresses of other hosts. */
+static struct sim_listener *find_diverted(const struct kt_sim_host *h, const struct kt_addr *at)
+{
+    for (struct kt_list *n = h->listeners.next; n != &h->listeners; n = n->next) {
+        struct sim_listener *l = KT_CONTAINER(n, struct sim_listener, node);
+        const bool both = kt_sim_is_any(&l->at) && l->at.sa.sa_family == AF_INET6;
+        if (l->diverted && (both || l->at.sa.sa_family == at->sa.sa_family)) return l;
+    }
+    return NULL;
+}
+
 struct sim_listener *kt_sim_listener_find(
     const struct kt_sim_host *h, const struct kt_addr *at, const char *path)
 {
@@ -78,6 +91,7 @@ struct sim_listener *kt_sim_listener_find(
         }
         return NULL;
     }
+    if (!kt_sim_is_own(h, at)) return find_diverted(h, at);
     struct kt_hnode *n = kt_hmap_find(&h->tcp_ports, kt_hash_u64(kt_addr_port(at), 0));
     for (; n; n = kt_hmap_again(n)) {
         struct sim_listener *l = KT_CONTAINER(n, struct sim_listener, port);
@@ -216,6 +230,7 @@ int kt_sim_listen(struct kt_io *io, const struct kt_endpoint *at, const struct k
     l->events = events;
     l->ctx = ctx;
     l->is_unix = at->is_unix;
+    l->diverted = at->diverted;
     kt_list_init(&l->node);
     kt_list_init(&l->backlog);
     kt_turn_init(&l->arrival, on_conns, l);

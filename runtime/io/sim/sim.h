@@ -92,6 +92,9 @@ struct kt_sim_host *kt_sim_host_find(struct kt_sim *sim, const char *name); /* o
 const char *kt_sim_host_name(const struct kt_sim_host *h);
 /* Its i-th address with port 0; false beyond the last. */
 bool kt_sim_host_addr(const struct kt_sim_host *h, size_t i, struct kt_addr *out);
+/* Packets for addresses to which it has no line go to this host, where only what takes diverted ones gets them
+ * (kt_endpoint.diverted, kt_udp_opts.diverted): no host forwards packets. NULL: they have no route. */
+void kt_sim_host_gateway(struct kt_sim_host *h, struct kt_sim_host *gateway);
 /* Changes its addresses, as when a machine joins another network: packets to the old ones are lost, and sockets
  * bound to them can no longer send. On an error the old ones stay. KT_EINUSE: an address is taken, or the host is
  * behind a NAT, whose address others see. KT_EINVAL: too many, none, or not a host address. */

@@ -30,6 +30,7 @@ struct sim_udp {
     unsigned n_out, n_reserved;
     int error; /* KT_E… to report, or 0 */
     bool bound, connected, shared, starved, closed;
+    bool diverted, foreign;
     bool wildcard; /* bound to one, and not connected: datagrams come and go with the host's address */
     struct sim_grave grave;
 };
@@ -69,8 +70,11 @@ static void hand_over(struct sim_udp *s)
         s->udp.stats.in_pkts++;
         s->udp.stats.in_bytes += k->len;
         taken[n] = k;
-        dgrams[n++] = (struct kt_dgram){
-            .data = k->data, .len = k->len, .from = &k->src, .to = s->wildcard ? &k->local : NULL};
+        dgrams[n++] = (struct kt_dgram){.data = k->data,
+            .len = k->len,
+            .from = &k->src,
+            .to = s->wildcard ? &k->local : NULL,
+            .original = s->diverted ? &k->original : NULL};
     }
     s->udp.stats.in_calls++;
     s->events->batch(s->ctx, dgrams, n);
@@ -96,7 +100,7 @@ static void udp_event(void *ctx)
 static unsigned suits(const struct sim_udp *s, const struct kt_addr *src, const struct kt_addr *dst)
 {
     bool any = kt_sim_is_any(&s->local);
-    if (kt_addr_port(&s->local) != kt_addr_port(dst)) return 0;
+    if (s->foreign || kt_addr_port(&s->local) != kt_addr_port(dst)) return 0;
     if (any ? s->local.sa.sa_family == AF_INET && dst->sa.sa_family != AF_INET
             : !kt_addr_equal(&s->local, dst))
         return 0;
@@ -123,12 +127,23 @@ static struct sim_udp *find(const struct kt_sim_host *h, const struct kt_addr *s
     return best;
 }
 
+/* The socket that gets datagrams to addresses of other hosts. */
+static struct sim_udp *find_diverted(const struct kt_sim_host *h, const struct kt_addr *dst)
+{
+    for (struct kt_list *n = h->udps.next; n != &h->udps; n = n->next) {
+        struct sim_udp *s = KT_CONTAINER(n, struct sim_udp, node);
+        const bool both = kt_sim_is_any(&s->local) && s->local.sa.sa_family == AF_INET6;
+        if (s->diverted && (both || s->local.sa.sa_family == dst->sa.sa_family)) return s;
+    }
+    return NULL;
+}
+
 enum kt_sim_cause kt_sim_udp_input(struct kt_sim_host *h, struct sim_packet *k, const struct kt_addr *dst)
 {
-    struct sim_udp *s = find(h, &k->src, dst);
+    struct sim_udp *s = kt_sim_is_own(h, dst) ? find(h, &k->src, dst) : find_diverted(h, dst);
     if (!s) return KT_SIM_NO_PORT;
     if (s->in_bytes > 0 && s->in_bytes + k->len + OVERHEAD > s->rcvbuf) return KT_SIM_SOCKET;
-    k->local = *dst;
+    k->local = k->original = *dst;
     kt_addr_set_port(&k->local, 0);
     s->in_bytes += k->len + OVERHEAD;
     kt_list_push(&s->in, &k->node);
@@ -229,7 +244,7 @@ static int transmit(struct sim_udp *s, struct sim_packet *k)
         refused = KT_EINVAL;
     else if (to->sa.sa_family == AF_INET && to->in4.sin_addr.s_addr == INADDR_BROADCAST)
         refused = KT_EACCES;
-    else if (!any && !kt_sim_is_own(s->host, &s->local))
+    else if (!any && !s->foreign && !kt_sim_is_own(s->host, &s->local))
         refused = KT_EINVAL; /* the host has moved */
     else if (!any && kt_sim_is_loopback(&s->local) && !kt_sim_is_own(s->host, to))
         refused = KT_EINVAL;
@@ -349,7 +364,7 @@ static bool port_taken(const struct kt_sim_host *h, uint16_t port)
 static int bind_local(struct sim_udp *s)
 {
     struct kt_sim_host *h = s->host;
-    int errnum = kt_sim_bindable(h, &s->local);
+    int errnum = s->foreign ? 0 : kt_sim_bindable(h, &s->local);
     if (errnum) return errnum;
     if (kt_addr_port(&s->local) == 0) {
         uint16_t port = kt_sim_port(h, port_taken);
@@ -359,6 +374,7 @@ static int bind_local(struct sim_udp *s)
     uint64_t hash = kt_hash_u64(kt_addr_port(&s->local), 0);
     for (struct kt_hnode *n = kt_hmap_find(&h->udp_ports, hash); n; n = kt_hmap_again(n)) {
         const struct sim_udp *other = KT_CONTAINER(n, const struct sim_udp, port);
+        if (s->foreign || other->foreign) continue;
         if (overlap(&other->local, &s->local) && !(other->shared && s->shared)) return EADDRINUSE;
     }
     return kt_hmap_add(&h->udp_ports, &s->port, hash) == 0 ? 0 : ENOMEM;
@@ -385,6 +401,8 @@ static int set_up(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_e
     if (scope) return scope;
     s->local = opts->local;
     s->shared = opts->reuse_port;
+    s->diverted = opts->diverted;
+    s->foreign = opts->foreign;
     s->rcvbuf = opts->rcvbuf ? opts->rcvbuf : RCVBUF;
     if (s->local.sa.sa_family == AF_UNSPEC && opts->remote)
         s->local.sa.sa_family = opts->remote->sa.sa_family;

@@ -83,6 +83,17 @@ int kt_uv_fd_prepare(int fd);
 void kt_uv_addr_map(struct kt_addr *a);
 void kt_uv_addr_unmap(struct kt_addr *a);
 
+/* ---- transparent sockets (transparent.c) ---- */
+
+/* Lets a TCP or UDP socket take what TPROXY diverts to it, and bind to addresses of other machines. 0, or a code with a sentence
+ * about `name`, the socket's address. */
+int kt_uv_transparent(int fd, const char *name, struct kt_err *err);
+/* The address that a TCP conn was made to before REDIRECT or DNAT changed it. local: its own now. False: unknown. */
+bool kt_uv_original(int fd, const struct kt_addr *local, struct kt_addr *out);
+/* Makes a UDP socket tell where each datagram was sent to, and reads that from a message. */
+int kt_uv_originals(int fd, const char *name, struct kt_err *err);
+bool kt_uv_read_original(const struct cmsghdr *c, struct kt_addr *out);
+
 /* ---- limits of libuv (room.c) ---- */
 
 /* Grows libuv's table of watchers by means of u->grow, which is then closing: 0 or UV_ENOMEM. Then,

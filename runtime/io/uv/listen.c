@@ -29,6 +29,7 @@ struct uv_listener {
     struct kt_timer resume;
     uint64_t logged_at; /* 0: never */
     bool is_unix, closed;
+    enum kt_diverted diverted;
     dev_t dev; /* of the socket file, to remove only that one */
     ino_t ino;
     unsigned mode; /* of the socket file; 0: as the umask says */
@@ -78,6 +79,29 @@ static int accept_from(int listener, union kt_uv_name *peer, socklen_t *len)
 }
 #endif
 
+/* Whether an address is that of the listener: a conn to it was not diverted. */
+static bool is_own(const struct uv_listener *l, const struct kt_addr *addr)
+{
+    struct kt_addr at;
+    socklen_t len = sizeof at;
+    if (getsockname(l->fd, &at.sa, &len) < 0) return false;
+    return kt_addr_is_any(&at) ? kt_addr_port(&at) == kt_addr_port(addr) : kt_addr_equal(&at, addr);
+}
+
+/* Fills in where the client of a diverted conn connected to. */
+static void find_original(const struct uv_listener *l, int fd, struct kt_conn *conn)
+{
+    struct kt_addr original, local;
+    socklen_t len = sizeof local;
+    if (getsockname(fd, &local.sa, &len) < 0) return;
+    kt_uv_addr_unmap(&local);
+    if (l->diverted == KT_DIVERTED_TPROXY)
+        original = local;
+    else if (!kt_uv_original(fd, &local, &original) || kt_addr_equal(&original, &local))
+        return;
+    if (!is_own(l, &original)) kt_addr_text(&original, conn->original);
+}
+
 static void hand_over(struct uv_listener *l, int fd, const union kt_uv_name *peer, socklen_t len)
 {
     struct uv_conn *c = kt_uv_conn_new(l->u, l->is_unix);
@@ -93,6 +117,7 @@ static void hand_over(struct uv_listener *l, int fd, const union kt_uv_name *pee
         if (c) kt_uv_conn_abort(c);
         return;
     }
+    if (l->diverted) find_original(l, fd, kt_uv_conn(c));
     l->events->conn(l->ctx, kt_uv_conn(c));
 }
 
@@ -234,6 +259,8 @@ static int bind_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct 
 static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
 {
     int code = l->is_unix ? bind_unix(l, err) : bind_tcp(l, at, err);
+    if (code == 0 && l->diverted == KT_DIVERTED_TPROXY)
+        code = kt_uv_transparent(l->fd, l->listener.local, err);
     if (code) return code;
     if (INHERITS && !l->is_unix) kt_uv_tune(l->fd);
     if (kt_uv_fd_prepare(l->fd) < 0 || listen(l->fd, BACKLOG) < 0)
@@ -262,6 +289,7 @@ int kt_uv_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt
     l->fd = -1;
     l->is_unix = at->is_unix;
     l->mode = at->mode;
+    l->diverted = at->diverted;
     kt_timer_init(&l->resume, on_resume, l);
     /* The requested address, for error messages. */
     if (at->is_unix) {

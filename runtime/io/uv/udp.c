@@ -147,9 +147,7 @@ static void set_gro(struct uv_udp *s)
  * the peer ignores answers from others. IPV6_PKTINFO also covers IPv4 addresses (v4-mapped). */
 static void set_pktinfo(struct uv_udp *s, const struct kt_addr *local)
 {
-    const bool any =
-        s->is_v6 ? IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr) : local->in4.sin_addr.s_addr == 0;
-    if (!any || s->connected) return;
+    if (!kt_addr_is_any(local) || s->connected) return;
 #if defined IPV6_RECVPKTINFO && defined IP_PKTINFO
     s->pktinfo = (s->is_v6 ? set_int(s->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
                            : set_int(s->fd, IPPROTO_IP, IP_PKTINFO, 1)) == 0;
@@ -189,6 +187,17 @@ static int set_up(
         set_int(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* [::] is also the IPv4 wildcard */
     if (opts->reuse_port && set_int(s->fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
         return kt_err_set(err, KT_ENOTSUP, "%s: cannot share the port: %s", text, strerror(errno));
+    if (opts->diverted || opts->foreign) {
+        const int rc = kt_uv_transparent(s->fd, text, err);
+        if (rc) return rc;
+    }
+    if (opts->foreign)
+        set_int(s->fd, SOL_SOCKET, SO_REUSEADDR, 1); /* the address may be in use for something else */
+    if (opts->diverted) {
+        const int rc = kt_uv_originals(s->fd, text, err);
+        if (rc) return rc;
+        s->diverted = true;
+    }
     if (opts->device) {
         const int rc = set_device(s, opts->device, err);
         if (rc) return rc;

@@ -26,14 +26,15 @@ struct mmsghdr {
 #endif
 
 struct control {
-    _Alignas(struct cmsghdr) char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    _Alignas(struct cmsghdr) char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+                                        CMSG_SPACE(sizeof(struct sockaddr_in6))];
 };
 
 /* The messages of one round and their buffers. */
 struct round {
     struct mmsghdr msgs[PLAIN_MSGS];
     struct iovec iov[PLAIN_MSGS];
-    struct kt_addr from[PLAIN_MSGS], to[PLAIN_MSGS];
+    struct kt_addr from[PLAIN_MSGS], to[PLAIN_MSGS], original[PLAIN_MSGS];
     struct control control[PLAIN_MSGS];
 };
 
@@ -51,16 +52,15 @@ static void deliver(struct batch *b)
     if (n > 0 && !b->s->closed) b->s->events->batch(b->s->ctx, b->dgrams, n);
 }
 
-static void add(
-    struct batch *b, uint8_t *data, size_t len, const struct kt_addr *from, const struct kt_addr *to)
+static void add(struct batch *b, const struct kt_dgram *d)
 {
-    if (len > KT_UDP_MAX) {
+    if (d->len > KT_UDP_MAX) {
         b->s->udp.stats.in_oversize++;
         return;
     }
     b->s->udp.stats.in_pkts++;
-    b->s->udp.stats.in_bytes += len;
-    b->dgrams[b->n++] = (struct kt_dgram){.data = data, .len = len, .from = from, .to = to};
+    b->s->udp.stats.in_bytes += d->len;
+    b->dgrams[b->n++] = *d;
     if (b->n == KT_UDP_BATCH) deliver(b);
 }
 
@@ -106,6 +106,7 @@ static int take(struct uv_udp *s, struct round *r, unsigned n)
 struct about {
     size_t segment; /* length of the merged datagrams; 0: a single datagram */
     bool has_to;    /* *to is this host's address */
+    bool diverted;  /* *original is where it was sent to */
 };
 
 #if defined IPV6_RECVPKTINFO && defined IP_PKTINFO
@@ -133,7 +134,7 @@ static bool local_v6(const struct cmsghdr *c, struct kt_addr *to)
 }
 #endif
 
-static struct about read_control(struct msghdr *m, struct kt_addr *to)
+static struct about read_control(struct msghdr *m, struct kt_addr *to, struct kt_addr *original)
 {
     struct about a = {0};
     if (m->msg_controllen == 0) return a;
@@ -149,12 +150,13 @@ static struct about read_control(struct msghdr *m, struct kt_addr *to)
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) a.has_to = local_v4(c, to);
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) a.has_to = local_v6(c, to);
 #endif
+        if (kt_uv_read_original(c, original)) a.diverted = true;
     }
     return a;
 }
 
 /* Splits a message into datagrams. True if it was a run. */
-static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local)
+static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local, struct kt_addr *original)
 {
     struct msghdr *m = &msg->msg_hdr;
     if (m->msg_flags & MSG_TRUNC) {
@@ -164,14 +166,17 @@ static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local)
     struct kt_addr *from = m->msg_name;
     kt_uv_addr_unmap(from);
     uint8_t *data = m->msg_iov->iov_base;
-    const struct about about = read_control(m, local);
-    const struct kt_addr *to = about.has_to ? local : NULL;
+    const struct about about = read_control(m, local, original);
+    struct kt_dgram d = {
+        .from = from, .to = about.has_to ? local : NULL, .original = about.diverted ? original : NULL};
     size_t left = msg->msg_len, size = about.segment;
     bool run = size > 0 && size < left;
     if (size == 0) size = left;
     do { /* at least once: a datagram may be empty */
         size_t len = left < size ? left : size;
-        add(b, data, len, from, to);
+        d.data = data;
+        d.len = len;
+        add(b, &d);
         data += len;
         left -= len;
     } while (left > 0 && !b->s->closed);
@@ -189,7 +194,7 @@ void kt_uv_udp_receive(struct uv_udp *s)
     b.n = 0;
     for (unsigned round = 0; round < ROUNDS && !s->closed; round++) {
         unsigned n = !s->gro ? PLAIN_MSGS : s->singles ? GRO_SINGLES : GRO_MSGS;
-        prepare(&r, scratch, n, size, s->gro || s->pktinfo);
+        prepare(&r, scratch, n, size, s->gro || s->pktinfo || s->diverted);
         int got = take(s, &r, n);
         if (got < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK) return;
@@ -197,7 +202,7 @@ void kt_uv_udp_receive(struct uv_udp *s)
             continue;
         }
         bool runs = false;
-        for (int i = 0; i < got && !s->closed; i++) runs |= split(&b, &r.msgs[i], &r.to[i]);
+        for (int i = 0; i < got && !s->closed; i++) runs |= split(&b, &r.msgs[i], &r.to[i], &r.original[i]);
         deliver(&b); /* before the next round overwrites the area */
         if (runs) s->singles = false;
         if ((unsigned)got < n) return;

@@ -10,22 +10,27 @@
  *
  * A datagram from an address without a flow begins one. A flow ends when nothing was sent or received for idle_us, and
  * when it is the one idle longest and another needs its place. So a flood of senders costs bounded memory, and idle
- * flows cost nothing until they end. */
+ * flows cost nothing until they end.
+ *
+ * With `diverted`, a flow is the datagrams from one address to one other (kt_udp_opts.diverted), and what is sent comes from
+ * that other address: by a socket of its own, which the flows to that address share. */
 
 struct kt_udp_flows;
 
 #define KT_UDP_FLOWS_MAX (1u << 20) /* largest `most` */
 
 struct kt_udp_flows_events {
-    /* A new flow, the callee's until closed; `peer` is its address as text, valid during the call. Its first datagram
-     * follows at once if the callee listens. The callee may close the flow, not the socket. */
-    void (*flow)(void *ctx, struct kt_flow *flow, const char *peer);
+    /* A new flow, the callee's until closed. `peer` is its address, and `original` where its datagrams were sent to, or
+     * NULL; both are texts, valid during the call. Its first datagram follows at once if the callee listens. The callee may
+     * close the flow, not the socket. */
+    void (*flow)(void *ctx, struct kt_flow *flow, const char *peer, const char *original);
 };
 
 struct kt_udp_flows_options {
     const struct kt_endpoint *at; /* an IP address or "", and a port; 0: any */
     uint64_t idle_us;             /* > 0 */
     size_t most;                  /* flows at a time, 1..KT_UDP_FLOWS_MAX */
+    bool diverted;
 };
 
 struct kt_udp_flows_facts {

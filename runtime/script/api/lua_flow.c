@@ -400,7 +400,8 @@ void kt_lua_flow(lua_State *L)
     static const luaL_Reg methods[] = {
         {"set", flow_set}, {"stats", flow_stats}, {"close", flow_close}, {NULL, NULL}};
     static const luaL_Reg fields[] = {{"peer", kt_lua_peer_address}, {"identity", kt_lua_peer_identity},
-        {"target", kt_lua_peer_target}, {"client", kt_lua_peer_client}, {NULL, NULL}};
+        {"target", kt_lua_peer_target}, {"client", kt_lua_peer_client}, {"original", kt_lua_peer_original},
+        {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_FLOW,
                           .methods = methods,
                           .fields = fields,

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/prefix.h"
 #include "link/proxy_accept.h"
+#include "script/api/lua_listen.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
@@ -142,7 +143,7 @@ static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_listener *l = (const struct kt_lua_listener *)s,
                                  *o = (const struct kt_lua_listener *)old;
-    return o->door && kt_endpoint_equal(&l->at, &o->at);
+    return o->door && kt_endpoint_equal(&l->at, &o->at) && l->at.diverted == o->at.diverted;
 }
 
 static void inherit(struct kt_service *s, struct kt_service *old)
@@ -208,6 +209,15 @@ static int prefix(lua_State *L)
     return 2;
 }
 
+enum kt_diverted kt_lua_diverted(lua_State *L)
+{
+    lua_getfield(L, 1, "transparent");
+    const char *how = lua_tostring(L, -1);
+    lua_pop(L, 1);
+    if (!how) return KT_DIVERTED_NOT;
+    return strcmp(how, "tproxy") == 0 ? KT_DIVERTED_TPROXY : KT_DIVERTED_REDIRECT;
+}
+
 /* core.listen(config) → listener | nil, err */
 static int listen_on(lua_State *L)
 {
@@ -220,6 +230,7 @@ static int listen_on(lua_State *L)
     if (!on || kt_endpoint_parse(&l->at, on, KT_ENDPOINT_UNIX | KT_ENDPOINT_ZERO, &err))
         return kt_raise(L, "listen.on: %s", err.text);
     kt_service_localhost(&l->at);
+    l->at.diverted = kt_lua_diverted(L);
     lua_getfield(L, 1, "proxy");
     l->proxy = lua_toboolean(L, -1);
     lua_pop(L, 1);

@@ -14,9 +14,9 @@ void kt_lua_peer_keep(lua_State *L, const struct kt_peer_info *peer)
     const struct {
         const char *key, *text;
     } said[] = {{"identity", peer->identity}, {"target", peer->target}, {"client", peer->client},
-        {"name", peer->name}};
+        {"name", peer->name}, {"original", peer->original}};
     kt_lua_peer_set(L, peer->address);
-    if (!peer->identity && !peer->target && !peer->client && !peer->name) return;
+    if (!peer->identity && !peer->target && !peer->client && !peer->name && !peer->original) return;
     lua_createtable(L, 0, sizeof said / sizeof said[0]);
     for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
         lua_pushstring(L, said[i].text);
@@ -50,6 +50,11 @@ int kt_lua_peer_target(lua_State *L)
 int kt_lua_peer_client(lua_State *L)
 {
     return said(L, "client");
+}
+
+int kt_lua_peer_original(lua_State *L)
+{
+    return said(L, "original");
 }
 
 int kt_lua_peer_name(lua_State *L)

@@ -21,5 +21,6 @@ int kt_lua_peer_identity(lua_State *L);
 int kt_lua_peer_target(lua_State *L);
 int kt_lua_peer_client(lua_State *L);
 int kt_lua_peer_name(lua_State *L);
+int kt_lua_peer_original(lua_State *L);
 
 #endif

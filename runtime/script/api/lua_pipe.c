@@ -264,8 +264,8 @@ void kt_lua_pipe(lua_State *L)
         {"read_until", kt_lua_pipe_read_until}, {"peek", kt_lua_pipe_peek}, {"write", kt_lua_pipe_write},
         {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
         {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
-    static const luaL_Reg fields[] = {
-        {"peer", kt_lua_peer_address}, {"local_addr", field_local}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"peer", kt_lua_peer_address}, {"local_addr", field_local},
+        {"original", kt_lua_peer_original}, {NULL, NULL}};
     static const luaL_Reg stream_fields[] = {{"peer", kt_lua_peer_address}, {"local_addr", field_local},
         {"identity", kt_lua_peer_identity}, {"target", kt_lua_peer_target}, {"client", kt_lua_peer_client},
         {"name", kt_lua_peer_name}, {"link", field_link}, {NULL, NULL}};
@@ -306,7 +306,8 @@ static int make_handle(lua_State *L)
     if (a->peer)
         kt_lua_peer_keep(L, a->peer);
     else
-        kt_lua_peer_set(L, kt_conn_peer(a->conn));
+        kt_lua_peer_keep(L,
+            &(struct kt_peer_info){.address = kt_conn_peer(a->conn), .original = kt_conn_original(a->conn)});
     attach(L, a->task, a->pipe, a->conn);
     return 1;
 }

@@ -7,6 +7,7 @@
 #include "script/api/api.h"
 #include "script/api/config.h"
 #include "script/api/lua_flow.h"
+#include "script/api/lua_listen.h"
 #include "script/core/handle.h"
 #include "script/core/service.h"
 
@@ -30,10 +31,10 @@ static void push_handler(lua_State *L, const void *of)
     kt_service_push_handler(L, of);
 }
 
-static void on_flow(void *ctx, struct kt_flow *flow, const char *peer)
+static void on_flow(void *ctx, struct kt_flow *flow, const char *peer, const char *original)
 {
     const struct kt_service *s = &((const struct door *)ctx)->owner->service;
-    const struct kt_peer_info info = {.address = peer};
+    const struct kt_peer_info info = {.address = peer, .original = original};
     const struct kt_lua_flow_arrival arrival = {
         .flow = flow, .peer = &info, .origin = kt_service_served_at(s), .handler = push_handler, .of = s};
     if (!kt_service_has_handler(s)) /* created in a task that has not called :serve yet */
@@ -46,7 +47,10 @@ static int open(struct kt_service *s, struct kt_err *err)
 {
     static const struct kt_udp_flows_events events = {on_flow};
     struct kt_lua_udplistener *l = (struct kt_lua_udplistener *)s;
-    const struct kt_udp_flows_options options = {.at = &l->at, .idle_us = l->idle_us, .most = l->most};
+    const struct kt_udp_flows_options options = {.at = &l->at,
+        .idle_us = l->idle_us,
+        .most = l->most,
+        .diverted = l->at.diverted == KT_DIVERTED_TPROXY};
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = l;
@@ -86,7 +90,7 @@ static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_udplistener *l = (const struct kt_lua_udplistener *)s,
                                     *o = (const struct kt_lua_udplistener *)old;
-    return o->door && kt_endpoint_equal(&l->at, &o->at);
+    return o->door && kt_endpoint_equal(&l->at, &o->at) && l->at.diverted == o->at.diverted;
 }
 
 /* The flows of the old script stay with its tasks. */
@@ -133,6 +137,7 @@ static int listen_udp(lua_State *L)
     struct kt_err err = {0};
     if (!at || kt_endpoint_parse(&l->at, at, KT_ENDPOINT_ZERO, &err))
         return kt_raise(L, "listen.udp: %s", err.text);
+    l->at.diverted = kt_lua_diverted(L);
     kt_service_localhost(&l->at);
     l->idle_us = (uint64_t)(idle * 1e6);
     l->most = (size_t)most;

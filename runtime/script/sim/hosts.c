@@ -85,6 +85,17 @@ static int move(lua_State *L)
     return 1;
 }
 
+/* world:gateway(host, other | nil) → true | nil, code, sentence */
+static int gateway(lua_State *L)
+{
+    struct kt_sim_host *h = host_2(L);
+    struct kt_sim_host *other =
+        lua_isnoneornil(L, 3) ? NULL : kt_lua_sim_host_arg(L, kt_lua_sim_world_arg(L), 3);
+    kt_sim_host_gateway(h, other);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static int open_sockets(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)kt_sim_host_open(host_2(L)));
@@ -212,8 +223,8 @@ static int set_name(lua_State *L)
 void kt_lua_sim_hosts(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"new_host", new_host}, {"addrs", addrs}, {"move", move},
-        {"open_sockets", open_sockets}, {"up", up}, {"crash", crash}, {"restart", restart},
-        {"slow_reader", slow_reader}, {"short_io", short_io}, {"udp_full", udp_full},
+        {"gateway", gateway}, {"open_sockets", open_sockets}, {"up", up}, {"crash", crash},
+        {"restart", restart}, {"slow_reader", slow_reader}, {"short_io", short_io}, {"udp_full", udp_full},
         {"wall_jump", wall_jump}, {"put_file", put_file}, {"get_file", get_file},
         {"remove_file", remove_file}, {"nat", nat}, {"nat_rebind", nat_rebind}, {"set_name", set_name},
         {NULL, NULL}};

@@ -107,6 +107,12 @@ w:host("server"):serve { udp = ":53", fn = function(question, from) return "answ
     params = { { name = "to", type = "string | string[]", doc = "One IP address or a list of them." } },
   })
   method("host", {
+    name = "gateway", context = "spec", signature = 'gateway "router"',
+    doc = "Sends what is for addresses to which this host has no link to another host, as to a router. No host forwards packets: there, only "
+      .. "kt.listen with `transparent` takes them.",
+    params = { { name = "name", type = "string", optional = true, doc = "The other host, which this one has a link to; nil for none." } },
+  })
+  method("host", {
     name = "inject", context = "spec", path = "host:inject", argument = shape.inject,
     signature = 'inject { from = "198.51.100.7:4000", to = packet.dst, data = packet.data }',
     doc = "Sends a UDP datagram from this host as if from any address, past its own NAT: a copy or a replay by someone on the path, or a spoofed source.",
