@@ -4,8 +4,8 @@ local snapshot = require "kt.snapshot"
 
 local control = {}
 
---- { max = rows of conns }
-function control.status(args) return snapshot.take(args.max or 1000) end
+--- { max = rows of conns }; already as JSON
+function control.status(args) return nil, snapshot.json(args.max or 1000) end
 
 --- { conn = id }
 function control.close(args)
@@ -109,7 +109,10 @@ end
 
 --- Returns true and JSON; or false, the name of a code, and a sentence.
 return function(command, text)
-  local ok, result = pcall(function() return core.json.encode(control[command](core.json.decode(text))) end)
+  local ok, result = pcall(function()
+    local value, json = control[command](core.json.decode(text))
+    return json or core.json.encode(value)
+  end)
   if ok then return true, result end
   if type(result) == "userdata" and core.kind_of(result) == "err" then return false, result.code, result.text end
   return false, "failed", tostring(result)

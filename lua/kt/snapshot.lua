@@ -24,17 +24,40 @@ local function list(values)
   return core.json.array(values)
 end
 
---- What kt.inspect shows, without tasks. max: rows of conns.
+local PAGE = 100 -- rows made in one go, so that many of them do not hold up the tunnel
+
+--- A list of add(row) for at most max conns and streams.
+local function conns(max, add)
+  local rows, after = {}, 0
+  repeat
+    local page = core.pipes(math.min(PAGE, max - #rows), after)
+    for _, row in ipairs(page) do
+      after = row.id
+      rows[#rows + 1] = add(row)
+    end
+    if #page == PAGE then core.park(0) end
+  until #page < PAGE or #rows >= max
+  return rows
+end
+
+--- What kt.inspect shows, without tasks. max: rows of conns. With rows, it may let other tasks run.
 function snapshot.take(max)
-  local now = require("kt").inspect { max = math.max(max, 1) }
-  local conns = max == 0 and {} or now.conns
+  local now = require("kt").inspect { max = 0 }
   for _, pool in ipairs(now.pools) do pool.links = core.json.array(pool.links) end
   return {
     memory = now.memory, memory_peak = now.memory_peak,
     tasks = now.task_count - 1, -- without this one
     conn_count = now.conn_count,
-    conns = list(conns), links = list(now.links), listeners = list(now.listeners), pools = list(now.pools),
+    conns = core.json.array(conns(max, plain)), links = list(now.links), listeners = list(now.listeners), pools = list(now.pools),
   }
+end
+
+--- The same as JSON.
+function snapshot.json(max)
+  local rows = conns(max, function(row) return core.json.encode(plain(row)) end)
+  local now = snapshot.take(0)
+  now.conns = nil
+  return ('%s,"conns":[%s]}'):format(core.json.encode(now):sub(1, -2), table.concat(rows, ","))
 end
 
 return snapshot

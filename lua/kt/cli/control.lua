@@ -21,8 +21,20 @@ local run = {}
 --- Prints the result as JSON.
 local function json(value) out(core.json.encode(value) .. "\n") end
 
+--- The status with at most `most` conns of each script; with fewer, if the answer would be too large.
+local function status_of(kt_, most)
+  local s, err
+  repeat
+    s, err = kt_:ask("status", { max = most })
+    if s or err.code ~= "limit" then break end
+    most = most // 2
+  until most == 0
+  return s, err
+end
+
 function run.status(_, kt_, flags)
-  local s, err = kt_:ask("status", { max = flags.conns and tonumber(flags.conns) or nil })
+  local most = flags.conns or "1000"
+  local s, err = status_of(kt_, math.tointeger(tonumber(most)) or most)
   if not s then return nil, err end
   if flags.json then json(s) else lines(status.lines(s)) end
   return true
@@ -81,7 +93,7 @@ local function watch(kt_, input)
   while true do
     local now = kt.now()
     if now >= due then
-      local s, err = kt_:ask("status", { max = 2000 })
+      local s, err = status_of(kt_, 2000)
       if not s then return nil, err end
       top.update(screen, s, now)
       due = now + 1

@@ -88,6 +88,21 @@ static bool is_link(const struct kt_service *s)
     return strcmp(kt_service_what(s), "kt.link") == 0;
 }
 
+/* Pushes the list of at most max conns and streams with higher numbers than `after`. Numbers rise along the list. */
+static void push_pipes(lua_State *L, lua_Integer max, uint64_t after)
+{
+    const struct kt_list *all = kt_lua_pipes(L);
+    const uint64_t now = kt_io_now(kt_runtime_io(kt_runtime_of(L)));
+    lua_Integer n = 0;
+    lua_newtable(L);
+    for (const struct kt_list *p = all->next; n < max && p != all; p = p->next) {
+        const struct kt_lua_pipe *h = KT_CONTAINER(p, const struct kt_lua_pipe, open);
+        if (h->number <= after) continue;
+        push_pipe(L, h, now);
+        lua_rawseti(L, -2, ++n);
+    }
+}
+
 static void push_service(lua_State *L, const struct kt_service *s)
 {
     struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
@@ -140,14 +155,7 @@ static int inspect(lua_State *L)
     }
     lua_setfield(L, 2, "tasks");
 
-    const struct kt_list *all = kt_lua_pipes(L);
-    const uint64_t now = kt_io_now(kt_runtime_io(rt));
-    lua_newtable(L);
-    n = 0;
-    for (const struct kt_list *p = all->next; n < max && p != all; p = p->next) {
-        push_pipe(L, KT_CONTAINER(p, const struct kt_lua_pipe, open), now);
-        lua_rawseti(L, -2, ++n);
-    }
+    push_pipes(L, max, 0);
     lua_setfield(L, 2, "conns");
     set_integer(L, "conn_count", kt_runtime_pipes(rt));
 
@@ -160,6 +168,13 @@ static int inspect(lua_State *L)
         push_service(L, s);
         add_service(L, is_link(s) ? "links" : "listeners");
     }
+    return 1;
+}
+
+/* core.pipes(max, after) → a list as `conns` of core.inspect, of those with an id above `after` */
+static int pipes(lua_State *L)
+{
+    push_pipes(L, luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2));
     return 1;
 }
 
@@ -202,7 +217,7 @@ static int chunk(lua_State *L)
 void kt_lua_inspect(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"inspect", inspect}, {"close_pipe", close_pipe}, {"chunk", chunk}, {NULL, NULL}};
+        {"inspect", inspect}, {"pipes", pipes}, {"close_pipe", close_pipe}, {"chunk", chunk}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_createtable(L, KT_HISTOGRAM_BOUNDS, 0); /* core.bounds: of histograms, in seconds */
     for (size_t i = 0; i < KT_HISTOGRAM_BOUNDS; i++) {
