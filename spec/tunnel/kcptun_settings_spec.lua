@@ -226,7 +226,7 @@ describe("kt server does what kcptun's server does, given", function()
           local ports = { FAR = h.sockets.free_port "udp", TARGET = target.at, FOLDER = folder }
           local p = started(impl, "server", { file = case.file, cwd = folder, table.unpack(case[2]) }, ports, SERVER)
           p:wait_udp(ports.FAR)
-          local client = h.peer.client(nil, { key = "k", remoteaddr = (case.dial or "127.0.0.1") .. ":" .. ports.FAR })
+          local client = h.peer.client(nil, { key = "k", wire = "kcptun", remoteaddr = (case.dial or "127.0.0.1") .. ":" .. ports.FAR })
           local conn = assert(h.sockets.connect(client.at))
           conn:send "hello"
           assert.equal("hello", conn:recv_exactly(5))
