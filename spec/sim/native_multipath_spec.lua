@@ -128,6 +128,18 @@ describe("a link with two paths", function()
     end)
   end
 
+  it("opens one that was dead for its first half minute", function()
+    local t = world { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03, cut = true } }
+    local app = t.connect()
+    for _ = 1, 30 do
+      app:echo "hello"
+      t.w:run_for "1s"
+    end
+    t.lines[TWO].cut = false
+    t.w:run_for "40s"
+    assert.matches("path 1 is open", t.client:log())
+  end)
+
   it("sends what is short by the path with the shorter delay", function()
     local t = world { [ONE] = { rate = mbit(20), delay = 0.1 }, [TWO] = { rate = mbit(20), delay = 0.01 } }
     local app = t.connect()

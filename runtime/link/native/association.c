@@ -443,6 +443,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
 void kt_native_association_move(struct kt_native_association *a, unsigned path, struct kt_udp *udp)
 {
     struct kt_native_path *p = a->paths[path];
+    if (p->moving.active && p->moving.place.udp == p->place.udp) p->moving.place.udp = udp;
     p->place.udp = udp;
     p->full = false;
     p->ping_due = true;
