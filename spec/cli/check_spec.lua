@@ -433,6 +433,12 @@ kt.slep(1)
 kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
     end)
 
+    it("an expression is thousands of terms long", function()
+      local out = mistakes(HEAD .. 'local far = kt.link { remote = "a:1", key = "k" }\nkt.spawn(function() print(1' .. (" + 1"):rep(5000) .. ")\nfar"
+        .. (":on('up', print)"):rep(5000) .. ":opne()\nend)\n")
+      assert.equal("s.lua:4: link.opne: no such field; did you mean link.open?\n", out)
+    end)
+
     it("the script ends the program", function()
       write("s.lua", HEAD .. "kt.slep(1) os.exit(0)")
       local r = s.exited("check", "--unsafe", "s.lua")

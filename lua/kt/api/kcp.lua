@@ -29,7 +29,7 @@ return function(with)
       keys = {
         { name = "conv", type = "integer", min = 0, max = 0xffffffff, required = true, expected = "a number that both ends know",
           doc = "The conversation's number, the first four bytes of each packet, little endian. The same at both ends." },
-        { name = "output", type = "function", required = true,
+        { name = "output", type = "function", call = "fun(packet: string)", required = true,
           doc = "Called with each packet to send, in a task of its own. It may wait, as socket:send does. If it raises, the conversation ends, and "
             .. 'calls fail with "failed".' },
         { name = "stream", type = "boolean", default = false, doc = "A stream of bytes. Default: messages, each received as it was sent." },
