@@ -125,6 +125,12 @@ describe("the control socket", function()
       assert.matches('^{"ok":false,"error":{"code":"invalid","message":"unknown command \\"fly\\"; expected one of hello, status, ', lines[3])
       assert.matches('unknown argument \\"lvl\\"', lines[4])
       assert.equal(4, #lines)
+      local guide, n = h.read_file "docs/control.md", 0
+      for name in lines[3]:match("expected one of (.-)\""):gmatch "%l+" do
+        n = n + 1
+        assert.is_truthy(guide:find("\n| `" .. name .. "` |", 1, true), name .. " is not in docs/control.md")
+      end
+      assert.is_true(n >= 9)
     end)
   end)
 
@@ -412,6 +418,11 @@ describe("verbs for a running kt", function()
       assert.equal("warn\n", select(2, verb("log", "s", "warn")))
       assert.equal(0, (verb "reload"))
       assert.equal("warn\n", select(2, verb("log", "s")))
+      local client = start("client", "-l", "127.0.0.1:0", "-r", "127.0.0.1:9", "--key", "k", "--loglevel", "info")
+      client:expect "listening on"
+      assert.equal("debug\n", select(2, verb("log", "client", "debug")))
+      assert.equal(0, (verb("reload", "client"))) -- the flag sets its own level again
+      assert.equal("debug\n", select(2, verb("log", "client")))
       local code, _, err = verb("log", "s", "loud")
       assert.equal(1, code)
       assert.matches("level: expected one of debug", err)

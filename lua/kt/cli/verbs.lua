@@ -14,41 +14,41 @@ end
 
 -- operands: the names of the arguments after the instance's; optional: the values of the last one, which may be missing.
 verb {
-  name = "status", summary = "show what a running kt does", flags = {
+  name = "status", flags = {
     json, { name = "conns", arg = "N", doc = "show at most N conns and streams, 0 to 5000 (default 1000)" },
   },
   doc = "Show links, pools, listeners, conns and memory of a running kt.",
 }
 verb {
-  name = "top", summary = "watch what a running kt does, each second",
+  name = "top",
   doc = "Show links, conns and streams of a running kt with their rates, on the whole terminal, once a second. Keys: q quits; Tab shows "
     .. "links and conns, links, or conns; i, o, a, n sort by bytes in, bytes out, age, name; r reverses; arrows and Page keys scroll.",
 }
 verb {
-  name = "list", summary = "list the instances of kt that run", flags = { json }, nobody = true,
+  name = "list", flags = { json }, nobody = true,
   doc = "List the instances of kt that run and that this user may control.",
 }
 verb {
-  name = "drain", summary = "end a running kt once its conns have ended",
+  name = "drain",
   flags = { { name = "wait", doc = "return once the process has ended" } },
   doc = "Make a running kt accept nothing more and end once its conns have ended, or after its drain timeout, as SIGTERM does.",
 }
 verb {
-  name = "log", summary = "show or set the log level of a running kt", operands = { "LEVEL" },
+  name = "log", operands = { "LEVEL" },
   optional = { debug = true, info = true, warn = true, error = true, quiet = true },
   doc = "Set the log level: debug, info, warn, error or quiet. Without a LEVEL, show it. It also applies after a reload.",
 }
 verb {
-  name = "events", summary = "follow what happens in a running kt", flags = { json },
+  name = "events", flags = { json },
   doc = "Print a line for each event, until interrupted: up and down of links and pools' links, switch of pools, reload, and error "
     .. "of tasks.",
 }
 verb {
-  name = "close", summary = "close a conn or a stream of a running kt", operands = { "CONN" },
+  name = "close", operands = { "CONN" },
   doc = "Close a conn or a stream, and what it is joined with. CONN is its number in kt status.",
 }
 verb {
-  name = "trace", summary = "write the decrypted packets of a link to a file", operands = { "LINK", "FILE" },
+  name = "trace", operands = { "LINK", "FILE" },
   flags = {
     { name = "packets", arg = "N", doc = "end after N packets" },
     { name = "seconds", arg = "N", doc = "end after N seconds" },
@@ -58,7 +58,7 @@ verb {
     .. "FILE then holds what the tunnel carries: keep it as safe as a key.",
 }
 verb {
-  name = "repl", summary = "run Lua in the script of a running kt",
+  name = "repl",
   flags = { { name = "timeout", arg = "SECONDS", doc = "stop what takes longer, 1 to 600 (default 10)" } },
   doc = "Read expressions and statements from standard input, run each in a task of the script, and print its values. They see the script's "
     .. "globals, and kt. A statement may go over several lines. Needs kt run --allow-eval. For editing and a history, run it under rlwrap. "
@@ -67,7 +67,7 @@ verb {
 -- kt reload has its own help (runtime/cli/reload.c), as it also works without a control socket.
 verbs.by_name = {
   reload = {
-    name = "reload", summary = "", doc = "", flags = {
+    name = "reload", doc = "", flags = {
       { name = "control", arg = "PATH", doc = "" }, { name = "quiet", doc = "" },
     },
   },

@@ -14,7 +14,8 @@
 #include <unistd.h>
 #include "io/uv/internal.h"
 
-/* ECMA-48 and xterm's private modes, which every terminal in use knows: alternate screen, cursor. */
+/* ECMA-48 and xterm's private modes, which every terminal in use knows: alternate screen, cursor. Not ncurses: for these few sequences
+ * that would be one more library, with global state and signal handlers of its own. */
 #define ENTER "\033[?1049h\033[?25l"
 #define LEAVE "\033[0m\033[?25h\033[?1049l"
 

@@ -44,6 +44,7 @@ struct kt_supervisor {
     /* log settings before any script changed them */
     enum kt_log_level level;
     char *log_file;
+    bool level_set; /* by kt_supervisor_set_log_level: `level` goes before what a script sets */
 
     /* standard error of a script being loaded; the reason, if it exits */
     bool capturing;
@@ -200,6 +201,7 @@ static void log_end(struct kt_supervisor *sv, struct log_settings *before, bool 
 {
     struct kt_logger *l = sv->logger;
     kt_log_file_close(keep ? &before->file : &l->file);
+    if (keep && sv->level_set) l->log.level = sv->level;
     if (keep) return;
     l->log.level = before->level;
     l->format = before->format;
@@ -442,6 +444,7 @@ bool kt_supervisor_ending(const struct kt_supervisor *sv)
 void kt_supervisor_set_log_level(struct kt_supervisor *sv, enum kt_log_level level)
 {
     sv->level = sv->logger->log.level = level;
+    sv->level_set = true;
 }
 
 struct kt_logger *kt_supervisor_logger(const struct kt_supervisor *sv)
