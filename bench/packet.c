@@ -6,7 +6,7 @@
 #include <string.h>
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
-#include "link/common/starts.h"
+#include "link/common/session_starts.h"
 #include "link/native/handshake_client.h"
 #include "link/native/handshake_server.h"
 #include "link/native/packet.h"
@@ -103,7 +103,7 @@ static void run_handshakes(struct kt_io *io, bool pairs)
     static const uint8_t key[KT_NATIVE_KEY] = {1}, other[KT_NATIVE_KEY] = {2};
     struct kt_native_secrets near, far;
     struct kt_native_drops drops = {0};
-    struct kt_starts starts;
+    struct kt_session_starts starts;
     struct kt_native_client client;
     struct kt_native_server server;
     uint8_t server_public[KT_NATIVE_KEY];
@@ -116,7 +116,7 @@ static void run_handshakes(struct kt_io *io, bool pairs)
     }
     const struct kt_native_params params = {
         .present = KT_NATIVE_PARAMS_NEEDED, .aead = (uint8_t)kt_aead_methods()};
-    kt_starts_init(&starts, 1);
+    kt_session_starts_init(&starts, 1);
     kt_native_client_init(&client, io, &near, &params, &drops);
     kt_native_server_init(&server,
         &(struct kt_native_server_opts){
@@ -141,7 +141,7 @@ static void run_handshakes(struct kt_io *io, bool pairs)
         initiate);
     kt_native_client_end(&client);
     kt_native_server_end(&server);
-    kt_starts_free(&starts);
+    kt_session_starts_free(&starts);
 }
 
 int main(void)

@@ -12,8 +12,8 @@ struct kt_io;
 struct kt_log;
 struct kt_phrases;
 struct kt_ports;
-struct kt_spoken;
-struct kt_starts;
+struct kt_preferred_peers;
+struct kt_session_starts;
 struct kt_tap;
 
 /* The environment of links and acceptors; all of it outlives them. */
@@ -22,10 +22,10 @@ struct kt_wire_env {
     const struct kt_log *log;
     struct kt_counters *counters;
     /* Replay memory of acceptors, shared by all that a recorded start could be sent to; NULL: each has its own. */
-    struct kt_starts *starts;
+    struct kt_session_starts *starts;
     struct kt_phrases *phrases; /* keys derived from passphrases; NULL: each is derived afresh */
     /* Peers that have spoken the preferred wire; NULL: each link has its own memory. */
-    struct kt_spoken *spoken;
+    struct kt_preferred_peers *preferred_peers;
     struct kt_tap *tap; /* shows the packets (tap.h); the wire takes references of its own; NULL: none */
 
     /* ---- for a wire that is one of two (link/both/) ---- */
@@ -34,7 +34,7 @@ struct kt_wire_env {
     struct kt_ports **ports;
     /* Links: the text that follows "no answer for 5 s" in the log, read at that time; NULL: the wire's own. */
     const char *const *silence;
-    bool hushed; /* links: if a peer never answers, log that at level debug only */
+    bool quiet_log; /* links: if a peer never answers, log that at level debug only */
 };
 
 struct kt_wire {

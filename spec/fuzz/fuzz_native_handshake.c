@@ -8,7 +8,7 @@
 #include <string.h>
 #include "crypto/crypto.h"
 #include "io/io.h"
-#include "link/common/starts.h"
+#include "link/common/session_starts.h"
 #include "link/native/handshake_client.h"
 #include "link/native/handshake_server.h"
 #include "check.h"
@@ -20,7 +20,7 @@ struct ends {
     uint64_t state, wall_us;
     struct kt_native_secrets client_secrets, server_secrets;
     struct kt_native_drops drops;
-    struct kt_starts starts;
+    struct kt_session_starts starts;
     struct kt_native_client client;
     struct kt_native_server server;
     struct kt_addr from;
@@ -68,7 +68,7 @@ static void begin(struct ends *e, bool pairs)
         kt_native_secrets_shared(&e->server_secrets, psk);
     }
     const struct kt_native_params params = {.present = KT_NATIVE_PARAMS_NEEDED, .aead = 3};
-    kt_starts_init(&e->starts, 1);
+    kt_session_starts_init(&e->starts, 1);
     kt_native_client_init(&e->client, &e->io, &e->client_secrets, &params, &e->drops);
     const struct kt_native_server_opts opts = {.io = &e->io,
         .secrets = &e->server_secrets,
@@ -251,7 +251,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     kt_native_client_end(&e->client);
     kt_native_server_end(&e->server);
-    kt_starts_free(&e->starts);
+    kt_session_starts_free(&e->starts);
     free(e);
     return 0;
 }

@@ -7,7 +7,7 @@
 #include "crypto/crypto.h"
 #include "crypto/hash.h"
 #include "io/io.h"
-#include "link/common/starts.h"
+#include "link/common/session_starts.h"
 #include "link/native/handshake_client.h"
 #include "link/native/handshake_server.h"
 #include "class.h"
@@ -273,7 +273,7 @@ static int client_gc(lua_State *L)
 struct server {
     struct end end; /* first */
     struct kt_native_server server;
-    struct kt_starts starts;
+    struct kt_session_starts starts;
     lua_State *L; /* during a call */
     int ask;      /* a reference to a function, or LUA_NOREF */
 };
@@ -306,7 +306,7 @@ static int new_server(lua_State *L) /* {psk, own, params, ask, seed, now, wall, 
     s->ask = LUA_NOREF;
     luaL_setmetatable(L, SERVER);
     init_end(L, &s->end, false);
-    kt_starts_init(&s->starts, s->end.seed);
+    kt_session_starts_init(&s->starts, s->end.seed);
     lua_getfield(L, 1, "params");
     if (!lua_istable(L, -1)) lua_newtable(L);
     params_of(L, lua_gettop(L), &p);
@@ -427,7 +427,7 @@ static int server_gc(lua_State *L)
     struct server *s = server(L);
     luaL_unref(L, LUA_REGISTRYINDEX, s->ask);
     kt_native_server_end(&s->server);
-    kt_starts_free(&s->starts);
+    kt_session_starts_free(&s->starts);
     return 0;
 }
 

@@ -17,7 +17,7 @@
 #include "link/both/flow.h"
 #include "link/common/calls.h"
 #include "link/common/presence.h"
-#include "link/common/spoken.h"
+#include "link/common/preferred_peers.h"
 
 #define GRACE_US 1000000u /* time for three initiations of the native wire */
 #define AGAIN_US 1000000u /* between checks of the probes */
@@ -48,9 +48,9 @@ struct link {
     struct kt_list flows;           /* flow.h */
     struct kt_calls calls;
     struct kt_presence presence;
-    struct kt_link_totals ended; /* of a fallback that was closed */
-    struct kt_spoken *spoken;    /* the process's, or own_spoken */
-    struct kt_spoken own_spoken;
+    struct kt_link_totals ended;                /* of a fallback that was closed */
+    struct kt_preferred_peers *preferred_peers; /* the process's, or own_preferred_peers */
+    struct kt_preferred_peers own_preferred_peers;
     const char *silence; /* kt_wire_env.silence of the preferred wire: one of these */
     char silences[KT_BOTH_WIRES][256];
     struct kt_turn turn;   /* acts on what was recorded */
@@ -249,7 +249,7 @@ static void choose(struct link *l, struct part *p)
     if (p == preferred(l)) {
         stop_trying(l);
         l->lacks = false;
-        kt_spoken_add(l->spoken, &l->at);
+        kt_preferred_peers_add(l->preferred_peers, &l->at);
         l->silence = l->silences[KT_PREFERRED];
     } else {
         end_probe(p);
@@ -465,7 +465,7 @@ static int make_parts(struct link *l, const struct kt_wire *self, const struct k
         const struct kt_wire *wire = self->parts[i];
         struct part *p = &l->parts[i];
         struct kt_wire_env own = *env;
-        own.hushed = i == KT_FALLBACK;
+        own.quiet_log = i == KT_FALLBACK;
         own.silence = i == KT_PREFERRED ? &l->silence : NULL;
         p->owner = l;
         if (p == fallback(l) && l->chosen) break;
@@ -501,9 +501,9 @@ int kt_both_link(const struct kt_wire *self, const struct kt_wire_env *env, cons
     kt_turn_init(&l->turn, on_turn, l);
     kt_turn_init(&l->ending, on_ending, l);
     kt_timer_init(&l->timer, on_timer, l);
-    kt_spoken_init(&l->own_spoken, 0);
-    l->spoken = env->spoken ? env->spoken : &l->own_spoken;
-    const bool spoken = kt_spoken_has(l->spoken, &l->at);
+    kt_preferred_peers_init(&l->own_preferred_peers, 0);
+    l->preferred_peers = env->preferred_peers ? env->preferred_peers : &l->own_preferred_peers;
+    const bool spoken = kt_preferred_peers_has(l->preferred_peers, &l->at);
     if (spoken) l->chosen = preferred(l);
     write_texts(l);
     l->silence = l->silences[spoken ? KT_PREFERRED : KT_FALLBACK];

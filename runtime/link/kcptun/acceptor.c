@@ -22,7 +22,7 @@ static void destroy(struct acceptor *a)
             KT_CONTAINER(a->ages.next, struct guest, by_age), KT_ECLOSED, "the acceptor was closed");
     kt_hmap_free(&a->guests);
     kt_hmap_free(&a->peers);
-    kt_starts_free(&a->own_starts);
+    kt_session_starts_free(&a->own_starts);
     kt_ports_remove(&a->taker);
     kt_ports_unref(a->shared_ports);
     kt_io_turn_cancel(&a->turn);
@@ -136,7 +136,7 @@ int kt_kcptun_accept(const struct kt_wire *self, const struct kt_wire_env *env, 
     a->events = events;
     a->ctx = ctx;
     kt_io_random(env->io, &a->secret, sizeof a->secret);
-    kt_starts_init(&a->own_starts, a->hash_seed);
+    kt_session_starts_init(&a->own_starts, a->hash_seed);
     a->starts = env->starts ? env->starts : &a->own_starts;
     kt_hmap_init(&a->guests);
     kt_hmap_init(&a->peers);

@@ -13,7 +13,7 @@
 #include "base/hmap.h"
 #include "link/common/ports.h"
 #include "link/kcptun/accepted.h"
-#include "link/common/starts.h"
+#include "link/common/session_starts.h"
 
 struct acceptor;
 
@@ -52,11 +52,11 @@ struct acceptor {
     struct port *ports; /* one for each of shared_ports */
     struct kt_ports *shared_ports;
     struct kt_port_taker taker;
-    struct kt_hmap guests;       /* by conv; the table that owns them */
-    struct kt_hmap peers;        /* by peer address and port */
-    struct kt_list ages;         /* of guests, the oldest first */
-    struct kt_starts *starts;    /* the runtime's, or own_starts */
-    struct kt_starts own_starts; /* used if it was given none */
+    struct kt_hmap guests;               /* by conv; the table that owns them */
+    struct kt_hmap peers;                /* by peer address and port */
+    struct kt_list ages;                 /* of guests, the oldest first */
+    struct kt_session_starts *starts;    /* the runtime's, or own_starts */
+    struct kt_session_starts own_starts; /* used if it was given none */
     struct kt_turn turn;
     bool closing;
     bool full_told;

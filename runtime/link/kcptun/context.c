@@ -166,7 +166,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     sh->cfg.crypt = NULL;
     kt_kcptun_settle(&sh->cfg);
     sh->client = client;
-    sh->hushed = env->hushed;
+    sh->quiet_log = env->quiet_log;
     snprintf(sh->crypt, sizeof sh->crypt, "%s", cfg->crypt);
     sh->features = kt_kcptun_features(cfg);
     kt_io_random(sh->io, &sh->hash_seed, sizeof sh->hash_seed);

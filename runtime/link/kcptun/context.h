@@ -26,7 +26,7 @@ struct kt_kcptun_context {
     struct kt_tap *tap;          /* may be NULL */
     struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were consumed */
     bool client;
-    bool hushed;    /* as in kt_wire_env */
+    bool quiet_log; /* as in kt_wire_env */
     bool retired;   /* the acceptor's key or cipher has changed: no new sessions or streams with this one */
     char crypt[24]; /* the cipher's name */
     uint8_t *pass;  /* KT_PASS bytes of locked memory; for --tuncrypt */

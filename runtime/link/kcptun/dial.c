@@ -330,9 +330,9 @@ static void on_writable(void *ctx)
 }
 
 /* A link that stays dials repeatedly, so a missing answer is logged once; not at all if another wire is tried too. */
-static bool hushed(const struct dial *d)
+static bool logs_quietly(const struct dial *d)
 {
-    return d->link->sh->hushed || (d->link->stay && d->slot && d->slot->fails > 0);
+    return d->link->sh->quiet_log || (d->link->stay && d->slot && d->slot->fails > 0);
 }
 
 static void on_udp_error(void *ctx, int code)
@@ -340,7 +340,7 @@ static void on_udp_error(void *ctx, int code)
     struct dial *d = ctx;
     if (code != KT_EREFUSED || d->refused) return;
     d->refused = true;
-    kt_log_with(d->link->sh->log, hushed(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
+    kt_log_with(d->link->sh->log, logs_quietly(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
         kt_log_peer(kt_kcptun_session_peer_text(d->session)), "%s: nothing listens there (port unreachable)",
         kt_kcptun_session_peer_text(d->session));
 }
@@ -419,7 +419,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         return kt_err_set(err, rc, "cannot start a session: %s", kt_strerror(rc));
     }
     slot->dial = d;
-    if (hushed(d)) kt_kcptun_session_hush(d->session);
+    if (logs_quietly(d)) kt_kcptun_session_quiet_log(d->session);
     if (sh->cfg.tuncrypt || l->stay) kt_kcptun_session_greet(d->session);
     if (sh->cfg.tuncrypt) {
         d->hello_deadline = kt_io_now(sh->io) + HELLO_US;

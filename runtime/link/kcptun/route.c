@@ -3,7 +3,7 @@
  *
  * A datagram that does not authenticate costs only its check. An authentic one may still be a copy: late,
  * early, from another address, or recorded long ago. So
- *   - a session begins with a start that was not seen before (link/common/starts.h);
+ *   - a session begins with a start that was not seen before (link/common/session_starts.h);
  *   - its peer's address counts as such once the peer has answered what only it can know, and until then no
  * more than three times the bytes that came from an address leave for it (session.h);
  *   - a datagram from elsewhere changes nothing. It is answered with a challenge: always before the peer's
@@ -150,15 +150,15 @@ static struct guest *begin(const struct arrival *in)
     if (in->sh->retired) return NULL;
     if (head->cmd != KT_KCP_PUSH || head->una != 0 || head->sn >= a->sh->cfg.rcvwnd) {
         /* A probe may have overtaken the start. */
-        if (head->una != 0 || kt_starts_has(a->starts, head->conv)) say_unknown(in);
+        if (head->una != 0 || kt_session_starts_has(a->starts, head->conv)) say_unknown(in);
         return NULL;
     }
-    if (kt_starts_seen(a->starts, head->conv, head->ts)) {
+    if (kt_session_starts_seen(a->starts, head->conv, head->ts)) {
         refuse_replay(in);
         return NULL;
     }
     struct guest *g = kt_kcptun_guest_new(in->port, in->from, head->conv);
-    if (g) kt_starts_add(a->starts, head->conv, head->ts);
+    if (g) kt_session_starts_add(a->starts, head->conv, head->ts);
     return g;
 }
 

@@ -352,9 +352,9 @@ void kt_kcptun_session_greet(struct kt_kcptun_session *s)
     kt_smux_keepalive(s->smux);
 }
 
-void kt_kcptun_session_hush(struct kt_kcptun_session *s)
+void kt_kcptun_session_quiet_log(struct kt_kcptun_session *s)
 {
-    s->hushed = true;
+    s->quiet_log = true;
 }
 
 /* ---- settings ---- */

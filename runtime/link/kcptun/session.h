@@ -103,7 +103,7 @@ void kt_kcptun_session_greet(struct kt_kcptun_session *s);
  * amount of parity. False if they ask for FEC that takes a new session; this one keeps its own. */
 bool kt_kcptun_session_tune(struct kt_kcptun_session *s);
 /* Suppresses the warning at its end if it never hears anything, as that is already known. */
-void kt_kcptun_session_hush(struct kt_kcptun_session *s);
+void kt_kcptun_session_quiet_log(struct kt_kcptun_session *s);
 
 /* A round trip to the peer, measured for a caller, who owns the memory until done or cancel. */
 struct kt_kcptun_session_probe {

@@ -1,5 +1,5 @@
 /* Session counters and accessors. */
-#include "link/common/figures.h"
+#include "link/common/derived_stats.h"
 #include "link/kcptun/session_internal.h"
 
 /* After this many inconsistent groups, although the parameters fit, the peer's FEC is ignored. A few such
@@ -150,7 +150,7 @@ void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_s
     sum->inflight += st.inflight;
     sum->queued += st.queued;
     sum->owing = sum->owing || (s->owes && !kt_kcp_covered(s->kcp, s->said_kcp));
-    kt_figures_add_session(sum, s->up_at, &s->health.patience, &s->recent, now);
+    kt_derived_stats_add_session(sum, s->up_at, &s->health.patience, &s->recent, now);
 }
 
 void kt_kcptun_session_stream_facts(void *ctx, struct kt_stream_facts *out)
@@ -158,5 +158,5 @@ void kt_kcptun_session_stream_facts(void *ctx, struct kt_stream_facts *out)
     const struct kt_kcptun_session *s = ctx;
     struct kt_link_stats st = {0};
     kt_kcptun_session_stats(s, &st);
-    kt_figures_of_stream(out, &st, s->path.udp, &s->path.from);
+    kt_derived_stats_of_stream(out, &st, s->path.udp, &s->path.from);
 }

@@ -14,7 +14,7 @@ const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
 
 enum kt_log_level kt_kcptun_session_loudness(const struct kt_kcptun_session *s)
 {
-    return s->hushed && !s->health.patience.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
+    return s->quiet_log && !s->health.patience.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
 }
 
 static void suspect(struct kt_kcptun_session *s, const char *why, uint64_t now)

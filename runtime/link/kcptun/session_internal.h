@@ -67,7 +67,7 @@ struct kt_kcptun_session {
     bool went_idle;
     bool resume;    /* heard again after a silence: send everything in flight again at once */
     bool told_full; /* logged that streams are refused, while that lasts */
-    bool hushed;    /* see kt_kcptun_session_hush */
+    bool quiet_log; /* see kt_kcptun_session_quiet_log */
     bool told_up;   /* `up` was called */
     bool reported;  /* `over` was called */
     size_t streams; /* as counted in StreamsNow */
@@ -144,7 +144,7 @@ uint64_t kt_kcptun_session_ask_due(const struct kt_kcptun_session *s);
 void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now);
 /* A likely cause, to append to a sentence about a peer; "" if none is known. */
 const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s);
-/* The level of log lines about its silence and its end: see kt_kcptun_session_hush. */
+/* The level of log lines about its silence and its end: see kt_kcptun_session_quiet_log. */
 enum kt_log_level kt_kcptun_session_loudness(const struct kt_kcptun_session *s);
 
 /* ---- session_mtu.c ---- */

@@ -35,7 +35,7 @@ static void destroy(struct acceptor *a)
     kt_hmap_free(&a->cids);
     kt_hmap_free(&a->instances);
     kt_native_server_end(&a->server);
-    kt_starts_free(&a->own_starts);
+    kt_session_starts_free(&a->own_starts);
     kt_ports_remove(&a->taker);
     kt_ports_unref(a->ports);
     kt_io_turn_cancel(&a->turn);
@@ -184,7 +184,7 @@ int kt_native_accept(const struct kt_wire *self, const struct kt_wire_env *env, 
     a->ctx = ctx;
     a->began_us = kt_io_now(env->io);
     a->hash_seed = a->c->hash_seed;
-    kt_starts_init(&a->own_starts, a->c->hash_seed);
+    kt_session_starts_init(&a->own_starts, a->c->hash_seed);
     a->starts = env->starts ? env->starts : &a->own_starts;
     kt_hmap_init(&a->cids);
     kt_hmap_init(&a->instances);

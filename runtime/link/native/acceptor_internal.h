@@ -12,7 +12,7 @@
 
 #include "base/hmap.h"
 #include "link/common/ports.h"
-#include "link/common/starts.h"
+#include "link/common/session_starts.h"
 #include "link/native/accepted.h"
 #include "link/native/handshake_server.h"
 
@@ -54,9 +54,9 @@ struct acceptor {
     struct kt_hmap instances; /* of proven guests, by the instance that their link announced */
     struct kt_list ages;      /* of guests that are proven, the oldest first */
     struct kt_list unproven;
-    size_t guests, unproven_count; /* guests: proven or not */
-    struct kt_starts *starts;      /* the runtime's, or own_starts */
-    struct kt_starts own_starts;
+    size_t guests, unproven_count;    /* guests: proven or not */
+    struct kt_session_starts *starts; /* the runtime's, or own_starts */
+    struct kt_session_starts own_starts;
     struct kt_turn turn;
     uint64_t began_us, hash_seed;
     char name[KT_NATIVE_IDENTITY];  /* of the client allowed in last; empty: it has none */

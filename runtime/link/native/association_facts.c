@@ -1,5 +1,5 @@
 /* Accessors and statistics of an association. */
-#include "link/common/figures.h"
+#include "link/common/derived_stats.h"
 #include "link/native/association_internal.h"
 
 const struct kt_wire *kt_native_association_wire(const struct kt_native_association *a)
@@ -109,7 +109,7 @@ void kt_native_association_stats(const struct kt_native_association *a, struct k
     sum->inflight += all.inflight;
     sum->queued += unsent(p, all.inflight, facts.queued);
     sum->owing = sum->owing || a->carrying;
-    kt_figures_add_session(sum, a->up_us, &a->patience, &a->recent, now);
+    kt_derived_stats_add_session(sum, a->up_us, &a->patience, &a->recent, now);
 }
 
 void kt_native_association_stream_facts(void *ctx, struct kt_stream_facts *out)
@@ -118,5 +118,5 @@ void kt_native_association_stream_facts(void *ctx, struct kt_stream_facts *out)
     const struct kt_native_place *place = &a->best->place;
     struct kt_link_stats st = {0};
     kt_native_association_stats(a, &st);
-    kt_figures_of_stream(out, &st, place->udp, &place->from);
+    kt_derived_stats_of_stream(out, &st, place->udp, &place->from);
 }

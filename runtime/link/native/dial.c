@@ -87,7 +87,7 @@ static void replace(
     kt_presence_carries(&l->presence, &l->part, false);
     kt_native_association_free(old, code, NULL);
     for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) kt_native_socket_close(sockets[i]);
-    kt_native_sides_close(l);
+    kt_native_extra_paths_close(l);
 }
 
 static void on_over(void *ctx, int code)
@@ -151,7 +151,7 @@ static void on_lost(void *ctx, unsigned path)
     if (path == 0)
         renew_socket(ctx);
     else
-        kt_native_sides_renew(ctx, path);
+        kt_native_extra_paths_renew(ctx, path);
 }
 
 static void on_silent(void *ctx)
@@ -211,7 +211,7 @@ void kt_native_dial_begin(
     }
     replace(l, KT_ERESTART, fresh, s);
     l->first_local = s->local;
-    kt_native_sides_open(l);
+    kt_native_extra_paths_open(l);
     kt_log_with(l->c->log, KT_LOG_INFO, kt_log_peer(kt_native_association_peer_text(fresh)),
         "link to %s is up, %s", kt_native_association_peer_text(fresh), kt_aead_name(agreed->aead));
     kt_presence_up(&l->presence, &l->part);
@@ -310,7 +310,7 @@ void kt_native_dial_retry(struct link *l, struct remote *r)
 /* The peer does not know the association. If this socket only tries a place, another server may be there. */
 static void unknown(const struct kt_native_socket *s)
 {
-    if (s == s->l->socket || kt_native_sides_has(s->l, s)) kt_native_check_hint(s->l);
+    if (s == s->l->socket || kt_native_extra_paths_has(s->l, s)) kt_native_check_hint(s->l);
 }
 
 /* `unknown` names the connection id that the server got. An attacker who sends the server its own packets

@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/hmap.h"
 #include "io/io.h"
-#include "link/common/starts.h"
+#include "link/common/session_starts.h"
 #include "link/native/code.h"
 
 #define SECOND_US 1000000u
@@ -119,13 +119,13 @@ static uint64_t key_hash(const struct kt_native_server *s, const uint8_t key[KT_
 static bool replayed(const struct kt_native_server *s, const uint8_t key[KT_NATIVE_KEY])
 {
     const uint64_t h = key_hash(s, key);
-    return kt_starts_seen(s->opts.starts, (uint32_t)(h >> 32), (uint32_t)h);
+    return kt_session_starts_seen(s->opts.starts, (uint32_t)(h >> 32), (uint32_t)h);
 }
 
 static void remember(struct kt_native_server *s, const uint8_t key[KT_NATIVE_KEY])
 {
     const uint64_t h = key_hash(s, key);
-    kt_starts_add(s->opts.starts, (uint32_t)(h >> 32), (uint32_t)h);
+    kt_session_starts_add(s->opts.starts, (uint32_t)(h >> 32), (uint32_t)h);
 }
 
 /* ---- the response ---- */

@@ -11,7 +11,7 @@
 #include "link/native/handshake.h"
 
 struct kt_io;
-struct kt_starts;
+struct kt_session_starts;
 
 /* The server is under load after more handshakes than this in a second that no data packet followed. */
 #define KT_NATIVE_LOAD 64u
@@ -35,7 +35,8 @@ struct kt_native_server_opts {
     struct kt_io *io;
     const struct kt_native_secrets *secrets;
     const struct kt_native_params *params; /* this end's, without versions, time and error; copied */
-    struct kt_starts *starts; /* replay memory; shared by all that an initiation could be replayed to */
+    struct kt_session_starts
+        *starts; /* replay memory; shared by all that an initiation could be replayed to */
     struct kt_native_drops *drops;
     kt_native_ask ask;
     void *ctx;

@@ -125,7 +125,7 @@ int kt_native_link(const struct kt_wire *self, const struct kt_wire_env *env, co
     kt_turn_init(&l->turn, on_turn, l);
     kt_native_attempt_init(l);
     kt_native_check_init(l);
-    kt_native_sides_init(l);
+    kt_native_extra_paths_init(l);
     l->local_count = s->locals_count;
     for (size_t i = 0; i < l->local_count; i++) l->locals[i] = s->locals[i];
     if (s->stay) on_stay(&l->link, NULL);

@@ -6,7 +6,7 @@
  *   check.c        whether a silent peer still has the association
  *   remotes.c      which addresses those are
  *   dial_socket.c  its sockets
- *   sides.c        its paths beside the first
+ *   extra_paths.c its paths beside the first
  *
  * A link has at most one association, and at most one attempt to get one or another one. Calls wait in the
  * link until there is an association, and for nothing else: an association whose peer is silent keeps its
@@ -22,7 +22,7 @@
 #include "link/native/handshake_client.h"
 
 #define KT_NATIVE_CANDIDATES 16u /* that an attempt tries */
-#define KT_NATIVE_KNOWN 4u       /* of one name that are remembered */
+#define KT_NATIVE_NAME_ADDRS 4u  /* of one name that are remembered */
 
 struct link;
 
@@ -49,8 +49,8 @@ struct remote {
     struct link *l;
     struct kt_endpoint at;
     struct kt_locator locator;
-    struct kt_addr known[KT_NATIVE_KNOWN]; /* as found last; the port is one of at's range */
-    size_t known_count, next;              /* next: of known, in turn */
+    struct kt_addr addrs[KT_NATIVE_NAME_ADDRS]; /* as found last; the port is one of at's range */
+    size_t addr_count, next;                    /* next: of addrs, in turn */
 };
 
 /* A handshake in progress. */
@@ -89,8 +89,8 @@ struct link {
     struct kt_native_socket *before; /* where a was: datagrams may still arrive there; or NULL */
     uint64_t renewed_us;             /* when a's socket was last renewed because the peer was silent */
     struct attempt attempt;
-    struct kt_native_socket *sides[KT_NATIVE_PATHS]; /* a's paths from 1 on; NULL: not open */
-    struct kt_timer sides_timer;                     /* opens those that could not be */
+    struct kt_native_socket *extra_sockets[KT_NATIVE_PATHS]; /* a's paths from 1 on; NULL: not open */
+    struct kt_timer sides_timer;                             /* opens those that could not be */
     struct check check;
     struct kt_local locals[KT_LOCALS_MAX]; /* this machine's addresses to use; none: the system chooses */
     size_t local_count, first_local;       /* first_local: of a's first path */
@@ -186,17 +186,17 @@ void kt_native_attempt_again(struct link *l, const struct kt_native_socket *s);
 /* Nothing listens at the socket's address; that can be forged. */
 void kt_native_attempt_refused(struct link *l, const struct kt_native_socket *s);
 
-/* ---- sides.c ---- */
+/* ---- extra_paths.c ---- */
 
-void kt_native_sides_init(struct link *l);
+void kt_native_extra_paths_init(struct link *l);
 /* Opens a path from each further address of this machine, while there is an association. */
-void kt_native_sides_open(struct link *l);
+void kt_native_extra_paths_open(struct link *l);
 /* Gives a path another socket, as its address may be gone, or a NAT on the way has forgotten it. */
-void kt_native_sides_renew(struct link *l, unsigned path);
+void kt_native_extra_paths_renew(struct link *l, unsigned path);
 /* True if this is the socket of one of these paths. */
-bool kt_native_sides_has(const struct link *l, const struct kt_native_socket *s);
+bool kt_native_extra_paths_has(const struct link *l, const struct kt_native_socket *s);
 /* After the association has ended. */
-void kt_native_sides_close(struct link *l);
+void kt_native_extra_paths_close(struct link *l);
 /* True if a socket of the peer's family can be bound to this address, or to an interface. */
 bool kt_native_local_fits(const struct link *l, size_t local, const struct kt_addr *peer);
 

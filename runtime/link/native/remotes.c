@@ -9,12 +9,12 @@
 /* While the peer is silent: finds out whether it has another address now. */
 static void look_elsewhere(struct remote *r, const struct kt_addr *addrs, size_t n)
 {
-    struct kt_addr fresh[KT_NATIVE_KNOWN];
+    struct kt_addr fresh[KT_NATIVE_NAME_ADDRS];
     size_t count = 0;
-    for (size_t i = 0; i < n && count < KT_NATIVE_KNOWN; i++) {
+    for (size_t i = 0; i < n && count < KT_NATIVE_NAME_ADDRS; i++) {
         size_t k = 0;
-        while (k < r->known_count && !kt_addr_same_host(&r->known[k], &addrs[i])) k++;
-        if (k == r->known_count) fresh[count++] = addrs[i];
+        while (k < r->addr_count && !kt_addr_same_host(&r->addrs[k], &addrs[i])) k++;
+        if (k == r->addr_count) fresh[count++] = addrs[i];
     }
     kt_locator_settled(&r->locator);
     if (count > 0) kt_native_check_moved(r->l, fresh, count);
@@ -24,9 +24,9 @@ static void on_found(void *ctx, const struct kt_addr *addrs, size_t n)
 {
     struct remote *r = ctx;
     if (r->l->a) look_elsewhere(r, addrs, n);
-    r->known_count = n < KT_NATIVE_KNOWN ? n : KT_NATIVE_KNOWN;
+    r->addr_count = n < KT_NATIVE_NAME_ADDRS ? n : KT_NATIVE_NAME_ADDRS;
     r->next = 0;
-    memcpy(r->known, addrs, r->known_count * sizeof addrs[0]);
+    memcpy(r->addrs, addrs, r->addr_count * sizeof addrs[0]);
     kt_native_dial_found(r->l, addrs, n);
 }
 
@@ -99,7 +99,7 @@ size_t kt_native_remotes_count(const struct link *l)
     for (size_t i = 0; i < l->remote_count; i++) {
         const struct remote *r = &l->remotes[i];
         const unsigned ports = (unsigned)r->at.port_max - r->at.port_min + 1;
-        n += r->known_count * (ports < RANGE ? ports : RANGE);
+        n += r->addr_count * (ports < RANGE ? ports : RANGE);
     }
     return n;
 }
@@ -118,8 +118,8 @@ static uint16_t other_port(struct link *l, const struct kt_endpoint *at, uint16_
 /* The next known address of r, of the same family unless any will do. */
 static const struct kt_addr *next_known(struct remote *r, int family, bool any)
 {
-    for (size_t i = 0; i < r->known_count; i++) {
-        const struct kt_addr *addr = &r->known[r->next++ % r->known_count];
+    for (size_t i = 0; i < r->addr_count; i++) {
+        const struct kt_addr *addr = &r->addrs[r->next++ % r->addr_count];
         if (any || addr->sa.sa_family == family) return addr;
     }
     return NULL;
@@ -142,8 +142,8 @@ size_t kt_native_remotes_others(
     size_t n = 0;
     for (size_t i = 0; i < l->remote_count; i++) {
         const struct remote *r = &l->remotes[i];
-        for (size_t k = 0; k < r->known_count && n < most; k++)
-            if (!kt_addr_equal(&r->known[k], but)) out[n++] = r->known[k];
+        for (size_t k = 0; k < r->addr_count && n < most; k++)
+            if (!kt_addr_equal(&r->addrs[k], but)) out[n++] = r->addrs[k];
     }
     return n;
 }

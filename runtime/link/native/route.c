@@ -54,8 +54,8 @@ static void say_unknown(
 
 /* True if the header is one of this wire, read with the key of these settings. A data packet's guest and path are
  * set, or NULL. Only an id that no guest has is checked: that costs a hash. */
-static bool known(const struct acceptor *a, const struct kt_native_context *c, const struct kt_dgram *dgram,
-    struct kt_native_header *header, struct guest **guest, unsigned *path)
+static bool find_path(const struct acceptor *a, const struct kt_native_context *c,
+    const struct kt_dgram *dgram, struct kt_native_header *header, struct guest **guest, unsigned *path)
 {
     *guest = NULL;
     if (!c || kt_native_peek(c->secrets->header_key, dgram->data, dgram->len, header)) return false;
@@ -71,8 +71,8 @@ static bool take(struct acceptor *a, size_t port, struct kt_dgram *dgram)
     struct guest *g;
     unsigned path = 0;
     bool old = false;
-    if (!known(a, a->c, dgram, &header, &g, &path)) {
-        if (!known(a, a->old, dgram, &header, &g, &path)) return false;
+    if (!find_path(a, a->c, dgram, &header, &g, &path)) {
+        if (!find_path(a, a->old, dgram, &header, &g, &path)) return false;
         old = true;
     }
     if (header.kind == KT_NATIVE_DATA) {

@@ -2,7 +2,7 @@
 #include "script/api/config.h"
 #include <stdio.h>
 #include <string.h>
-#include "link/common/known.h"
+#include "link/common/link_memory.h"
 
 /* Pushes what the table at idx has at a path of one or two names; nil: nothing. True if it has `false` in place of
  * the second name's table: the whole group is off. */
@@ -247,13 +247,13 @@ void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, cons
 
 struct kt_wire_env kt_config_env(const struct kt_runtime *rt)
 {
-    struct kt_known *known = kt_runtime_known(rt);
+    struct kt_link_memory *link_memory = kt_runtime_link_memory(rt);
     return (struct kt_wire_env){.io = kt_runtime_io(rt),
         .log = kt_runtime_log(rt),
         .counters = kt_runtime_counters(rt),
-        .starts = &known->starts,
-        .phrases = known->phrases,
-        .spoken = &known->spoken};
+        .starts = &link_memory->starts,
+        .phrases = link_memory->phrases,
+        .preferred_peers = &link_memory->preferred_peers};
 }
 
 void kt_config_set_stat(void *L, const struct kt_stat *row, double value)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "io/io.h"
-#include "link/common/known.h"
+#include "link/common/link_memory.h"
 #include "link/counters.h"
 #include "script/core/events.h"
 #include "script/core/parts.h"
@@ -17,8 +17,8 @@ struct kt_setup {
     struct kt_logger *logger;
     struct kt_counters *counters;
     struct kt_counters own_counters; /* used if opts.counters is NULL */
-    struct kt_known *known;
-    struct kt_known own_known; /* likewise */
+    struct kt_link_memory *link_memory;
+    struct kt_link_memory own_link_memory; /* likewise */
     struct kt_events *events;
     struct kt_events own_events; /* likewise */
     void (*source)(void *ctx, const char *path, const void *data, size_t len);
@@ -74,15 +74,15 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     s->print_ctx = opts->print_ctx;
     s->bind = opts->bind;
     s->counters = opts->counters ? opts->counters : &s->own_counters;
-    s->known = opts->known ? opts->known : &s->own_known;
+    s->link_memory = opts->link_memory ? opts->link_memory : &s->own_link_memory;
     kt_io_random(rt->io, &seed, sizeof seed);
-    kt_known_init(&s->own_known, seed, NULL);
+    kt_link_memory_init(&s->own_link_memory, seed, NULL);
     return 0;
 }
 
 void kt_setup_free(struct kt_runtime *rt)
 {
-    if (rt->setup) kt_known_end(&rt->setup->own_known);
+    if (rt->setup) kt_link_memory_end(&rt->setup->own_link_memory);
     free(rt->setup);
     rt->setup = NULL;
 }
@@ -127,9 +127,9 @@ const struct kt_process *kt_runtime_process(const struct kt_runtime *rt)
     return &rt->setup->process;
 }
 
-struct kt_known *kt_runtime_known(const struct kt_runtime *rt)
+struct kt_link_memory *kt_runtime_link_memory(const struct kt_runtime *rt)
 {
-    return rt->setup->known;
+    return rt->setup->link_memory;
 }
 
 void kt_setup_bind(const struct kt_runtime *rt, lua_State *L)

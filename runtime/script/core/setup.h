@@ -14,7 +14,7 @@ struct kt_guard;
 struct kt_io;
 struct kt_log;
 struct kt_logger;
-struct kt_known;
+struct kt_link_memory;
 struct kt_runtime;
 
 /* Files and environment variables that a script may reach. Lists end with NULL; a list that is NULL is empty. They
@@ -78,8 +78,8 @@ struct kt_runtime_opts {
     /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
      * main chunk runs. NULL: none. */
     const struct kt_runtime *before;
-    /* Memory of its links and acceptors (link/common/known.h); likewise. */
-    struct kt_known *known;
+    /* Memory of its links and acceptors (link/common/link_memory.h); likewise. */
+    struct kt_link_memory *link_memory;
     /* Called when the script has ended: it exited, has nothing left to do, or has been drained. The callee
      * frees the runtime later, not in this call. NULL: the io's loop is stopped. */
     void (*ended)(void *ctx);
@@ -104,7 +104,7 @@ uint64_t kt_runtime_number_pipe(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
 struct kt_events *kt_runtime_events(const struct kt_runtime *rt);
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt);
-struct kt_known *kt_runtime_known(const struct kt_runtime *rt);
+struct kt_link_memory *kt_runtime_link_memory(const struct kt_runtime *rt);
 const struct kt_process *kt_runtime_process(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
 bool kt_runtime_repeatable(const struct kt_runtime *rt);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "io/io.h"
 #include "link/counters.h"
-#include "link/common/known.h"
+#include "link/common/link_memory.h"
 #include "script/core/events.h"
 #include "script/sandbox/guard.h"
 #include "script/core/logger.h"
@@ -28,7 +28,7 @@ struct kt_supervisor {
     struct kt_events events;
     uint64_t pipe_numbers;
     struct kt_sources *sources; /* NULL: not watched */
-    struct kt_known known;
+    struct kt_link_memory link_memory;
     struct kt_runtime *now;
     struct kt_runtime *old[KT_REPLACED_MAX];
     size_t n;
@@ -121,7 +121,7 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.pipe_numbers = &sv->pipe_numbers;
     opts.source = sv->sources ? kt_sources_read : NULL;
     opts.source_ctx = sv->sources;
-    opts.known = &sv->known;
+    opts.link_memory = &sv->link_memory;
     opts.before = sv->now;
     opts.ended = on_ended;
     opts.ended_ctx = sv;
@@ -373,7 +373,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
     sv->level = sv->logger->log.level;
     kt_io_random(sv->io, &seed, sizeof seed);
     kt_events_init(&sv->events);
-    kt_known_init(&sv->known, seed, opts->phrases);
+    kt_link_memory_init(&sv->link_memory, seed, opts->phrases);
     kt_turn_init(&sv->turn, on_turn, sv);
     kt_timer_init(&sv->reload, on_reload, sv);
     if (sv->logger->file.path && !(sv->log_file = strdup(sv->logger->file.path))) {
@@ -381,7 +381,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
         return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
     }
     if (opts->watch && !(sv->sources = kt_sources_new(sv->io, &sv->logger->log, on_source, sv))) {
-        kt_known_end(&sv->known);
+        kt_link_memory_end(&sv->link_memory);
         free(sv->log_file);
         free(sv);
         return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
@@ -389,7 +389,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
     int rc = make(sv, &sv->now, err);
     if (rc) {
         kt_sources_free(sv->sources);
-        kt_known_end(&sv->known);
+        kt_link_memory_end(&sv->link_memory);
         free(sv->log_file);
         free(sv);
         return rc;
@@ -411,7 +411,7 @@ static int watch_signals(struct kt_supervisor *sv)
 static void release(void *ctx)
 {
     struct kt_supervisor *sv = ctx;
-    kt_known_end(&sv->known);
+    kt_link_memory_end(&sv->link_memory);
     free(sv->log_file);
     free(sv);
 }

@@ -1,9 +1,9 @@
 /* Derives figures of links and streams. It keeps no state: all facts are the caller's. */
-#include "link/common/figures.h"
+#include "link/common/derived_stats.h"
 #include "io/io.h"
 
-void kt_figures_add_session(struct kt_link_stats *sum, uint64_t up_at, const struct kt_patience *patience,
-    const struct kt_recent *recent, uint64_t now_us)
+void kt_derived_stats_add_session(struct kt_link_stats *sum, uint64_t up_at,
+    const struct kt_patience *patience, const struct kt_recent *recent, uint64_t now_us)
 {
     struct kt_recent_sum grown;
     if (up_at && !patience->suspect) {
@@ -22,7 +22,7 @@ void kt_figures_add_session(struct kt_link_stats *sum, uint64_t up_at, const str
     sum->recent.recovered += grown.recovered;
 }
 
-void kt_figures_of_stream(struct kt_stream_facts *out, const struct kt_link_stats *session,
+void kt_derived_stats_of_stream(struct kt_stream_facts *out, const struct kt_link_stats *session,
     const struct kt_udp *udp, const struct kt_addr *from)
 {
     out->srtt_us = session->srtt_us;

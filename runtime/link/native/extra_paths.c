@@ -28,55 +28,55 @@ static bool open_side(struct link *l, unsigned path, size_t local)
         kt_native_socket_close(s);
         return false;
     }
-    l->sides[path] = s;
+    l->extra_sockets[path] = s;
     return true;
 }
 
-void kt_native_sides_open(struct link *l)
+void kt_native_extra_paths_open(struct link *l)
 {
     bool all = true;
     unsigned path = 0;
     for (size_t local = 0; local < l->local_count; local++) {
         if (local == l->first_local) continue;
         path++;
-        if (!l->sides[path] && !open_side(l, path, local)) all = false;
+        if (!l->extra_sockets[path] && !open_side(l, path, local)) all = false;
     }
     if (!all) kt_io_timer_set(l->c->io, &l->sides_timer, kt_io_now(l->c->io) + AGAIN_US);
 }
 
-bool kt_native_sides_has(const struct link *l, const struct kt_native_socket *s)
+bool kt_native_extra_paths_has(const struct link *l, const struct kt_native_socket *s)
 {
     for (unsigned i = 1; i < KT_NATIVE_PATHS; i++)
-        if (l->sides[i] == s) return true;
+        if (l->extra_sockets[i] == s) return true;
     return false;
 }
 
-void kt_native_sides_renew(struct link *l, unsigned path)
+void kt_native_extra_paths_renew(struct link *l, unsigned path)
 {
-    struct kt_native_socket *old = l->sides[path], *fresh;
+    struct kt_native_socket *old = l->extra_sockets[path], *fresh;
     struct kt_err err;
     if (!old || kt_native_socket_open(l, &old->peer, old->local, &fresh, &err)) return;
     kt_native_association_move(l->a, path, fresh->udp);
     kt_native_socket_close(old);
-    l->sides[path] = fresh;
+    l->extra_sockets[path] = fresh;
 }
 
 static void on_timer(void *ctx)
 {
     struct link *l = ctx;
-    if (l->a) kt_native_sides_open(l);
+    if (l->a) kt_native_extra_paths_open(l);
 }
 
-void kt_native_sides_init(struct link *l)
+void kt_native_extra_paths_init(struct link *l)
 {
     kt_timer_init(&l->sides_timer, on_timer, l);
 }
 
-void kt_native_sides_close(struct link *l)
+void kt_native_extra_paths_close(struct link *l)
 {
     kt_io_timer_cancel(l->c->io, &l->sides_timer);
     for (unsigned i = 1; i < KT_NATIVE_PATHS; i++) {
-        kt_native_socket_close(l->sides[i]);
-        l->sides[i] = NULL;
+        kt_native_socket_close(l->extra_sockets[i]);
+        l->extra_sockets[i] = NULL;
     }
 }

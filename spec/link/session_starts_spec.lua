@@ -1,5 +1,5 @@
 -- Replay memory of session starts: what it refuses, what it forgets, and how much memory it takes.
-local starts = require "spec_starts"
+local starts = require "spec_session_starts"
 
 describe("the memory of session starts", function()
   it("recognises a start it has seen, and no other", function()
