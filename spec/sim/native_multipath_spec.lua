@@ -91,6 +91,11 @@ describe("a link with two paths", function()
     assert.is_true(both > 17.5, both) -- alone 18.1
   end)
 
+  it("loses no speed to one that carries a tenth, with about the same delay", function()
+    local both = rate({ [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(2), delay = 0.03 } }, 5)
+    assert.is_true(both > 17.5, both) -- alone 18.0
+  end)
+
   it("uses one that is far behind for long transfers, and delivers short ones as if it were alone", function()
     local size = 0
     local t = world({ [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(10), delay = 0.15 } },

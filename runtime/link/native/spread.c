@@ -8,6 +8,7 @@
  * this part of the others' rate. */
 #define FAR 2u
 #define WORTH 8u
+#define PROMISING 2u           /* a new path carries frames once it has this part of the others' rate */
 #define BACKLOG 65536u         /* bytes that wait: what feeds them waits, too, and there is no end in sight */
 #define HAND_OVER_BYTES 65536u /* from one path to another at a time */
 #define DATAGRAMS 16u          /* that wait: more than the best path carries */
@@ -31,10 +32,12 @@ static bool far_behind(const struct kt_native_path *p)
     return p->recovery.rtt.srtt > FAR * (uint64_t)p->a->best->recovery.rtt.srtt;
 }
 
-/* Far behind, and its controller has not found out yet what it carries. */
-static bool far_starting(const struct kt_native_path *p)
+/* Its controller has not found out yet what it carries, and it is far behind, or slow so far beside the others. Frames
+ * that are lost meanwhile would hold up all others. */
+static bool untried(const struct kt_native_path *p)
 {
-    return far_behind(p) && kt_cc_starting(&p->cc);
+    if (p == p->a->best || !kt_cc_starting(&p->cc)) return false;
+    return far_behind(p) || p->cc.pacer.rate < rate_before(p) / PROMISING;
 }
 
 /* Bytes of streams that wait to leave on any path. */
@@ -45,7 +48,7 @@ static uint64_t waiting(const struct kt_native_association *a)
     kt_native_streams_facts(a->streams, &facts);
     for (unsigned i = 0; i < a->path_end; i++) {
         const struct kt_native_path *p = a->paths[i];
-        if (p && kt_native_path_usable(p) && !far_starting(p)) /* else it carries probes */
+        if (p && kt_native_path_usable(p) && !untried(p)) /* else it carries probes */
             inflight += (uint64_t)p->recovery.inflight * kt_native_path_size(p);
     }
     return facts.queued > inflight ? facts.queued - inflight : 0;
@@ -70,7 +73,7 @@ static bool in_use(const struct kt_native_path *p)
 
 bool kt_native_spread_streams(const struct kt_native_path *p)
 {
-    return p == p->a->best || (in_use(p) && !far_starting(p) && helps(p));
+    return p == p->a->best || (in_use(p) && !untried(p) && helps(p));
 }
 
 bool kt_native_spread_flows(const struct kt_native_path *p)
@@ -84,7 +87,7 @@ bool kt_native_spread_flows(const struct kt_native_path *p)
 
 bool kt_native_spread_explores(const struct kt_native_path *p)
 {
-    return p != p->a->best && in_use(p) && far_starting(p) && helps(p);
+    return p != p->a->best && in_use(p) && untried(p) && helps(p);
 }
 
 bool kt_native_spread_hand_over(struct kt_native_association *a, uint64_t now_us)
