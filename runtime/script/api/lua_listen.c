@@ -143,7 +143,13 @@ static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_listener *l = (const struct kt_lua_listener *)s,
                                  *o = (const struct kt_lua_listener *)old;
-    return o->door && kt_endpoint_equal(&l->at, &o->at) && l->at.diverted == o->at.diverted;
+    return o->door && kt_endpoint_equal(&l->at, &o->at);
+}
+
+static int prepare(struct kt_service *s, struct kt_service *old, struct kt_err *err)
+{
+    return kt_lua_diverted_alike(
+        &((struct kt_lua_listener *)s)->at, &((struct kt_lua_listener *)old)->at, err);
 }
 
 static void inherit(struct kt_service *s, struct kt_service *old)
@@ -170,6 +176,7 @@ static const struct kt_service_ops ops = {
     .close = close_listener,
     .binds = binds,
     .heir = heir,
+    .prepare = prepare,
     .inherit = inherit,
 };
 
@@ -207,6 +214,12 @@ static int prefix(lua_State *L)
     lua_pushnil(L);
     lua_pushstring(L, err.text);
     return 2;
+}
+
+int kt_lua_diverted_alike(const struct kt_endpoint *at, const struct kt_endpoint *old, struct kt_err *err)
+{
+    if (at->diverted == old->diverted) return 0;
+    return kt_err_set(err, KT_EINUSE, "a reload cannot change `transparent` of a listener; restart kt");
 }
 
 enum kt_diverted kt_lua_diverted(lua_State *L)

@@ -90,7 +90,13 @@ static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_udplistener *l = (const struct kt_lua_udplistener *)s,
                                     *o = (const struct kt_lua_udplistener *)old;
-    return o->door && kt_endpoint_equal(&l->at, &o->at) && l->at.diverted == o->at.diverted;
+    return o->door && kt_endpoint_equal(&l->at, &o->at);
+}
+
+static int prepare(struct kt_service *s, struct kt_service *old, struct kt_err *err)
+{
+    return kt_lua_diverted_alike(
+        &((struct kt_lua_udplistener *)s)->at, &((struct kt_lua_udplistener *)old)->at, err);
 }
 
 /* The flows of the old script stay with its tasks. */
@@ -119,6 +125,7 @@ static const struct kt_service_ops ops = {
     .binds = binds,
     .udp = true,
     .heir = heir,
+    .prepare = prepare,
     .inherit = inherit,
 };
 
