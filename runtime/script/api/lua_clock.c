@@ -2,18 +2,13 @@
 #include <time.h>
 #include "script/core/handle.h"
 #include "script/api/api.h"
+#include "script/core/fields.h"
 
 /* kt.wall() → seconds since 1970-01-01 UTC */
 static int wall(lua_State *L)
 {
     lua_pushnumber(L, (double)kt_io_wall(kt_runtime_io(kt_runtime_of(L))) / 1e6);
     return 1;
-}
-
-static void set(lua_State *L, const char *name, int value)
-{
-    lua_pushinteger(L, value);
-    lua_setfield(L, -2, name);
 }
 
 /* core.calendar(utc) → { year, month, day, hour, minute, second, weekday }
@@ -28,13 +23,13 @@ static int calendar(lua_State *L)
     if (!(utc ? gmtime_r(&now, &tm) : localtime_r(&now, &tm)))
         return kt_raise(L, "kt.date: the year of the clock is out of range");
     lua_createtable(L, 0, 7);
-    set(L, "year", tm.tm_year + 1900);
-    set(L, "month", tm.tm_mon + 1);
-    set(L, "day", tm.tm_mday);
-    set(L, "hour", tm.tm_hour);
-    set(L, "minute", tm.tm_min);
-    set(L, "second", tm.tm_sec);
-    set(L, "weekday", tm.tm_wday == 0 ? 7 : tm.tm_wday);
+    kt_field_integer(L, "year", tm.tm_year + 1900);
+    kt_field_integer(L, "month", tm.tm_mon + 1);
+    kt_field_integer(L, "day", tm.tm_mday);
+    kt_field_integer(L, "hour", tm.tm_hour);
+    kt_field_integer(L, "minute", tm.tm_min);
+    kt_field_integer(L, "second", tm.tm_sec);
+    kt_field_integer(L, "weekday", tm.tm_wday == 0 ? 7 : tm.tm_wday);
     return 1;
 }
 

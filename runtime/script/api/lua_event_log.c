@@ -7,6 +7,7 @@
 #include "script/core/events.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
+#include "script/core/fields.h"
 
 #define EVENT_LOG "eventlog"
 #define EVENTS_MAX 128u
@@ -65,12 +66,6 @@ static int make(lua_State *L)
     return 1;
 }
 
-static void set_text(lua_State *L, const char *key, const char *text)
-{
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, key);
-}
-
 /* core.event_take(log) → { time = seconds since 1970, type, link, pool, text, failed } | nil: the oldest one that was not taken */
 static int take(lua_State *L)
 {
@@ -78,14 +73,12 @@ static int take(lua_State *L)
     if (log->n == 0) return 0;
     const struct entry *e = &log->entries[log->first];
     lua_createtable(L, 0, 6);
-    lua_pushnumber(L, (double)e->wall_us / 1e6);
-    lua_setfield(L, -2, "time");
-    set_text(L, "type", kt_event_name(e->type));
-    if (e->has_link) set_text(L, "link", e->link);
-    if (e->has_pool) set_text(L, "pool", e->pool);
-    set_text(L, "text", e->text);
-    lua_pushboolean(L, e->failed);
-    lua_setfield(L, -2, "failed");
+    kt_field_number(L, "time", (double)e->wall_us / 1e6);
+    kt_field_string(L, "type", kt_event_name(e->type));
+    if (e->has_link) kt_field_string(L, "link", e->link);
+    if (e->has_pool) kt_field_string(L, "pool", e->pool);
+    kt_field_string(L, "text", e->text);
+    kt_field_boolean(L, "failed", e->failed);
     log->first = (log->first + 1) % EVENTS_MAX;
     log->n--;
     return 1;

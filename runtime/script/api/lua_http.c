@@ -4,6 +4,7 @@
 #include "script/core/failure.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
+#include "script/core/fields.h"
 
 #define CHUNKS "httpchunks"
 
@@ -14,12 +15,6 @@ static void set_span(lua_State *L, const char *key, struct kt_http_span s)
     lua_setfield(L, -2, key);
 }
 
-static void set_flag(lua_State *L, const char *key, bool value)
-{
-    lua_pushboolean(L, value);
-    lua_setfield(L, -2, key);
-}
-
 /* Sets the fields of a URL in the table on top of the stack. */
 static void set_url(lua_State *L, const struct kt_http_url *u)
 {
@@ -27,8 +22,7 @@ static void set_url(lua_State *L, const struct kt_http_url *u)
     set_span(L, "path", u->path);
     set_span(L, "query", u->query);
     if (u->port) {
-        lua_pushinteger(L, u->port);
-        lua_setfield(L, -2, "port");
+        kt_field_integer(L, "port", u->port);
     }
 }
 
@@ -68,10 +62,9 @@ static void set_body(lua_State *L, const struct kt_http_head *h)
         *c = h->chunks;
         lua_setfield(L, -2, "chunks");
     } else if (h->body == KT_HTTP_TO_END) {
-        set_flag(L, "to_end", true);
+        kt_field_boolean(L, "to_end", true);
     } else {
-        lua_pushinteger(L, (lua_Integer)(h->body == KT_HTTP_LENGTH ? h->length : 0));
-        lua_setfield(L, -2, "length");
+        kt_field_integer(L, "length", (lua_Integer)(h->body == KT_HTTP_LENGTH ? h->length : 0));
     }
 }
 
@@ -98,15 +91,13 @@ static int head(lua_State *L)
     set_span(L, "target", h.target);
     set_url(L, &h.url);
     if (kind != KT_HTTP_REQUEST) {
-        lua_pushinteger(L, h.status);
-        lua_setfield(L, -2, "status");
+        kt_field_integer(L, "status", h.status);
         lua_pushlstring(L, h.reason.at ? h.reason.at : "", h.reason.len);
         lua_setfield(L, -2, "reason");
     }
-    lua_pushinteger(L, h.minor);
-    lua_setfield(L, -2, "minor");
-    set_flag(L, "keep_alive", h.keep_alive);
-    set_flag(L, "upgrade", h.upgrade);
+    kt_field_integer(L, "minor", h.minor);
+    kt_field_boolean(L, "keep_alive", h.keep_alive);
+    kt_field_boolean(L, "upgrade", h.upgrade);
     set_body(L, &h);
     push_fields(L, &h);
     lua_setfield(L, -2, "headers");
@@ -147,8 +138,8 @@ static int url(lua_State *L)
     }
     lua_createtable(L, 0, 6);
     set_url(L, &u);
-    set_flag(L, "https", u.https);
-    set_flag(L, "userinfo", u.userinfo);
+    kt_field_boolean(L, "https", u.https);
+    kt_field_boolean(L, "userinfo", u.userinfo);
     return 1;
 }
 

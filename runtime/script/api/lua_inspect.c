@@ -9,18 +9,7 @@
 #include "script/api/lua_pipe.h"
 #include "script/core/service.h"
 #include "script/api/api.h"
-
-static void set_integer(lua_State *L, const char *key, size_t value)
-{
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, key);
-}
-
-static void set_string(lua_State *L, const char *key, const char *value)
-{
-    lua_pushstring(L, value);
-    lua_setfield(L, -2, key);
-}
+#include "script/core/fields.h"
 
 static void set_seconds(lua_State *L, const char *key, uint64_t us)
 {
@@ -42,8 +31,9 @@ static void push_task(lua_State *L, const struct kt_task *t)
     struct kt_task_look now;
     kt_task_look(t, &now);
     lua_createtable(L, 0, 5);
-    set_string(L, "state", states[now.state]);
-    if (now.waits_in && strncmp(now.waits_in, "kt.core.", 8) != 0) set_string(L, "waits_in", now.waits_in);
+    kt_field_string(L, "state", states[now.state]);
+    if (now.waits_in && strncmp(now.waits_in, "kt.core.", 8) != 0)
+        kt_field_string(L, "waits_in", now.waits_in);
     set_line(L, "line", now.source, now.line);
     set_line(L, "spawned", kt_task_origin(t)->source, kt_task_origin(t)->line);
     set_seconds(L, "age", now.age_us);
@@ -53,9 +43,9 @@ static void push_pipe(lua_State *L, const struct kt_lua_pipe *h, uint64_t now)
 {
     const struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
     lua_createtable(L, 0, 8);
-    set_integer(L, "id", h->number);
-    set_string(L, "kind", h->conn ? "conn" : "stream");
-    set_string(L, "peer", h->peer);
+    kt_field_integer(L, "id", h->number);
+    kt_field_string(L, "kind", h->conn ? "conn" : "stream");
+    kt_field_string(L, "peer", h->peer);
     if (h->splice) {
         lua_pushfstring(L, "%s %s", h->other->conn ? "conn" : "stream", h->other->peer ? h->other->peer : "");
         lua_setfield(L, -2, "spliced");
@@ -65,15 +55,15 @@ static void push_pipe(lua_State *L, const struct kt_lua_pipe *h, uint64_t now)
     }
     set_seconds(L, "age", now - h->born);
     if (!pipe) return;
-    set_integer(L, "bytes_in", pipe->bytes_in);
-    set_integer(L, "bytes_out", pipe->bytes_out);
+    kt_field_integer(L, "bytes_in", pipe->bytes_in);
+    kt_field_integer(L, "bytes_out", pipe->bytes_out);
 }
 
 /* { count = n, sum = seconds, buckets = { n, ... } }, the buckets as core.bounds has them */
 static void push_histogram(lua_State *L, const struct kt_histogram *h)
 {
     lua_createtable(L, 0, 3);
-    set_integer(L, "count", h->count);
+    kt_field_integer(L, "count", h->count);
     set_seconds(L, "sum", h->sum_us);
     lua_createtable(L, KT_HISTOGRAM_BOUNDS + 1, 0);
     for (size_t i = 0; i <= KT_HISTOGRAM_BOUNDS; i++) {
@@ -107,17 +97,14 @@ static void push_service(lua_State *L, const struct kt_service *s)
 {
     struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
     lua_createtable(L, 0, 8);
-    set_string(L, "what", kt_service_what(s));
-    set_string(L, "name", kt_service_name(s));
-    lua_pushboolean(L, kt_service_is_open(s));
-    lua_setfield(L, -2, "open");
+    kt_field_string(L, "what", kt_service_what(s));
+    kt_field_string(L, "name", kt_service_name(s));
+    kt_field_boolean(L, "open", kt_service_is_open(s));
     set_line(L, "line", kt_service_origin(s)->source, kt_service_origin(s)->line);
     if (is_link(s)) {
         const struct kt_lua_link *l = (const struct kt_lua_link *)s;
-        lua_pushboolean(L, l->peer);
-        lua_setfield(L, -2, "accepted");
-        lua_pushboolean(L, kt_lua_link_wanted(l));
-        lua_setfield(L, -2, "wanted");
+        kt_field_boolean(L, "accepted", l->peer);
+        kt_field_boolean(L, "wanted", kt_lua_link_wanted(l));
         push_histogram(L, &l->opens);
         lua_setfield(L, -2, "opens");
     }
@@ -144,9 +131,9 @@ static int inspect(lua_State *L)
     kt_runtime_usage(rt, &usage);
     lua_settop(L, 1);
     lua_createtable(L, 0, 9);
-    set_integer(L, "memory", usage.memory);
-    set_integer(L, "memory_peak", usage.peak);
-    set_integer(L, "task_count", usage.tasks);
+    kt_field_integer(L, "memory", usage.memory);
+    kt_field_integer(L, "memory_peak", usage.peak);
+    kt_field_integer(L, "task_count", usage.tasks);
     lua_newtable(L);
     lua_Integer n = 0;
     for (const struct kt_task *t = NULL; n < max && (t = kt_task_next(rt, t));) {
@@ -157,7 +144,7 @@ static int inspect(lua_State *L)
 
     push_pipes(L, max, 0);
     lua_setfield(L, 2, "conns");
-    set_integer(L, "conn_count", kt_runtime_pipes(rt));
+    kt_field_integer(L, "conn_count", kt_runtime_pipes(rt));
 
     lua_newtable(L);
     lua_setfield(L, 2, "links");

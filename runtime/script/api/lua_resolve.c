@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "script/api/api.h"
+#include "script/core/fields.h"
 
 #define WHAT "kt.resolve"
 #define TIMEOUT_US 5000000u
@@ -33,27 +34,19 @@ static void cancel(struct kt_task *t)
     kt_query_cancel(kt_task_op(t));
 }
 
-static void set_integer(lua_State *L, const char *key, lua_Integer value)
-{
-    lua_pushinteger(L, value);
-    lua_setfield(L, -2, key);
-}
-
 static void push_record(lua_State *L, const struct kt_record *r)
 {
     lua_createtable(L, 0, 5);
     if (r->target[0]) {
-        lua_pushstring(L, r->target);
-        lua_setfield(L, -2, "target");
-        set_integer(L, "port", r->port);
-        set_integer(L, "priority", r->priority);
-        set_integer(L, "weight", r->weight);
+        kt_field_string(L, "target", r->target);
+        kt_field_integer(L, "port", r->port);
+        kt_field_integer(L, "priority", r->priority);
+        kt_field_integer(L, "weight", r->weight);
     } else {
         char text[KT_ADDR_TEXT];
-        lua_pushstring(L, kt_addr_ip_text(&r->addr, text));
-        lua_setfield(L, -2, "address");
+        kt_field_string(L, "address", kt_addr_ip_text(&r->addr, text));
     }
-    set_integer(L, "ttl", r->ttl);
+    kt_field_integer(L, "ttl", r->ttl);
 }
 
 static int finish(lua_State *L, struct kt_task *t)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/hmap.h"
+#include "script/core/fields.h"
 #include "script/sim/core.h"
 
 /* ---- the fingerprint ---- */
@@ -48,35 +49,23 @@ static void add(struct kt_lua_world *w, const struct kt_sim_packet *p)
 
 /* ---- the trace ---- */
 
-static void set_string(lua_State *L, const char *name, const char *value)
-{
-    lua_pushstring(L, value);
-    lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, uint64_t value)
-{
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, name);
-}
-
 static int push_packet(lua_State *L, void *ctx)
 {
     static const char *const whats[] = {"sent", "delivered", "dropped", "corrupted", "duplicated"};
     const struct kt_sim_packet *p = ctx;
     char text[KT_ADDR_TEXT];
     lua_createtable(L, 0, 13);
-    set_integer(L, "at", p->at);
-    set_integer(L, "id", p->id);
-    set_string(L, "what", whats[p->what]);
-    if (p->cause) set_string(L, "cause", kt_sim_cause_name(p->cause));
-    set_string(L, "proto", p->proto == KT_SIM_UDP ? "udp" : p->proto == KT_SIM_TCP ? "tcp" : "icmp");
-    set_string(L, "from", p->from);
-    set_string(L, "to", p->to);
-    set_string(L, "src", kt_addr_text(p->src, text));
-    set_string(L, "dst", kt_addr_text(p->dst, text));
-    set_string(L, "flags", p->flags);
-    set_integer(L, "size", p->wire_len);
+    kt_field_integer(L, "at", p->at);
+    kt_field_integer(L, "id", p->id);
+    kt_field_string(L, "what", whats[p->what]);
+    if (p->cause) kt_field_string(L, "cause", kt_sim_cause_name(p->cause));
+    kt_field_string(L, "proto", p->proto == KT_SIM_UDP ? "udp" : p->proto == KT_SIM_TCP ? "tcp" : "icmp");
+    kt_field_string(L, "from", p->from);
+    kt_field_string(L, "to", p->to);
+    kt_field_string(L, "src", kt_addr_text(p->src, text));
+    kt_field_string(L, "dst", kt_addr_text(p->dst, text));
+    kt_field_string(L, "flags", p->flags);
+    kt_field_integer(L, "size", p->wire_len);
     lua_pushlstring(L, p->data ? (const char *)p->data : "", p->len);
     lua_setfield(L, -2, "data");
     return 1;

@@ -8,6 +8,7 @@
 #include "link/link.h"
 #include "script/api/bind.h"
 #include "script/api/config.h"
+#include "script/core/fields.h"
 #include "script/core/setup.h"
 #include "script/core/state.h"
 #include "script/sandbox/guard.h"
@@ -291,12 +292,9 @@ static int world_turns(lua_State *L)
     for (const struct kt_list *n = w->scripts.next; n != &w->scripts; n = n->next) {
         const struct script *s = KT_CONTAINER(n, struct script, node);
         lua_createtable(L, 0, 3);
-        lua_pushstring(L, s->what);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, kt_sim_host_name(s->host));
-        lua_setfield(L, -2, "host");
-        lua_pushinteger(L, (lua_Integer)kt_sim_turns(s->io));
-        lua_setfield(L, -2, "turns");
+        kt_field_string(L, "name", s->what);
+        kt_field_string(L, "host", kt_sim_host_name(s->host));
+        kt_field_integer(L, "turns", (lua_Integer)kt_sim_turns(s->io));
         lua_rawseti(L, -2, ++i);
     }
     return 1;
@@ -329,20 +327,12 @@ static int script_signal(lua_State *L)
     return 1;
 }
 
-static void set_integer(lua_State *L, const char *name, uint64_t value)
-{
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, name);
-}
-
 /* Pushes the table of link:stats, with the link's type and name. */
 static void push_link(lua_State *L, const struct kt_service *s, const struct kt_link_stats *stats)
 {
     kt_config_push_stats(L, stats);
-    lua_pushstring(L, kt_service_what(s));
-    lua_setfield(L, -2, "what");
-    lua_pushstring(L, kt_service_name(s));
-    lua_setfield(L, -2, "name");
+    kt_field_string(L, "what", kt_service_what(s));
+    kt_field_string(L, "name", kt_service_name(s));
 }
 
 /* Resources held by the current and the replaced scripts of one supervisor. */
@@ -383,15 +373,15 @@ static int script_usage(lua_State *L)
     size_t replaced = 0;
     for (; (old = kt_supervisor_replaced(s->supervisor, replaced)); replaced++) add_usage(L, &u, old);
     lua_setfield(L, -2, "links");
-    set_integer(L, "memory", u.memory);
-    set_integer(L, "memory_peak", u.peak);
-    set_integer(L, "tasks", u.tasks);
-    set_integer(L, "pipes", u.pipes);
-    set_integer(L, "replaced", replaced);
+    kt_field_integer(L, "memory", u.memory);
+    kt_field_integer(L, "memory_peak", u.peak);
+    kt_field_integer(L, "tasks", u.tasks);
+    kt_field_integer(L, "pipes", u.pipes);
+    kt_field_integer(L, "replaced", replaced);
     lua_newtable(L);
     const struct kt_stat *row;
     for (size_t i = 0; (row = kt_counter_row(i)); i++)
-        set_integer(L, row->name, kt_counter_value(kt_runtime_counters(now), i));
+        kt_field_integer(L, row->name, kt_counter_value(kt_runtime_counters(now), i));
     lua_setfield(L, -2, "counters");
     return 1;
 }
