@@ -24,6 +24,7 @@ static const struct kt_verb verbs[] = {
     {"repl", "run Lua in the script of a running kt", kt_verb_attach},
     {"ping", "measure the round trip to a server", kt_verb_measure},
     {"speed", "measure the bandwidth to a server, each way", kt_verb_measure},
+    {"doctor", "find out what is wrong with the path to a server", kt_verb_measure},
     {"keygen", "make keys for kt's own wire", kt_verb_keygen},
     {"version", "show the version", kt_verb_version},
     {"help", "show this list, or help on a verb or a script function", kt_verb_help},

@@ -246,6 +246,7 @@ end
 
 kt.spawn(function()
   local list = verbs()
+  kt.sleep(0)
   for _, verb in ipairs(list) do
     verb.help = read_help(output(verb.name, "--help"))
     assert(#verb.help.usage > 0 and #options(verb) > 0, "kt " .. verb.name .. " --help: not understood")

@@ -1,4 +1,4 @@
-/* The verbs that measure the path to a server: ping, speed. A script in the binary (lua/kt/cli/measure.lua), which gets the
+/* The verbs that measure the path to a server: ping, speed, doctor. A script in the binary (lua/kt/cli/measure.lua), which gets the
  * command line with its verb. */
 #include "cli/start.h"
 #include "cli/verb.h"

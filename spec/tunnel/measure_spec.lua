@@ -1,4 +1,4 @@
--- kt ping and kt speed against real servers, over real sockets.
+-- kt ping, kt speed and kt doctor against real servers, over real sockets.
 local h = require "harness"
 
 -- Runs a verb of kt to its end: returns its exit code and what it printed.
@@ -9,7 +9,7 @@ local function kt(verb, port, ...)
   return code, p.stdout .. p.stderr
 end
 
-describe("kt ping and kt speed", function()
+describe("kt ping, kt speed and kt doctor", function()
   after_each(h.cleanup)
 
   it("measure the path to a kt server", function()
@@ -21,6 +21,21 @@ describe("kt ping and kt speed", function()
       code, text = kt("speed", server.port, "--seconds", "1")
       assert.equal(0, code, text)
       assert.matches("up +%d+%.%d Mbit/s, .*down +%d+%.%d Mbit/s, ", text)
+      code, text = kt("doctor", server.port, "--seconds", "1", "--count", "20")
+      assert.is_true(code == 0 or code == 1, text) -- 1: this machine's limits of socket buffers are too small for loopback
+      assert.matches("ok +server +kt %d.*loss up .*loss down .*rtt .*speed up .*speed down .*mtu .*nat +none", text)
+    end)
+  end)
+
+  it("find that nothing listens, or what a kcptun server is", function()
+    h.run(function()
+      local code, text = kt("doctor", h.sockets.free_port "udp")
+      assert.equal(2, code, text)
+      assert.matches("FINDING +address +127%.0%.0%.1:%d+ %(IPv4%) refuses: nothing listens", text)
+      local server = h.peer.server(1, { impl = "kcptun" })
+      code, text = kt("doctor", server.port, "--wire", "kcptun")
+      assert.equal(0, code, text)
+      assert.matches("note +server +speaks kcptun's wire.*ok +rtt ", text)
     end)
   end)
 

@@ -1,9 +1,12 @@
---- kt ping and kt speed. The arguments are the command line with its verb.
+--- kt ping, kt speed and kt doctor. The arguments are the command line with its verb.
 local core = require "kt.core"
+local doctor = require "kt.cli.doctor"
 local kt = require "kt"
 local measuring = require "kt.cli.measuring"
 local probe = require "kt.cli.probe"
 local settings = require "kt.cli.settings"
+local verdict = require "kt.cli.verdict"
+local wire = require "kt.api.wire"
 
 local args = { ... }
 local row = measuring.by_name[table.remove(args, 1)]
@@ -35,11 +38,12 @@ end
 
 local own, values, from = read()
 
--- A link to an address, with the settings of kt client.
-local function dial(remote)
+-- A link to an address, with the settings of kt client, and more.
+local function dial(remote, more)
   local config = settings.link("client", values, from)
   if values.privatekey ~= "" then config.private_key, config.server_key = kt.secret_file(values.privatekey), values.serverkey end
   config.remote = remote
+  for name, value in pairs(more or {}) do config[name] = value end
   return kt.link(config)
 end
 
@@ -125,6 +129,33 @@ function run.speed(link)
     end
   end
   if own.json then out(core.json.encode(result) .. "\n") end
+  return code
+end
+
+local marks = { ok = "ok", note = "note", finding = "FINDING", unknown = "unknown" }
+
+function run.doctor(link)
+  link:close()
+  own.keepalive = from.keepalive and values.keepalive or wire.native_setting("keepalive", true).default
+  local function step(text)
+    if not own.json then core.stderr(("kt doctor: %s\n"):format(text)) end
+  end
+  local facts, err = doctor(values.remoteaddr, dial, own, step)
+  if not facts then return fail(("%s: %s"):format(values.remoteaddr, tostring(err))) end
+  local checks, advice = verdict.checks(facts), {}
+  for _, check in ipairs(checks) do
+    if not own.json then out(("%-8s %-13s %s\n"):format(marks[check.status], check.name, check.text)) end
+    if check.status == "finding" then advice[#advice + 1] = check.advice end
+  end
+  local code = not facts.at and measuring.UNREACHABLE or #advice > 0 and measuring.FINDINGS or measuring.FINE
+  if own.json then
+    facts.checks, facts.exit = checks, code
+    out(core.json.encode(facts) .. "\n")
+    return code
+  end
+  if #advice > 0 then out "\nWhat to change:\n" end
+  for i, text in ipairs(advice) do out(("%2d. %s\n"):format(i, text)) end
+  if code == measuring.FINE then out "\nNothing to change.\n" end
   return code
 end
 

@@ -39,6 +39,17 @@ verb {
   doc = "Measure the bandwidth to a kt server and back through an encrypted link, as its congestion control finds it. Needs kt's wire, and a kt "
     .. "server that was not started with --nodiagnose.",
 }
+verb {
+  name = "doctor", bad = "there is something to change",
+  flags = {
+    { name = "count", arg = "N", default = 300, min = 10, max = 100000, doc = "measure loss with N datagrams, 50 a second (default 300)" },
+    { name = "seconds", arg = "N", default = 4, min = 0, max = 15, doc = "measure bandwidth for N seconds each way (default 4); 0: do not" },
+    { name = "nat", arg = "N", default = 0, min = 0, max = 110, doc = "also measure how long a NAT keeps a mapping, up to N seconds (10 to 110)" },
+  },
+  doc = "Find out what is wrong with the path to a server: each of its addresses, key and version, clock, loss and order each way, round trip, "
+    .. "bandwidth, queues, path MTU, NAT and the limits of socket buffers. Says what to change. Sends and receives for some 20 s, as much as the "
+    .. "path carries. Of a server that is not a kt server it measures less.",
+}
 
 --- Splits a command line after the verb: returns the values of the verb's own flags, by name, and the arguments for kt client. Or nil and a
 --- sentence.

@@ -159,7 +159,7 @@ local rows = {
     when = function(values) return values.snmplog ~= "" end, help = "time between lines of the snmplog; 0: none",
     low = 0, high = 86400 },
   { name = "nodiagnose", type = "bool", default = false, only = "server", group = "operation",
-    help = "refuse kt ping and kt speed, which otherwise any client may use" },
+    help = "refuse kt ping, kt speed and kt doctor, which otherwise any client may use" },
   { name = "control", type = "string", default = "", group = "operation", arg = "PATH",
     help = "path of the control socket (kt status, kt top); none: none; otherwise NAME.sock in $XDG_RUNTIME_DIR/kt or /run/kt" },
   { name = "http", type = "string", default = "", group = "operation", arg = "ADDR",

@@ -1,7 +1,8 @@
---- What `kt ping` and `kt speed` measure a link with. On kt's wire the server helps (kt.cli.reflector): it answers datagrams,
+--- What `kt ping`, `kt speed` and `kt doctor` measure a link with. On kt's wire the server helps (kt.cli.reflector): it answers datagrams,
 --- which shows loss and order each way, and takes and sends bytes. With any other peer only the link's own round trips remain. Every
 --- function here waits for a bounded time.
 
+local core = require "kt.core"
 local kt = require "kt"
 local reflector = require "kt.cli.reflector"
 
@@ -41,11 +42,13 @@ function probe.echo(link)
   local listener = assert(kt.listen { udp = "127.0.0.1:0", max_flows = 1 })
   listener:serve(function(flow)
     local out <close> = link:flow { to = reflector.TARGET }
-    if out then kt.splice(flow, out, { idle = "1m" }) end
+    if out then kt.splice(flow, out, { idle = reflector.FLOW_TOTAL }) end
   end)
   local socket = assert(kt.udp { to = listener.local_addr, queue = "1MiB" })
   local echo = {}
   function echo.send(number, size) return socket:send(string.pack("<c4I4I4I4", "ktdq", number, 0, 0) .. ("\0"):rep(size - 16)) end
+  --- Asks for an answer after some seconds.
+  function echo.wait(number, seconds) return socket:send(string.pack("<c4I4I4I4", "ktdw", number, seconds, 0)) end
   --- The next answer: its number, how many had come to the far end by then, and how many of these late. Or nil.
   function echo.receive(seconds)
     local data = socket:receive { timeout = seconds }
@@ -190,6 +193,47 @@ function probe.transfer(link, way, seconds, progress)
   end
   if #samples < 2 then return nil, kt.err("timeout", "no bytes arrived") end
   return { rate = steady(samples), bytes = samples[#samples].bytes, loss = loss, rtt = probe.summary(times) }
+end
+
+--- The addresses of a remote's host, each with the remote's port: { "192.0.2.1:29900", "[2001:db8::1]:29900" }. Or nil, err.
+function probe.addresses(remote)
+  local found, err = core.lookup(remote, 10)
+  if not found then return nil, err end
+  local port, list, seen = remote:match ":([%d-]+)$", {}, {}
+  for _, ip in ipairs(found) do
+    local at = (ip:find ":" and "[%s]:%s" or "%s:%s"):format(ip, port)
+    if not seen[at] then list[#list + 1] = at end
+    seen[at] = true
+  end
+  return list
+end
+
+--- Whether a host says that nobody listens at an address: true, or false for silence.
+function probe.refused(at)
+  local socket <close> = kt.udp { to = at:gsub("%-%d+$", "") }
+  if not socket or not socket:send(kt.crypto.random(64)) then return false end
+  local _, err = socket:receive { timeout = 1 }
+  return err ~= nil and err.code == "refused"
+end
+
+--- The IP address that this machine uses towards an address, or nil.
+function probe.local_ip(at)
+  local socket <close> = kt.udp { to = at:gsub("%-%d+$", "") }
+  return socket and socket.local_addr:match "^%[?(.-)%]?:%d+$"
+end
+
+--- Whether a datagram arrives from the far end after the link has been silent for `seconds`. nil: there is no answer even without silence.
+function probe.survives(link, seconds)
+  if not link:probe { timeout = 10 } then return nil end
+  local echo = probe.echo(link)
+  echo.send(1, probe.SIZE)
+  local ready = echo.receive(5)
+  if ready then
+    echo.wait(2, seconds)
+    ready = echo.receive(seconds + 3) ~= nil
+  end
+  echo.close()
+  return ready
 end
 
 return probe

@@ -1,4 +1,4 @@
---- The far end of `kt ping` and `kt speed`: what kt server does with a stream or a flow whose target is "kt:diagnose"
+--- The far end of `kt ping`, `kt speed` and `kt doctor`: what kt server does with a stream or a flow whose target is "kt:diagnose"
 --- (docs/wire.md, section 12). It needs no frames of its own. A peer that authenticated can use the link anyway, so it gains nothing here but
 --- time: at most MOST streams and flows of this kind exist at once, each ends by itself, and a flow answers with no more bytes than came.
 
@@ -9,10 +9,11 @@ local reflector = {
   TARGET = "kt:diagnose",
   SECONDS_MAX = 15, -- of a transfer
   REPORT = 0.25,    -- seconds between reports of a transfer upwards
+  WAIT_MAX = 110,   -- seconds until a late answer; a flow ends after two minutes without a datagram
+  FLOW_TOTAL = 600, -- seconds that a flow may last
 }
 
 local MOST = 16
-local FLOW_TOTAL = 600  -- seconds
 local BLOCK = 64 * 1024 -- bytes
 
 --- A number in a file of the system, such as /proc/sys/net/core/rmem_max; nil if it cannot be read.
@@ -67,17 +68,24 @@ local function serve(stream)
   stream:read(1, { timeout = 5 }) -- the peer closes it once it has all
 end
 
--- Answers each request with its number, how many have come, and how many of them after a later one.
+-- Answers each request with its number, how many have come, and how many of them after a later one. A request with a time is answered
+-- after it; there is one such answer at a time.
 local function reflect(socket)
-  local count, late, highest = 0, 0, 0
+  local count, late, highest, waiting = 0, 0, 0, false
   while true do
-    local data, from = socket:receive { timeout = FLOW_TOTAL }
+    local data, from = socket:receive { timeout = reflector.FLOW_TOTAL }
     if not data then return end
     if #data >= 16 and data:sub(1, 4) == "ktdq" then
       local number = string.unpack("<I4", data, 5)
       count = count + 1
       if number < highest then late = late + 1 else highest = number end
       socket:send(string.pack("<c4I4I4I4", "ktdr", number, count, late) .. data:sub(17), from)
+    elseif #data >= 16 and data:sub(1, 4) == "ktdw" and not waiting then
+      local number, seconds = string.unpack("<I4I4", data, 5)
+      waiting = kt.after(math.min(seconds, reflector.WAIT_MAX), function()
+        waiting = false
+        socket:send(string.pack("<c4I4I4I4", "ktdr", number, count, late), from)
+      end)
     end
   end
 end
@@ -86,7 +94,7 @@ local function carry(flow)
   local socket <close> = assert(kt.udp { on = "127.0.0.1:0", queue = "256KiB" })
   local out <close> = assert(kt.connect { udp = socket.local_addr })
   local echo = kt.spawn(reflect, socket)
-  kt.splice(flow, out, { idle = "30s", total = FLOW_TOTAL })
+  kt.splice(flow, out, { idle = reflector.WAIT_MAX + 10, total = reflector.FLOW_TOTAL })
   echo:cancel()
 end
 

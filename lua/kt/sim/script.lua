@@ -32,7 +32,7 @@ end
 
 -- Modules that run several commands.
 local modules = {
-  client = "kt.cli.tunnel", server = "kt.cli.tunnel", ping = "kt.cli.measure", speed = "kt.cli.measure",
+  client = "kt.cli.tunnel", server = "kt.cli.tunnel", ping = "kt.cli.measure", speed = "kt.cli.measure", doctor = "kt.cli.measure",
 }
 
 -- Starts or restarts the script. what: the spec's call, for errors.

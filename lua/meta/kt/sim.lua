@@ -503,14 +503,14 @@ local host = {}
 ---@field memory? kt.size As kt run --memory. Default: 256 MiB. (size, "1MiB" to "64GiB")
 ---@field beside? boolean Allow other scripts to run on the host at the same time. (default false)
 
---- Runs an unmodified script as kt run would, in a Lua state of its own; raises if it fails to load or to open what it declares. The path is looked up among the host's files, then on the real machine. "kt client" and "kt server" run those commands, with args; so do "kt ping" and "kt speed".
+--- Runs an unmodified script as kt run would, in a Lua state of its own; raises if it fails to load or to open what it declares. The path is looked up among the host's files, then on the real machine. "kt client" and "kt server" run those commands, with args; so do "kt ping", "kt speed" and "kt doctor".
 ---
 --- Callable from anywhere in a spec.
 --- ```lua
 --- w:host("server"):run "scripts/examples/server.lua"
 --- w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" } })
 --- ```
----@param path string The script's path, or "kt client", "kt server", "kt ping" or "kt speed".
+---@param path string The script's path, or "kt client", "kt server", "kt ping", "kt speed" or "kt doctor".
 ---@param options? kt.sim.host.run_options The options.
 ---@return kt.sim.script
 function host:run(path, options) end

@@ -1,14 +1,30 @@
-/* core.lookup(endpoint, timeout_s) → true | nil, err: whether the host name of an endpoint resolves. The
- * verbs use it to report a bad name at startup rather than with the first connection. */
+/* core.lookup(endpoint, timeout_s) → { ip, … } | nil, err: the addresses of an endpoint's host. The verbs use it to
+ * report a bad name at startup rather than with the first connection, and kt doctor to try each address. */
+#include <stdlib.h>
+#include <string.h>
 #include "script/core/handle.h"
 #include "script/api/api.h"
 
 #define WHAT "kt.core.lookup"
 
+struct answer {
+    size_t n;
+    struct kt_addr addrs[];
+};
+
 static void found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
 {
-    (void)addrs;
-    kt_task_wake(ctx, n ? 0 : err->code, n ? NULL : err->text);
+    if (n == 0) {
+        kt_task_wake(ctx, err->code, err->text);
+        return;
+    }
+    struct answer *a = malloc(sizeof *a + n * sizeof *addrs);
+    if (a) {
+        a->n = n;
+        memcpy(a->addrs, addrs, n * sizeof *addrs);
+        kt_task_bring(ctx, a);
+    }
+    kt_task_wake(ctx, a ? 0 : KT_ENOMEM, NULL);
 }
 
 static void cancel(struct kt_task *t)
@@ -18,8 +34,13 @@ static void cancel(struct kt_task *t)
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    (void)t;
-    lua_pushboolean(L, 1);
+    const struct answer *a = kt_task_brought(t);
+    lua_createtable(L, (int)a->n, 0);
+    for (size_t i = 0; i < a->n; i++) {
+        char text[KT_ADDR_TEXT];
+        lua_pushstring(L, kt_addr_ip_text(&a->addrs[i], text));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
     return 1;
 }
 

@@ -23,8 +23,8 @@ return function(with)
     signature = "run(path, { args = { … }, files = { … } }) → script",
     doc = "Runs an unmodified script as kt run would, in a Lua state of its own; raises if it fails to load or to open what it declares. The "
       .. 'path is looked up among the host\'s files, then on the real machine. "kt client" and "kt server" run those commands, with args; so do "kt '
-      .. 'ping" and "kt speed".',
-    params = { { name = "path", type = "string", doc = 'The script\'s path, or "kt client", "kt server", "kt ping" or "kt speed".' } },
+      .. 'ping", "kt speed" and "kt doctor".',
+    params = { { name = "path", type = "string", doc = 'The script\'s path, or "kt client", "kt server", "kt ping", "kt speed" or "kt doctor".' } },
     example = [[
 w:host("server"):run "scripts/examples/server.lua"
 w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" } })]],

@@ -1,0 +1,96 @@
+--- kt doctor: measures a path step by step. Returns a function that gathers the facts that kt.cli.verdict judges.
+local kt = require "kt"
+local probe = require "kt.cli.probe"
+local reflector = require "kt.cli.reflector"
+
+local ADDRESSES_MAX = 8
+local EVERY = 0.02 -- seconds between datagrams
+local NAT_STEPS = { 10, 15, 20, 30, 45, 60, 90, 110 } -- seconds of silence
+
+-- Tries an address: { at, rtt } or { at, error, code, refused }; and its link.
+local function try(dial, at)
+  local link = dial(at)
+  local asked = kt.spawn(probe.refused, at)
+  local rtt, err = link:probe { timeout = 2 }
+  local refused = not rtt and asked:wait { timeout = 2 }
+  if not rtt and not refused then rtt, err = link:probe { timeout = 6 } end
+  if rtt then return { at = at, rtt = rtt }, link end
+  link:close()
+  return { at = at, error = tostring(err):gsub("^link:probe: ", ""):gsub("^%S+:%d+: ", ""), code = err.code, refused = refused or nil }
+end
+
+-- Tries all addresses at once; returns what came of each, in their order, and the first that answered with its link.
+local function try_all(dial, list)
+  local tasks, tried, first, link = {}, {}, nil, nil
+  for i = 1, math.min(#list, ADDRESSES_MAX) do tasks[i] = kt.spawn(try, dial, list[i]) end
+  for i, task in ipairs(tasks) do
+    local result, its = task:wait { timeout = 20 }
+    tried[i] = result or { at = list[i], error = tostring(its) }
+    if its and result then
+      if first then its:close() else first, link = result, its end
+    end
+  end
+  return tried, first, link
+end
+
+-- How long a mapping of a NAT lives without a packet: a link of its own for each time, all at once. Returns the longest time that it outlived
+-- and the shortest that it did not.
+local function lifetime(dial, at, most, keepalive)
+  local tasks, lives, dies = {}, nil, nil
+  for i, seconds in ipairs(NAT_STEPS) do
+    if seconds > most then break end
+    tasks[i] = kt.spawn(function()
+      local link <close> = dial(at, { keepalive = 0 })
+      return probe.survives(link, seconds)
+    end)
+  end
+  for i, task in ipairs(tasks) do
+    local alive = task:wait { timeout = most + 60 }
+    if alive then lives = NAT_STEPS[i] end
+    if alive == false then dies = dies or NAT_STEPS[i] end
+  end
+  if lives and dies and lives > dies then dies = nil end -- a datagram was lost, not the mapping
+  return { lives = lives, dies = dies, keepalive = keepalive }
+end
+
+--- Measures. dial(at, more): makes a link, with more settings. own: { count, seconds, nat, keepalive }. step(text): called before each step.
+--- Returns the facts, or nil and an err if the name does not resolve.
+return function(remote, dial, own, step)
+  local list, err = probe.addresses(remote)
+  if not list then return nil, err end
+  step(("trying %s"):format(table.concat(list, ", ")))
+  local facts = {
+    remote = remote,
+    rmem_max = reflector.system "/proc/sys/net/core/rmem_max", wmem_max = reflector.system "/proc/sys/net/core/wmem_max",
+  }
+  local first, link
+  facts.addresses, first, link = try_all(dial, list)
+  if not first then return facts end
+  facts.at, facts.rtt, facts.local_ip = first.at, first.rtt, probe.local_ip(first.at)
+  local asked = kt.wall()
+  local stream, hello = probe.hello(link)
+  if not stream then
+    facts.wire, facts.why = hello.code == "unsupported" and "kcptun" or "kt", tostring(hello)
+    for _ = 1, 5 do facts.rtt = math.min(facts.rtt, link:probe { timeout = 3 } or facts.rtt) end
+    return facts
+  end
+  facts.wire, facts.hello = "kt", hello
+  if hello.wall then facts.offset = hello.wall - (asked + kt.wall()) / 2 end
+  stream:close()
+  step "measuring loss and round trips"
+  facts.train = probe.train(link, { count = own.count, every = EVERY, wait = math.max(1, 4 * facts.rtt) })
+  if facts.train.rtt then facts.rtt = facts.train.rtt.min end
+  if own.seconds > 0 then
+    for _, way in ipairs { "up", "down" } do
+      step("measuring bandwidth " .. way)
+      local t, wrong = probe.transfer(link, way, own.seconds)
+      facts[way] = t or { error = tostring(wrong) }
+    end
+    facts.mtu = link:stats().mtu
+  end
+  if own.nat > 0 then
+    step(("measuring for how long a NAT keeps its mapping, up to %d s"):format(own.nat))
+    facts.nat = lifetime(dial, facts.at, own.nat, own.keepalive)
+  end
+  return facts
+end

@@ -1,0 +1,115 @@
+-- kt doctor, in virtual time, on lines whose true figures are known.
+local sim = require "kt.sim"
+
+-- A world with a server whose host has the addresses given. Returns it, and a function that runs kt doctor to its end and returns what it
+-- printed and its exit code.
+local function world(line, opts)
+  opts = opts or {}
+  local w = sim.world { seed = 5 }
+  w:host("client", { files = { ["/proc/sys/net/core/rmem_max"] = "212992\n", ["/proc/sys/net/core/wmem_max"] = "4194304\n" } })
+  w:host("server", { address = opts.address })
+  w:link("client", "server", line)
+  w:host "server":run("kt server", { args = { "-l", opts.listen or ":29900", "-t", "127.0.0.1:1", "--key", "k", table.unpack(opts.server or {}) } })
+  return w, function(...)
+    local script = w:host "client":run("kt doctor", { args = { "server:29900", "--key", "k", ... } })
+    w:run_until(function() return not script:is_running() end, { timeout = "10m" })
+    return script:output(), script.exit_code
+  end
+end
+
+local function figure(text, pattern)
+  local found = text:match(pattern)
+  assert.is_truthy(found, text .. "\nhas no " .. pattern)
+  return tonumber(found)
+end
+
+local function near(expected, got, tolerance) assert.is_true(math.abs(got - expected) <= tolerance, ("expected %g, got %g"):format(expected, got)) end
+
+describe("kt doctor", function()
+  it("finds nothing to change on a good line", function()
+    local _, doctor = world { delay = "10ms", rate = "20Mbit" }
+    local text, code = doctor("--seconds", "3")
+    assert.equal(0, code, text)
+    assert.matches("Nothing to change.", text, 1, true)
+    assert.matches("ok +address +10%.0%.2%.1:29900 %(IPv4%) answers", text)
+    assert.matches("ok +server +kt %d", text)
+    assert.matches("ok +clock +the server's clock is 0%.0 s", text)
+    assert.matches("ok +mtu +1472 bytes", text)
+    assert.matches("ok +nat +none", text)
+    near(20, figure(text, "speed up +([%d.]+) Mbit/s"), 2)
+    near(20, figure(text, "speed down +([%d.]+) Mbit/s"), 2)
+    near(21, figure(text, "rtt +([%d.]+) ms"), 1)
+  end)
+
+  it("finds loss, late packets, a small MTU and a small socket buffer", function()
+    local w, doctor = world { delay = "40ms", rate = "40Mbit", mtu = 1400, there = { loss = "6%" }, back = { reorder = "8%", reorder_by = "30ms" } }
+    w:host "server":clock_jump "40s"
+    local text, code = doctor("--seconds", "4")
+    assert.equal(1, code, text)
+    near(6, figure(text, "FINDING +loss up +([%d.]+)%% of packets to the server are lost"), 3)
+    assert.matches("ok +loss down +0%%", text)
+    near(8, figure(text, "note +order down +([%d.]+)%% of packets back"), 3)
+    assert.matches("note +mtu +the largest packets found to pass have 1350 bytes of UDP payload %(IP packets of 1378%)", text)
+    assert.matches("FINDING +clock +the server's clock is 40%.0 s ahead", text)
+    assert.matches("FINDING +buffers +client: net%.core%.rmem_max is 212992; 512 KiB is needed for %d+%.%d Mbit/s at 80%.%d ms", text)
+    assert.matches("at the client: sysctl -w net.core.rmem_max=524288\n", text, 1, true)
+  end)
+
+  it("tries each address, and says which is silent and which refuses", function()
+    local w, doctor = world({ delay = "10ms" }, { address = { "192.0.2.1", "192.0.2.2", "2001:db8::1" }, listen = "192.0.2.1:29900" })
+    w:name("server", { "2001:db8::1", "192.0.2.1", "192.0.2.2" })
+    w:rule { to = "server", fn = function(p) return p.dst:find "^192%.0%.2%.2:" and "drop" or nil end }
+    local text, code = doctor("--seconds", "0")
+    assert.equal(1, code, text)
+    assert.matches("ok +address +192.0.2.1:29900 %(IPv4%) answers", text)
+    assert.matches("FINDING +address +%[2001:db8::1%]:29900 %(IPv6%) refuses", text)
+    assert.matches("FINDING +address +192.0.2.2:29900 %(IPv4%) is silent", text)
+  end)
+
+  it("finds out for how long a NAT keeps its mapping", function()
+    for _, case in ipairs { { "12s", "60", 1, "gone after 15 s of silence, but not after 10 s, and kt keeps silent for 20 s", "set --keepalive 5" },
+      { "50s", "60", 0, "lives for 45 to 60 s of silence; kt sends after 20 s" }, { "0s", "30", 0, "lives for 30 s of silence or more" } } do
+      local w, doctor = world { delay = "10ms" }
+      w:host "client":nat { public = "198.51.100.1", timeout = case[1] }
+      local text, code = doctor("--seconds", "0", "--nat", case[2])
+      assert.equal(case[3], code, text)
+      assert.matches("note +nat +the server sees 198.51.100.1, this machine has 10.0.1.1", text)
+      assert.matches(case[4], text, 1, true)
+      assert.matches(case[5] or "Nothing to change", text, 1, true)
+    end
+  end)
+
+  it("finds a queue that fills under load", function()
+    local w, doctor = world { delay = "10ms", rate = "20Mbit" }
+    local recent = {}
+    w:rule { from = "client", to = "server", fn = function() -- a radio that gathers packets once there are many
+      local now = w:now()
+      recent[#recent + 1] = now
+      if now - recent[math.max(1, #recent - 15)] < 0.05 and #recent > 15 then return { delay = "100ms" } end
+    end }
+    local text, code = doctor("--seconds", "4")
+    assert.equal(1, code, text)
+    assert.matches("FINDING +queue up +under load to the server the round trip grows from 21%.%d ms to 1%d%d ms", text)
+    assert.matches("set %-%-bandwidth %d+kbit at the client", text)
+  end)
+
+  it("does what it can with a server that speaks kcptun's wire", function()
+    local _, doctor = world({ delay = "10ms" }, { server = { "--wire", "kcptun" } })
+    local text, code = doctor()
+    assert.equal(0, code, text)
+    assert.matches("note +server +speaks kcptun's wire and takes the key", text)
+    assert.matches("ok +rtt +%d", text)
+  end)
+
+  it("exits with 2 if no address answers, and says why", function()
+    local w, doctor = world { delay = "10ms" }
+    w:host "server":clock_jump "10m"
+    local text, code = doctor("--wire", "kt")
+    assert.equal(2, code, text)
+    assert.matches("turns this client away: this machine's clock is 599 s behind", text, 1, true)
+    w:name("server", false)
+    text, code = doctor()
+    assert.equal(2, code, text)
+    assert.matches("kt doctor: server:29900: ", text, 1, true)
+  end)
+end)
