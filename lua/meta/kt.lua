@@ -1209,7 +1209,7 @@ kt.log = {}
 
 ---@class (exact) kt.link_options
 ---@field remote string|string[] The peer. On kt's wire also a list of addresses of the same peer, which are all tried; a link goes from one to another, and to another port of a range, and keeps its streams: when the peer is silent, when much more is lost than before, and as `hop` says.
----@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
+---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
@@ -1281,7 +1281,7 @@ function kt.link(options) end
 
 ---@class (exact) kt.accept_options
 ---@field on string UDP address to listen on.
----@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
+---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
@@ -1339,7 +1339,7 @@ function kt.accept(options) end
 ---@field with? fun(link: kt.link): boolean|number|nil, string|nil Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a stream and send a request. Default: link:probe.
 
 ---@class (exact) kt.pool_options.discover.link
----@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
+---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")

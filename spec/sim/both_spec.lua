@@ -56,9 +56,9 @@ describe("a link that may speak either wire", function()
     assert.equal(1, t.counter "PassiveOpens")
   end)
 
-  it("falls back to kcptun's after a second without an answer, and says so once", function()
+  it("falls back to kcptun's after 0.3 s without an answer, and says so once", function()
     local t = tunnel { server = "kcptun" }
-    assert.is_true(t.connect():echo("hello", { timeout = "5s" }).time < 1.5)
+    assert.is_true(t.connect():echo("hello", { timeout = "5s" }).time < 0.8)
     assert.is_true(t.connect():echo("again").time < 0.3)
     t.w:run_for "20s"
     assert.equal(1, t.client_says(ON_KCPTUN))

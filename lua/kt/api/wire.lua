@@ -238,7 +238,7 @@ function wire.keys(client)
   return of_end(client, {
     { name = "wire", type = "enum", values = wires, default = wires[1],
       doc = "The protocol on the wire. \"auto\": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing "
-        .. "answers for 1 s, but never with a peer that has spoken kt's. \"kt\": kt's own, which needs kt at both ends. \"kcptun\": kcptun's. "
+        .. "answers for 0.3 s, but never with a peer that has spoken kt's. \"kt\": kt's own, which needs kt at both ends. \"kcptun\": kcptun's. "
         .. "With a private_key, \"auto\" means \"kt\"." },
     { name = "key", type = "secret", expected = SECRET,
       doc = "The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key." },

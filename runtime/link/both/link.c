@@ -19,7 +19,9 @@
 #include "link/common/presence.h"
 #include "link/common/preferred_peers.h"
 
-#define GRACE_US 1000000u /* time for three initiations of the native wire */
+/* The native wire's second initiation has left by then, so that its answer comes before the fallback's even if the first
+ * was lost. Both at once would begin a session of each wire at every server that takes both. */
+#define GRACE_US 300000u
 #define AGAIN_US 1000000u /* between checks of the probes */
 #define KEEP_US 6000000u  /* keeps dialling at least this long, even without calls */
 #define SETTLE_US 5000000u
