@@ -23,7 +23,7 @@ for side in "$client 1" "$server 2"; do
   inside $1 ip addr add 10.$2.0.2/24 dev eth0; inside $1 ip addr add fd0$2::2/64 dev eth0 nodad; inside $1 ip link set eth0 up
   inside $1 ip route add default via 10.$2.0.1; inside $1 ip -6 route add default via fd0$2::1
 done
-says() { for _ in $(seq 500); do if grep -q "$2" "$1"; then return; fi; sleep 0.02; done; echo "$1 does not say: $2"; cat "$1"; exit 1; }
+says() { for _ in $(seq 500); do if grep -qs "$2" "$1"; then return; fi; sleep 0.02; done; echo "$1 does not say: $2"; cat "$1"; exit 1; }
 ]]
 
 -- Says who asks.
@@ -114,12 +114,15 @@ describe("a transparent listener", function()
     return table.concat(out, "\n") .. "\n"
   end
 
-  local START = [[
+  --- Starts the server, and the router's script; last: what its log says last.
+  local function start(last)
+    return ([[
 inside $server $KT run server.lua >server.out 2>server.log &
 says server.log "udp socket"
 $KT run router.lua >router.out 2>router.log &
-says router.log "listening on"
-]]
+says router.log "LAST"
+]]):gsub("LAST", last)
+  end
 
   have("gets what TPROXY diverts: TCP and UDP, IPv4 and IPv6, and answers from where it was meant to go", function()
     files("tproxy", '"127.0.0.1:12948", "[::1]:12948"')
@@ -129,10 +132,10 @@ says router.log "listening on"
       if text and not text:find "^kt run" and not text:find "^ip " then nft[#nft + 1] = text end
     end
     write("rules.nft", table.concat(nft, "\n") .. "\n")
-    local said = run("nft -f rules.nft\n" .. rules "^ip " .. START .. [[
-inside $client $KT run --unsafe client.lua 10.2.0.2:80 10.2.0.2:53
-inside $client $KT run --unsafe client.lua '[fd02::2]:80' '[fd02::2]:53'
-inside $client $KT run --unsafe client.lua 10.1.0.1:12948
+    local said = run("nft -f rules.nft\n" .. rules "^ip " .. start "1]:12948 (UDP" .. [[
+inside $client $KT run --unsafe client.lua 10.2.0.2:80 10.2.0.2:53 2>>client.log
+inside $client $KT run --unsafe client.lua '[fd02::2]:80' '[fd02::2]:53' 2>>client.log
+inside $client $KT run --unsafe client.lua 10.1.0.1:12948 2>>client.log
 cat router.out
 ]])
     assert.equal([[
@@ -166,10 +169,10 @@ table inet kt {
   }
 }
 ]])
-    local said = run("nft -f rules.nft\n" .. START .. [[
-inside $client $KT run --unsafe client.lua 10.2.0.2:80
-inside $client $KT run --unsafe client.lua '[fd02::2]:80'
-inside $client $KT run --unsafe client.lua 10.1.0.1:12948
+    local said = run("nft -f rules.nft\n" .. start "listening on" .. [[
+inside $client $KT run --unsafe client.lua 10.2.0.2:80 2>>client.log
+inside $client $KT run --unsafe client.lua '[fd02::2]:80' 2>>client.log
+inside $client $KT run --unsafe client.lua 10.1.0.1:12948 2>>client.log
 cat router.out
 ]])
     assert.equal([[
