@@ -131,7 +131,7 @@ static inline struct kt_sim_event *kt_sim_heap_top(const struct sim_heap *h)
     return h->n ? h->entries[0].event : NULL;
 }
 
-/* ---- the world (world.c) ---- */
+/* ---- what all parts use (event.c) ---- */
 
 /* Ends the run: the world cannot continue. Only the first reason is kept. */
 void kt_sim_fail(struct kt_sim *sim, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -140,13 +140,6 @@ void kt_sim_make_ready(struct sim_io *p);
 /* Calls t->fn(t->ctx) in p's next turn, at this instant. Harmless if t is already queued. */
 void kt_sim_arrive(struct sim_io *p, struct kt_turn *t);
 void kt_sim_bury(struct kt_sim *sim, struct sim_grave *g, void (*destroy)(struct sim_grave *g));
-
-/* ---- processes (process.c) ---- */
-
-/* Runs p's turn, then sets its wake event to the next deadline of its wheel. */
-void kt_sim_turn(struct sim_io *p);
-/* Runs hooks and sends datagrams that were queued outside of turns. */
-void kt_sim_settle(struct sim_io *p);
 /* KT_ECLOSED for a process that is dead, else 0. */
 int kt_sim_alive(const struct sim_io *p, struct kt_err *err);
 /* Counts the user's handles. */
@@ -155,6 +148,13 @@ static inline void kt_sim_opened(struct sim_io *p)
     p->open++;
 }
 void kt_sim_ended(struct sim_io *p);
+
+/* ---- processes (process.c) ---- */
+
+/* Runs p's turn, then sets its wake event to the next deadline of its wheel. */
+void kt_sim_turn(struct sim_io *p);
+/* Runs hooks and sends datagrams that were queued outside of turns. */
+void kt_sim_settle(struct sim_io *p);
 
 /* ---- hosts (host.c) ---- */
 

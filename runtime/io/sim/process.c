@@ -251,18 +251,6 @@ uint64_t kt_sim_turns(const struct kt_io *io)
     return ((const struct sim_io *)(const void *)io)->turns;
 }
 
-int kt_sim_alive(const struct sim_io *p, struct kt_err *err)
-{
-    if (!p->dead) return 0;
-    return kt_err_set(err, KT_ECLOSED, "%s on host %s was killed", p->name, p->host->name);
-}
-
-void kt_sim_ended(struct sim_io *p)
-{
-    assert(p->open > 0);
-    p->open--;
-}
-
 static void die(struct sim_io *p, bool crash)
 {
     p->dead = true;
