@@ -25,7 +25,7 @@ static int park(lua_State *L)
     uint64_t us = KT_TIME_NEVER;
     if (seconds < 1e9) us = seconds > 0 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
     if (us == 0 && seconds > 0) us = 1;
-    return kt_task_wait(L, t, &(struct kt_wait){.what = PARK, .timeout_us = us});
+    return kt_task_wait(L, t, &(struct kt_wait){.what = PARK, .sleep = true, .timeout_us = us});
 }
 
 /* core.unpark(task): wakes a parked task. The thread may belong to another task by now, which then wakes

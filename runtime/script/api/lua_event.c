@@ -37,12 +37,6 @@ static int event_clear(lua_State *L)
     return 0;
 }
 
-/* Nothing to undo. */
-static void cancel(struct kt_task *t)
-{
-    (void)t;
-}
-
 static int finish(lua_State *L, struct kt_task *t)
 {
     (void)t;
@@ -59,7 +53,6 @@ static int event_wait(lua_State *L)
     if (e->set) return finish(L, t);
     return kt_task_wait(L, t,
         &(struct kt_wait){.what = WAIT,
-            .cancel = cancel,
             .finish = finish,
             .missing = "the event was not set",
             .queue = &e->waiting,

@@ -264,11 +264,6 @@ static struct kt_lua_kcp *begin(lua_State *L, const char *what, struct kt_task *
     return c;
 }
 
-static void cancel(struct kt_task *t)
-{
-    (void)t;
-}
-
 /* Stack: the handle, the data, the options, the deadline, the number of bytes taken so far. */
 static int send_or_wait(lua_State *L, struct kt_task *t)
 {
@@ -294,7 +289,6 @@ static int send_or_wait(lua_State *L, struct kt_task *t)
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = SEND,
-            .cancel = cancel,
             .finish = send_or_wait,
             .missing = "no room in the send window",
             .op = c,
@@ -343,7 +337,6 @@ static int kcp_flush(lua_State *L)
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = FLUSH,
-            .cancel = cancel,
             .finish = flushed,
             .missing = "no acknowledgement of all that was sent",
             .op = c,

@@ -262,20 +262,14 @@ static int close_method(lua_State *L)
     return 0;
 }
 
-static void cancel(struct kt_task *t)
-{
-    (void)t; /* in no operation but its place in the list */
-}
-
 /* core.await_stop(listener): waits until it accepts no more: it was closed, or the script drains. */
 static int await_stop(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, "kt.listen");
     struct kt_lua_listener *l = luaL_checkudata(L, 1, KT_HANDLE_LISTENER);
     if (!kt_service_is_open(&l->service)) return 0;
-    return kt_task_wait(L, t,
-        &(struct kt_wait){
-            .what = "kt.listen", .cancel = cancel, .queue = &l->waiting, .timeout_us = KT_TIME_NEVER});
+    return kt_task_wait(
+        L, t, &(struct kt_wait){.what = "kt.listen", .queue = &l->waiting, .timeout_us = KT_TIME_NEVER});
 }
 
 static int gc(lua_State *L)

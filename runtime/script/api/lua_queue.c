@@ -65,12 +65,6 @@ static void take(lua_State *L, struct queue *q)
     q->count--;
 }
 
-/* Nothing to undo. */
-static void cancel(struct kt_task *t)
-{
-    (void)t;
-}
-
 /* ---- push ---- */
 
 static int pushed(lua_State *L, struct kt_task *t)
@@ -105,7 +99,6 @@ static int queue_push(lua_State *L)
     }
     return kt_task_wait(L, t,
         &(struct kt_wait){.what = PUSH,
-            .cancel = cancel,
             .finish = pushed,
             .missing = "the queue stayed full",
             .queue = &q->pushing,
@@ -135,7 +128,6 @@ static int queue_pop(lua_State *L)
         if (q->closed) return kt_err_return(L, KT_ECLOSED, POP ": " CLOSED);
         return kt_task_wait(L, t,
             &(struct kt_wait){.what = POP,
-                .cancel = cancel,
                 .finish = popped,
                 .missing = "the queue stayed empty",
                 .queue = &q->popping,

@@ -10,7 +10,7 @@ static int sleep_for(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, "kt.sleep");
     uint64_t us = kt_opts_duration(L, 1, "kt.sleep");
-    return kt_task_wait(L, t, &(struct kt_wait){.what = "kt.sleep", .timeout_us = us});
+    return kt_task_wait(L, t, &(struct kt_wait){.what = "kt.sleep", .sleep = true, .timeout_us = us});
 }
 
 /* kt.spawn(fn, …) → task; the new task takes ownership of conns, streams, flows and sockets among the arguments. */

@@ -472,7 +472,7 @@ static void expired(void *ctx)
 {
     struct kt_task *t = ctx;
     const struct kt_wait *w = &t->wait;
-    if (!w->cancel) {
+    if (w->sleep) {
         kt_task_wake(t, 0, NULL);
         return;
     }
@@ -483,7 +483,7 @@ static void expired(void *ctx)
     else
         kt_err_set(&err, KT_ETIMEOUT, "%s: %s within %g s", w->what, w->missing ? w->missing : "no answer",
             (double)w->timeout_us / 1e6);
-    w->cancel(t);
+    if (w->cancel) w->cancel(t);
     kt_task_wake(t, err.code, err.text);
 }
 
@@ -514,7 +514,7 @@ void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
     if (t->state == READY)
         return; /* canceling its wait has stopped tasks that wait for each other, this one too */
-    const bool own = !t->wait.cancel || t->wait.by_script; /* only a sleep has no cancel */
+    const bool own = t->wait.sleep || t->wait.by_script;
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->queued);
     t->wait.op = NULL;

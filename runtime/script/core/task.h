@@ -99,7 +99,8 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what);
 
 struct kt_wait {
     const char *what;      /* "link:open"; static storage */
-    kt_task_cancel cancel; /* NULL: the timeout is a success (sleep) */
+    bool sleep;            /* the timeout is a success; used with what and timeout_us only */
+    kt_task_cancel cancel; /* NULL: nothing to undo */
     kt_task_finish finish; /* NULL: no results */
     kt_task_finish failed; /* pushes the results that follow nil and err; NULL: none */
     const char *missing;   /* the missing event, for the timeout message; static storage; NULL: "no answer" */
