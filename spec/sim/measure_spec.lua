@@ -83,6 +83,33 @@ describe("kt speed", function()
     assert.matches("kcptun's wire cannot ask for it", text, 1, true)
   end)
 
+  it("does not trust what a server's script says, and sends nothing to one that takes the stream for another", function()
+    for _, case in ipairs {
+      { [['{"diagnose":1,"version":"\\u001b[2J","rmem_max":1e300,"loss":-5,"peer":{}}\n']], "kt %?%[2J", "down %d" },
+      { [["SSH-2.0-x\r\n"]], "no echo: the server's script does not know kt:diagnose", "up   failed: " },
+    } do
+      local w = sim.world { seed = 2 }
+      w:host "client" w:host "server"
+      w:link("client", "server", { delay = "10ms", rate = "5Mbit" })
+      local server = w:host "server":run("s.lua", { files = { ["s.lua"] = [[
+        local kt = require "kt"
+        kt.accept { on = ":29900", key = "k", wire = "kt" }:serve(function(stream)
+          stream:write(]] .. case[1] .. [[)
+          local request = stream:read(100, { timeout = "1m" })
+          if request then print((request:gsub("\n.*", ""))) end
+          while request and stream:write(("x"):rep(65536)) do end -- without end
+        end)]] } })
+      local function kt(verb, ...)
+        local script = w:host "client":run("kt " .. verb, { args = { "server:29900", "--key", "k", ... }, beside = true })
+        w:run_until(function() return not script:is_running() end, { timeout = "1m" })
+        return script:output()
+      end
+      assert.matches(case[2], kt("ping", "--count", "1"))
+      assert.matches(case[3], kt("speed", "--seconds", "1"))
+      assert.equal(case[2]:find "2J" and "up 1\ndown 1\n" or "", server:output())
+    end
+  end)
+
   it("does not overload a server: transfers beyond its bound are reset", function()
     local w, kt = world { delay = "10ms", rate = "20Mbit" }
     for _ = 1, 16 do

@@ -144,7 +144,7 @@ function run.doctor(link)
   if not facts then return fail(("%s: %s"):format(values.remoteaddr, tostring(err))) end
   local checks, advice = verdict.checks(facts), {}
   for _, check in ipairs(checks) do
-    if not own.json then out(("%-8s %-13s %s\n"):format(marks[check.status], check.name, check.text)) end
+    if not own.json then out(("%-8s %-14s %s\n"):format(marks[check.status], check.name, check.text)) end
     if check.status == "finding" then advice[#advice + 1] = check.advice end
   end
   local code = not facts.at and measuring.UNREACHABLE or #advice > 0 and measuring.FINDINGS or measuring.FINE

@@ -33,7 +33,7 @@ function probe.hello(link)
   local hello = text and kt.json.decode(text)
   if type(hello) == "table" and hello.diagnose == 1 then return stream, plain(hello) end
   stream:reset()
-  if text or (came and came ~= "") then return nil, kt.err("protocol", "the server's script does not know kt:diagnose") end
+  if text or (came and came ~= "") then return nil, kt.err { code = "protocol", message = "the server's script does not know kt:diagnose" } end
   return nil, why
 end
 
@@ -191,7 +191,7 @@ function probe.transfer(link, way, seconds, progress)
       loss = type(after.loss) == "number" and after.loss or 0
     end
   end
-  if #samples < 2 then return nil, kt.err("timeout", "no bytes arrived") end
+  if #samples < 2 then return nil, kt.err { code = "timeout", message = "no bytes arrived" } end
   return { rate = steady(samples), bytes = samples[#samples].bytes, loss = loss, rtt = probe.summary(times) }
 end
 

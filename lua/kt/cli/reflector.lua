@@ -38,8 +38,10 @@ local function up(stream, seconds)
       reported = past
       if not stream:write(line { bytes = bytes, seconds = past, done = over }, { timeout = 5 }) then return end
     end
-    if over then return stream:shutdown() end
+    if over then break end
   end
+  stream:shutdown()
+  stream:read(1, { timeout = 5 }) -- the peer closes it once it has the last report
 end
 
 -- Sends bytes for `seconds`. They are random, so that nothing on the way compresses them.
@@ -49,6 +51,7 @@ local function down(stream, seconds)
     if not stream:write(block, { timeout = 5 }) then return stream:reset() end
   end
   stream:shutdown()
+  stream:read(1, { timeout = 5 }) -- the peer closes it once it has all
 end
 
 local function serve(stream)
@@ -65,7 +68,6 @@ local function serve(stream)
   elseif way == "down" then
     down(stream, seconds)
   end
-  stream:read(1, { timeout = 5 }) -- the peer closes it once it has all
 end
 
 -- Answers each request with its number, how many have come, and how many of them after a later one. A request with a time is answered
