@@ -1803,7 +1803,7 @@ function kt.log.error(fmt, ...) end
 ---@class (exact) kt.kcp_options
 ---@field conv integer The conversation's number, the first four bytes of each packet, little endian. The same at both ends. (integer, 0 to 4294967295)
 ---@field output fun(packet: string) Called with each packet to send, in a task of its own. It may wait, as socket:send does. If it raises, the conversation ends, and calls fail with "failed".
----@field stream? boolean A stream of bytes. Default: messages, each received as it was sent. (default false)
+---@field stream? boolean A stream of bytes. Default: messages, which arrive whole. (default false)
 ---@field mode? "normal"|"fast"|"fast2"|"fast3" How eagerly it sends again: as kcptun's modes. Instead of the four keys below. (default "fast")
 ---@field nodelay? boolean Shortest retransmission timeout 30 ms instead of 100, and slower backoff. (default false)
 ---@field interval? integer Milliseconds that the peer may take to acknowledge. (integer, 10 to 5000; default 100)

@@ -4,7 +4,7 @@
  *      | to be sent  | being filled |
  *
  * Invariant: a slot in [first, end) holds a block, no other does. Outside of a flush, ready == end. While the ring is full, no timer
- * is set for what the engine still has to send: kt_conversation_sent goes on with it. */
+ * is set for what the engine still has to send: kt_conversation_sent flushes it. */
 #include "link/conversation.h"
 #include <stdlib.h>
 #include <string.h>

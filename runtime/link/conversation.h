@@ -45,8 +45,8 @@ void kt_conversation_free(struct kt_conversation *c);
 /* Takes a packet from the peer. 0, or KT_EPROTO: it is none of this conversation, or malformed from some point on. */
 int kt_conversation_input(struct kt_conversation *c, const uint8_t *data, size_t len);
 
-/* Queues bytes. *taken: how many; in message mode all or none. 0; KT_EAGAIN: there is no room for the rest; KT_ELIMIT: a message
- * that never fits; KT_ENOMEM: the pool is empty. len is at least 1. */
+/* Queues bytes and sets *taken to their number; a message is taken as a whole or not at all. 0; KT_EAGAIN: there is no room for
+ * the rest; KT_ELIMIT: a message that never fits; KT_ENOMEM: the pool is empty. len is at least 1. */
 int kt_conversation_send(struct kt_conversation *c, const uint8_t *data, size_t len, size_t *taken);
 /* The most bytes of a message. */
 size_t kt_conversation_message_max(const struct kt_conversation *c);

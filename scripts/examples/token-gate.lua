@@ -1,8 +1,8 @@
--- A gate that lets in whoever shows a valid token, and a command that makes tokens.
+-- A gate for clients with a valid token, and a command that makes tokens.
 --     kt run token-gate.lua                    -- the gate: clients connect to port 8443
 --     kt run token-gate.lua issue alice 30d    -- prints a token for alice that holds for 30 days
--- A client sends its token as the first line: base64url of its name and the time when it ends, and their MAC. The gate keeps
--- no list of clients; what it needs to know is in the token, and whoever lacks the key cannot make one.
+-- A client sends its token as the first line: base64url of a MAC, its name, and the time when the token ends. The gate keeps no
+-- list of clients: the token has all that it needs, and only the key makes a valid one.
 local kt = require "kt"
 
 local crypto = kt.crypto

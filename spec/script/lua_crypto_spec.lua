@@ -37,7 +37,7 @@ local keyed = c.hash("blake2b", "abc", { size = 16, key = kt.secret(key) })
 print(#keyed, keyed == c.hash("blake2b", "abc", { size = 16, key = key }), keyed == c.hash("blake2b", "abc", { size = 16 }))]])
   end)
 
-  it("seals as draft-irtf-cfrg-xchacha says (A.3.1), and opens only what nobody changed", function()
+  it("seals as draft-irtf-cfrg-xchacha says (A.3.1), and opens only unchanged data", function()
     assert.equal(([[
 %s
 true

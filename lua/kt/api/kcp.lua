@@ -32,7 +32,7 @@ return function(with)
         { name = "output", type = "function", call = "fun(packet: string)", required = true,
           doc = "Called with each packet to send, in a task of its own. It may wait, as socket:send does. If it raises, the conversation ends, and "
             .. 'calls fail with "failed".' },
-        { name = "stream", type = "boolean", default = false, doc = "A stream of bytes. Default: messages, each received as it was sent." },
+        { name = "stream", type = "boolean", default = false, doc = "A stream of bytes. Default: messages, which arrive whole." },
         { name = "mode", type = "enum", values = { "normal", "fast", "fast2", "fast3" }, default = "fast",
           doc = "How eagerly it sends again: as kcptun's modes. Instead of the four keys below." },
         { name = "nodelay", type = "flag", default = false, doc = "Shortest retransmission timeout 30 ms instead of 100, and slower backoff." },
