@@ -224,6 +224,9 @@ struct kt_acceptor_events {
     void (*link)(void *ctx, struct kt_link *link, const struct kt_peer_info *peer);
     /* A peer opened a flow; it is the callee's, until closed. NULL: flows are refused. */
     void (*flow)(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer);
+    /* A peer's session was heard for the first time, or again after it was silent (why NULL); or it is silent or over. May be
+     * NULL. Not called while the acceptor closes. */
+    void (*presence)(void *ctx, const struct kt_peer_info *peer, const struct kt_err *why);
     /* Whether a client may come in, by its public key in base64, and its name, of 1 to size - 1 bytes. Asked in each
      * handshake that authenticates, and after a reload, if the settings say so (`asks`); never calls the acceptor. */
     bool (*authorize)(void *ctx, const char *key, const char *address, char *name, size_t size);

@@ -439,6 +439,27 @@ describe("verbs for a running kt", function()
     end)
   end)
 
+  it("follow the peers of a server", function()
+    h.run(function()
+      local key = ("A"):rep(43) .. "="
+      local target = sockets.serve(function(conn) conn:recv_all(60) end)
+      for _, wire in ipairs { "kt", "kcptun" } do
+        local port, near = sockets.free_port "udp", sockets.free_port()
+        local server = start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, "--key", key, "--suspectpeer", "1"):wait_udp(port)
+        local events = start("events", "server")
+        events:expect "following server"
+        local client = start("client", "--control", "none", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, "--key", key, "--wire", wire)
+        client:wait_tcp(near)
+        local conn = sockets.connect(near)
+        events:expect " up +127.0.0.1:%d+: a peer is up\n"
+        conn:close()
+        if wire == "kt" then client:stop() else client:kill() end -- the former says goodbye, the latter falls silent
+        events:expect " down +127.0.0.1:%d+: "
+        server:kill()
+      end
+    end)
+  end)
+
   it("follow a link and a pool through up, down and switch", function()
     h.run(function()
       local port, other = sockets.free_port "udp", sockets.free_port "udp"

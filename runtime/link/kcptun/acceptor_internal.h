@@ -36,7 +36,8 @@ struct guest {
     struct kt_timer forget;
     struct kt_list links; /* of kt_accepted: the session as a link, for each user so far */
     bool mismatch_told;
-    bool listed; /* gets the packets without a conv (parity) from its address */
+    bool present; /* what `presence` was told last */
+    bool listed;  /* gets the packets without a conv (parity) from its address */
 };
 
 struct acceptor {

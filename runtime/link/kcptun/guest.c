@@ -57,9 +57,24 @@ static void unlist(struct guest *g)
     g->listed = false;
 }
 
+/* code, why: of a peer that is not present any more. */
+static void set_present(struct guest *g, bool present, int code, const char *why)
+{
+    const struct acceptor *a = g->port->acceptor;
+    if (g->present == present) return;
+    g->present = present;
+    if (a->closing || !a->events->presence) return;
+    const struct kt_peer_info peer = {
+        .wire = g->sh->wire, .address = kt_kcptun_session_peer_text(g->session)};
+    struct kt_err err;
+    kt_err_set(&err, code, "%s", why ? why : kt_strerror(code));
+    a->events->presence(a->ctx, &peer, present ? NULL : &err);
+}
+
 void kt_kcptun_guest_free(struct guest *g, int code, const char *why)
 {
     struct acceptor *a = g->port->acceptor;
+    set_present(g, false, code, why);
     kt_hmap_remove(&a->guests, &g->by_conv);
     unlist(g);
     kt_list_remove(&g->by_age);
@@ -107,6 +122,7 @@ void kt_kcptun_guest_give_link(struct guest *g)
 static void on_up(void *ctx, struct kt_kcptun_session *s)
 {
     (void)s;
+    set_present(ctx, true, 0, NULL);
     kt_kcptun_guest_give_link(ctx);
 }
 
@@ -115,10 +131,13 @@ static void on_up(void *ctx, struct kt_kcptun_session *s)
 static void on_suspect(void *ctx, struct kt_kcptun_session *s, const char *why)
 {
     struct guest *g = ctx;
-    if (why)
+    if (why) {
+        set_present(g, false, KT_EDEAD, why);
         kt_accepted_end_all(&g->links, KT_EDEAD, why);
-    else if (kt_kcptun_session_heard(s))
+    } else if (kt_kcptun_session_heard(s)) {
+        set_present(g, true, 0, NULL);
         kt_kcptun_guest_give_link(g);
+    }
 }
 
 static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
@@ -135,6 +154,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
         kt_kcptun_guest_free(g, code, kt_kcptun_session_why(s));
         return;
     }
+    set_present(g, false, code, kt_kcptun_session_why(s));
     kt_accepted_end_all(&g->links, code, kt_kcptun_session_why(s));
     kt_kcptun_session_free(s, code);
     g->session = NULL;

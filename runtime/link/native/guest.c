@@ -56,9 +56,30 @@ bool kt_native_guest_room(struct acceptor *a)
     return false;
 }
 
+static struct kt_peer_info info(const struct guest *g)
+{
+    return (struct kt_peer_info){.wire = g->c->wire,
+        .address = kt_native_association_peer_text(g->a),
+        .identity = kt_native_association_identity(g->a)};
+}
+
+/* code, why: of a peer that is not present any more. */
+static void set_present(struct guest *g, bool present, int code, const char *why)
+{
+    const struct acceptor *a = g->acceptor;
+    if (g->present == present) return;
+    g->present = present;
+    if (a->closing || !a->events->presence) return;
+    const struct kt_peer_info peer = info(g);
+    struct kt_err err;
+    kt_err_set(&err, code, "%s", why ? why : kt_strerror(code));
+    a->events->presence(a->ctx, &peer, present ? NULL : &err);
+}
+
 void kt_native_guest_free(struct guest *g, int code, const char *text)
 {
     struct acceptor *a = g->acceptor;
+    set_present(g, false, code, text ? text : kt_native_association_why(g->a));
     for (unsigned i = 0; i < KT_NATIVE_PATHS; i++)
         if (g->cids[i].guest) kt_hmap_remove(&a->cids, &g->cids[i].node);
     if (g->listed) kt_hmap_remove(&a->instances, &g->instance);
@@ -79,13 +100,6 @@ static void on_expire(void *ctx)
 }
 
 /* ---- what its association says ---- */
-
-static struct kt_peer_info info(const struct guest *g)
-{
-    return (struct kt_peer_info){.wire = g->c->wire,
-        .address = kt_native_association_peer_text(g->a),
-        .identity = kt_native_association_identity(g->a)};
-}
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
 {
@@ -179,6 +193,7 @@ static void on_proven(void *ctx)
     kt_native_server_proven(&a->server);
     kt_log_with(g->c->log, KT_LOG_INFO, kt_log_peer(kt_native_association_peer_text(g->a)), "link from %s",
         kt_native_association_peer_text(g->a));
+    set_present(g, true, 0, NULL);
     kt_native_guest_give_link(g);
 }
 

@@ -7,6 +7,7 @@
 #include "script/api/lua_flow.h"
 #include "script/api/lua_link.h"
 #include "script/api/lua_pipe.h"
+#include "script/core/events.h"
 #include "script/core/handler.h"
 #include "script/core/task.h"
 #include "script/sandbox/guard.h"
@@ -92,6 +93,15 @@ static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *
         kt_lua_flow_serve(kt_service_runtime(&a->service), &arrival);
 }
 
+static void on_presence(void *ctx, const struct kt_peer_info *peer, const struct kt_err *why)
+{
+    const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
+    kt_events_emit(kt_runtime_events(kt_service_runtime(&a->service)),
+        &(struct kt_event){.type = why ? KT_EVENT_DOWN : KT_EVENT_UP,
+            .link = peer->address,
+            .text = why ? why->text : "a peer is up"});
+}
+
 /* ---- the setting `authorized` as a function ---- */
 
 struct candidate {
@@ -152,8 +162,11 @@ static bool on_authorize(void *ctx, const char *key, const char *address, char *
 
 static int open(struct kt_service *s, struct kt_err *err)
 {
-    static const struct kt_acceptor_events events = {
-        .stream = on_stream, .link = on_link, .flow = on_flow, .authorize = on_authorize};
+    static const struct kt_acceptor_events events = {.stream = on_stream,
+        .link = on_link,
+        .flow = on_flow,
+        .presence = on_presence,
+        .authorize = on_authorize};
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");

@@ -217,7 +217,6 @@ void kt_lua_link_peer(
     kt_service_adopt(L, &l->service, &ops, peer->address);
     l->link = link;
     kt_link_listen(link, &events, l);
-    kt_lua_link_up(l);
 }
 
 /* ---- link:open ---- */

@@ -148,8 +148,10 @@ static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *w
     }
 }
 
+/* Peers of an acceptor are told of by their presence (lua_accept.c), whether or not a script has asked for their links. */
 static void emit(const struct kt_lua_link *l, enum kt_event_type type, const char *text)
 {
+    if (l->peer) return;
     kt_events_emit(kt_runtime_events(kt_service_runtime(&l->service)),
         &(struct kt_event){.type = type, .link = kt_service_name(&l->service), .text = text});
 }
