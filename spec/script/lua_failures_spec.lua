@@ -1,14 +1,12 @@
 -- The log of tasks that fail repeatedly, in virtual time: the first failures of a line in full, then the number of the others,
 -- which misses none. The message of a single failure: lua_messages_spec.
-local sim = require "kt.sim"
+local lone_host = require "lone_host"
 
 describe("tasks that fail", function()
   --- A world in which a host runs the text as a task.
   local function failing(text)
-    local w = sim.world { seed = 1 }
-    local host = w:host "far"
-    host:file("s.lua", 'local kt = require "kt"\nkt.spawn(function()\n' .. text .. "\nend)")
-    return w, host:run "s.lua"
+    local script, _, w = lone_host.start("kt.spawn(function()\n" .. text .. "\nend)")
+    return w, script
   end
 
   local function full(log) return select(2, log:gsub("task failed: s%.lua:%d+: oops %d+ %(at s%.lua:%d+; spawned at s%.lua:%d+%)", "")) end
@@ -78,10 +76,7 @@ describe("tasks that fail", function()
   end)
 
   it("in a handler of conns are grouped by the line of its :serve", function()
-    local w = sim.world { seed = 1 }
-    local host = w:host "far"
-    host:file("s.lua", 'local kt = require "kt"\nkt.listen { on = ":80" }:serve(function() error "oops 1" end)')
-    local script = host:run "s.lua"
+    local script, host, w = lone_host.start 'kt.listen { on = ":80" }:serve(function() error "oops 1" end)'
     for _ = 1, 100 do
       local app = host:try_connect "127.0.0.1:80"
       if app then app:close() end

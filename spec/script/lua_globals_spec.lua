@@ -1,13 +1,10 @@
 -- Globals of a script, which all its tasks share, in virtual time. What kt check says about them: check_spec.
-local sim = require "kt.sim"
+local lone_host = require "lone_host"
 
 describe("a global", function()
   --- Runs the text with its module m.lua; returns the script.
   local function run(text, module)
-    local w = sim.world { seed = 1, files = { ["m.lua"] = module or "" } }
-    local host = w:host "far"
-    host:file("s.lua", 'local kt = require "kt"\n' .. text)
-    local script = host:run "s.lua"
+    local script, _, w = lone_host.start(text, { files = { ["m.lua"] = module or "" } })
     w:run "1s"
     return script
   end

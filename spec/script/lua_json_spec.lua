@@ -1,14 +1,8 @@
 -- kt.json: what decode accepts and refuses, and what encode writes. The parser's own checks: spec/fuzz/fuzz_json.c.
-local sim = require "kt.sim"
+local lone_host = require "lone_host"
 
 --- Runs the lines as a script, with `j` as kt.json; returns what it printed.
-local function run(text)
-  local w = sim.world { seed = 1, files = { ["s.lua"] = 'local kt = require "kt"\nlocal j = kt.json\nkt.spawn(function()\n' .. text .. "\nend)" } }
-  local script = w:host "a":run "s.lua"
-  w:run_for "1s"
-  assert.is_nil(script:log():find "failed", script:log())
-  return script:output()
-end
+local function run(text) return lone_host.task(text, "local j = kt.json") end
 
 describe("kt.json", function()
   it("writes what it has read: integers and floats, null, text, empty arrays and objects", function()

@@ -1,13 +1,11 @@
 -- Tasks that wait for each other, in virtual time: handles of tasks, kt.first, events, queues, timers.
 local sim = require "kt.sim"
+local lone_host = require "lone_host"
 
 describe("tasks", function()
   --- Runs the text as a task, and `main` before it in the main chunk; returns the script and its host.
   local function run(text, main, time)
-    local w = sim.world { seed = 1 }
-    local host = w:host "a"
-    host:file("s.lua", 'local kt = require "kt"\n' .. (main or "") .. "\nkt.spawn(function()\n" .. text .. "\nend)")
-    local script = host:run "s.lua"
+    local script, host, w = lone_host.start((main or "") .. "\nkt.spawn(function()\n" .. text .. "\nend)")
     w:run(time or "10s")
     return script, host, w
   end
