@@ -1,15 +1,14 @@
 -- Writes the man pages, and the completions for bash, zsh and fish, from what kt itself prints as help: a verb or a flag that exists is in
--- them. The build runs it.
---     kt run --unsafe --control none scripts/manual.lua KT VERSION OUT-DIR
+-- them. cmake/Manual.cmake runs it, and has put the help into files: a program that this script started could take longer than a slice may.
+--     kt run --unsafe --control none scripts/manual.lua VERSION HELP-DIR OUT-DIR
 local kt = require "kt"
-local program, version, out_dir = ...
+local version, help_dir, out_dir = ...
 
-local function output(...)
-  local words = { program, ... }
-  for i, word in ipairs(words) do words[i] = "'" .. word .. "'" end
-  local pipe = assert(io.popen(table.concat(words, " ") .. " 2>&1"))
-  local text = pipe:read "a"
-  pipe:close()
+--- What `kt NAME --help` printed; "kt": what `kt help` printed.
+local function output(name)
+  local file = assert(io.open(help_dir .. "/" .. name, "rb"))
+  local text = file:read "a"
+  file:close()
   return text
 end
 
@@ -30,7 +29,7 @@ end
 --- The verbs in the list that `kt help` prints: { name, summary }.
 local function verbs()
   local list = {}
-  for _, line in ipairs(lines_of(output "help")) do
+  for _, line in ipairs(lines_of(output "kt")) do
     local name, summary = line:match "^  (%l%w*)  +(%l.*)$"
     if name then
       list[#list + 1] = { name = name, summary = summary }
@@ -244,17 +243,20 @@ local function fish(list)
   return table.concat(out, "\n") .. "\n"
 end
 
+-- The main chunk may take longer than a task.
+local list, files = verbs(), {}
+for _, verb in ipairs(list) do
+  verb.help = read_help(output(verb.name))
+  assert(#verb.help.usage > 0 and #options(verb) > 0, "kt " .. verb.name .. " --help: not understood")
+  files["man/kt-" .. verb.name .. ".1"] = page(verb)
+end
+files["man/kt.1"] = overview(list)
+files["completions/kt.bash"] = bash(list)
+files["completions/_kt"] = zsh(list)
+files["completions/kt.fish"] = fish(list)
 kt.spawn(function()
-  local list = verbs()
-  kt.sleep(0)
-  for _, verb in ipairs(list) do
-    verb.help = read_help(output(verb.name, "--help"))
-    assert(#verb.help.usage > 0 and #options(verb) > 0, "kt " .. verb.name .. " --help: not understood")
-    write("man/kt-" .. verb.name .. ".1", page(verb))
+  for path, text in pairs(files) do
+    write(path, text)
     kt.sleep(0)
   end
-  write("man/kt.1", overview(list))
-  write("completions/kt.bash", bash(list))
-  write("completions/_kt", zsh(list))
-  write("completions/kt.fish", fish(list))
 end)

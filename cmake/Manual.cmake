@@ -1,0 +1,23 @@
+# Writes man pages and completions into DIR from the help of the program KT.
+function(kt_help NAME)
+  execute_process(COMMAND ${KT} ${ARGN} OUTPUT_VARIABLE text RESULT_VARIABLE code)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "kt ${ARGN} failed: ${code}")
+  endif()
+  file(WRITE ${DIR}/help/${NAME} "${text}")
+  set(text "${text}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${DIR})
+file(MAKE_DIRECTORY ${DIR}/man ${DIR}/completions)
+kt_help(kt help)
+string(REGEX MATCHALL "\n  [a-z][a-z0-9]*  +[a-z]" lines "${text}")
+foreach(line IN LISTS lines)
+  string(REGEX MATCH "[a-z][a-z0-9]*" verb "${line}")
+  kt_help(${verb} ${verb} --help)
+endforeach()
+execute_process(COMMAND ${KT} run --unsafe --control none --log-level error ${CMAKE_CURRENT_LIST_DIR}/../scripts/manual.lua ${VERSION} ${DIR}/help ${DIR}
+  RESULT_VARIABLE code)
+if(NOT code EQUAL 0)
+  message(FATAL_ERROR "scripts/manual.lua failed: ${code}")
+endif()
