@@ -318,6 +318,10 @@ describe("verbs for a running kt", function()
       p:expect "s: conn\n"
       local events = start("events", "--json")
       events:expect "following s"
+      local first = process.start {
+        name = "head", cmd = { "sh", "-c", scripts.kt .. " events s | head -n 1" }, cwd = s.dir, env = { KT_RUNTIME_DIR = s.dir .. "/kt" },
+      }
+      first:expect "following s"
       local code, out = verb "reload"
       assert.equal(0, code)
       assert.matches("^reloaded s.lua: 1 address kept, .*2 conns and streams of the old script stay open\n$", out)
@@ -330,6 +334,8 @@ describe("verbs for a running kt", function()
       assert.matches("^kt reload: failed; still running the previous script: s.lua:1: ", err)
       assert.equal(0, (verb "status"))
       events:expect '"failed":true,[^\n]*"type":"reload"'
+      first:wait_exit(10) -- its reader has gone after the first event
+      assert.matches(" reload +reloaded s.lua", first.stdout)
     end)
   end)
 

@@ -75,6 +75,7 @@ function run.events(_, kt_, flags)
     else
       out(status.event(e, core.date "%Y-%m-%d %H:%M:%S") .. "\n")
     end
+    if core.stdout_failed() then return true end
   end
 end
 

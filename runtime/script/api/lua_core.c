@@ -223,6 +223,13 @@ static int stdout_(lua_State *L)
     return write_to(L, 1);
 }
 
+/* core.stdout_failed() → whether a write to the process's standard output has failed, as its reader has gone */
+static int stdout_failed(lua_State *L)
+{
+    lua_pushboolean(L, ferror(stdout));
+    return 1;
+}
+
 static int stderr_(lua_State *L)
 {
     return write_to(L, 2);
@@ -384,6 +391,7 @@ void kt_lua_core(lua_State *L)
         {"process", process},
         {"asset", asset},
         {"stdout", stdout_},
+        {"stdout_failed", stdout_failed},
         {"stderr", stderr_},
         {"log_format", log_format},
         {"log_level", log_level},
