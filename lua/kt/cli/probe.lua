@@ -160,19 +160,21 @@ local function down(stream, seconds, add)
   end
 end
 
---- Moves bytes for `seconds`, "up" or "down", and measures round trips meanwhile. progress(bytes per second so far): called about four times a
---- second. Returns { rate (bytes per second), bytes, loss (share of packets sent again towards the end), rtt (as probe.summary) }, or nil, err.
+--- Moves bytes for `seconds`, "up" or "down", and measures round trips in the second half. progress(bytes per second so far): called about
+--- four times a second. Returns { rate (bytes per second), bytes, loss (share of packets sent again in the last 4 s), rtt (as
+--- probe.summary) }, or nil, err.
 function probe.transfer(link, way, seconds, progress)
   local stream <close>, hello = probe.hello(link)
   if not stream then return nil, hello end
   local ok, err = stream:write(("%s %d\n"):format(way, seconds), { timeout = 5 })
   if not ok then return nil, err end
   local times, samples, loss = {}, {}, 0
+  local half = kt.now() + seconds / 2 -- until then the sender may be finding the bandwidth, and fill queues
   local pings = kt.spawn(function()
     while true do
       kt.sleep(0.2)
       local rtt = link:probe { timeout = 2 }
-      times[#times + 1] = rtt
+      if kt.now() > half then times[#times + 1] = rtt end
       if way == "up" then loss = link:stats().loss end
     end
   end)

@@ -3,7 +3,6 @@
 local verdict = {}
 
 verdict.LOSS = 0.01     -- share
-verdict.LOAD = 0.03     -- share, and more than twice that of an idle path
 verdict.QUEUE = 0.050   -- seconds that the round trip grows under load
 verdict.CLOCK = 30      -- seconds
 verdict.CLOCK_MAX = 120 -- what kt's wire refuses (docs/wire.md, 4.2)
@@ -77,11 +76,6 @@ local function speed(facts, add)
       add("speed " .. name, "ok", ("%s %s"):format(mbit(t.rate), way[name]))
       local advice = ("set --bandwidth %.0fkbit at the %s, and lower it until that ends"):format(t.rate * 8 * 0.9 / 1000,
         name == "up" and "client" or "server")
-      local idle = facts.train and (name == "up" and facts.train.there or facts.train.back)
-      if idle and t.loss >= verdict.LOAD and t.loss > 2 * idle + 0.01 then
-        add("load loss " .. name, "finding", ("under load %s %s of packets are lost, %s on the idle path: something polices the rate, or drops early")
-          :format(way[name], percent(t.loss), percent(idle)), advice)
-      end
       local grown = t.rtt and facts.rtt and t.rtt.median - facts.rtt
       if grown and grown > verdict.QUEUE then
         add("queue " .. name, "finding", ("under load %s the round trip grows from %s to %s"):format(way[name], ms(facts.rtt), ms(t.rtt.median)),
