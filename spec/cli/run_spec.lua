@@ -398,7 +398,7 @@ end)]]):format(server.at)))
         assert.equal(table.concat({
           at .. "\ttrue",
           "false\ts.lua:5: conn.pier: no such field; expected one of :read, :read_exactly, :read_until, :peek, :write, :shutdown, :close, "
-            .. ":reset, :set, :stats, peer, local_addr",
+            .. ":reset, :set, :stats, peer, local_addr, original",
           "false\ts.lua:6: conn.peer: a handle's fields cannot be set",
           "false\ts.lua:7: conn:close, stream:close: expected self of type conn or stream; call it with a colon",
           "false",
