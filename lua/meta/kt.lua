@@ -1248,7 +1248,7 @@ kt.log = {}
 --- Callable from the main chunk and tasks.
 --- Fails with: memory.
 --- ```lua
---- local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
+--- local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key" }
 --- ```
 ---@param options kt.link_options The options.
 ---@return kt.link? link

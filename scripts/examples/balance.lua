@@ -8,7 +8,7 @@ local kt = require "kt"
 local key = kt.secret_file "psk.key"
 
 local function server(remote, weight)
-  return { link = kt.link { remote = remote, key = key, mode = "fast2" }, name = remote, weight = weight }
+  return { link = kt.link { remote = remote, key = key }, name = remote, weight = weight }
 end
 
 local pool = kt.pool {
@@ -17,7 +17,7 @@ local pool = kt.pool {
 }
 
 -- To add and remove servers without changing this script, list them in DNS as SRV records, which are looked up again at their TTL:
---     discover = { name = "_kt._udp.example.net", link = { key = key, mode = "fast2" } },
+--     discover = { name = "_kt._udp.example.net", link = { key = key } },
 
 kt.every("1m", function()
   for _, l in ipairs(pool:links()) do

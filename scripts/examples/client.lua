@@ -5,7 +5,6 @@ local kt = require "kt"
 local far = kt.link {
   remote = "vps.example:29900",
   key    = kt.secret_file "psk.key",
-  mode   = "fast2",
 }
 
 kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)

@@ -7,9 +7,9 @@ local kt = require "kt"
 
 local key = kt.secret_file "psk.key"
 
-local near  = kt.link { remote = "near.example:29900", key = key, mode = "fast2" }
-local far   = kt.link { remote = "far.example:29900", key = key, mode = "fast2" }
-local spare = kt.link { remote = "spare.example:29900", key = key, mode = "fast2" }
+local near  = kt.link { remote = "near.example:29900", key = key }
+local far   = kt.link { remote = "far.example:29900", key = key }
+local spare = kt.link { remote = "spare.example:29900", key = key }
 
 local pool = kt.pool {
   links  = { near, far, { link = spare, name = "spare" } },

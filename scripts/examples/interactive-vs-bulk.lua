@@ -22,7 +22,7 @@ local function priority(port) return first[port] and 0 or 5 end -- 0 is first, 7
 local ends = {}
 
 function ends.near()
-  local far = kt.link { remote = "vps.example:29900", key = key, mode = "fast2", rate = rate or 0 }
+  local far = kt.link { remote = "vps.example:29900", key = key, rate = rate or 0 }
   for port, on in pairs(ports) do
     kt.listen { on = on }:serve(function(conn)
       local stream, err = far:open { timeout = "5s", client = conn.peer, priority = priority(port) }

@@ -10,7 +10,7 @@ local kt = require "kt"
 local QUOTA = tonumber((...)) or 2 * 1024 ^ 3 -- bytes per day, both directions together
 local CLIENTS = 10000 -- addresses with a quota of their own; all others share one, to limit memory
 
-local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
+local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key" }
 
 local today = kt.keep("today", { date = "", used = {}, clients = 0 })
 

@@ -17,7 +17,7 @@ local key = kt.secret_file "psk.key"
 local ends = {}
 
 function ends.near()
-  local far = kt.link { remote = "vps.example:29900", key = key, mode = "fast2" }
+  local far = kt.link { remote = "vps.example:29900", key = key }
   for name, route in pairs(routes) do
     kt.listen { on = route.on }:serve(function(conn)
       local stream, err = far:open { timeout = "5s", client = conn.peer }

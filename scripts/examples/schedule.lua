@@ -1,4 +1,4 @@
--- Different settings by day and night: fast by day, gentle on a metered or shared line at night.
+-- Different settings by day and night: the whole line by day, 512 KiB/s at night.
 --     kt run schedule.lua     -- near
 --     kt run server.lua       -- far
 -- Hours are in this machine's time zone (TZ); kt.date { zone = "utc" } is not affected by daylight saving time.
@@ -6,11 +6,11 @@ local kt = require "kt"
 
 local night = { from = 23, till = 7 }
 local settings = {
-  day   = { mode = "fast2", rate = 0 },
-  night = { mode = "normal", rate = "512KiB" },
+  day   = { rate = 0 }, -- no limit
+  night = { rate = "512KiB" },
 }
 
-local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
+local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key" }
 
 local function time_of_day()
   local hour = kt.date().hour
@@ -23,7 +23,7 @@ local function follow()
   local is = time_of_day()
   if is == was then return end
   far:set(settings[is]) -- takes effect immediately, also for open streams
-  kt.log.info("it is %s: mode %s", is, settings[is].mode)
+  kt.log.info("it is %s: rate %s", is, settings[is].rate)
   was = is
 end
 kt.spawn(follow)

@@ -82,7 +82,7 @@ describe("a simulated tunnel", function()
     end }
     w:host "server":run "scripts/examples/server.lua"
     local file = assert(io.open "scripts/examples/client.lua")
-    w:host "client":file("client.lua", (file:read "a":gsub('mode   = "fast2",', 'mode = "fast2", expire = "1s",')))
+    w:host "client":file("client.lua", (file:read "a":gsub('remote = ', 'expire = "1s", remote = ')))
     file:close()
     w:link("client", "server", { delay = "200ms", loss = "20%" })
     w:name("vps.example", "server")

@@ -21,7 +21,7 @@ return function(with)
       }, wire.keys(true)),
     },
     example = [[
-local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }]],
+local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key" }]],
   }
 
   def {

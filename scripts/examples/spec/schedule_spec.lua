@@ -30,7 +30,7 @@ describe("schedule.lua", function()
       speed[case[1]], speed[case[2]] = pace(w, upload, 56, 59), pace(w, upload, 65, 70)
       assert.is_true(speed.day > 800e3)
       assert.is_true(speed.night > 300 * 1024 and speed.night < 512 * 1024)
-      script:wait_log(("it is %s: mode %s"):format(case[2], case[2] == "day" and "fast2" or "normal"))
+      script:wait_log(("it is %s: rate %s"):format(case[2], case[2] == "day" and "0" or "512KiB"))
     end)
   end
 
@@ -38,7 +38,7 @@ describe("schedule.lua", function()
     for _, time in ipairs { "23:00:00", "00:00:00", "06:30:00" } do
       local w, script = begin(time)
       w:run "1s"
-      assert.matches("it is night: mode normal", script:log())
+      assert.matches("it is night: rate 512KiB", script:log())
     end
     for _, time in ipairs { "07:00:00", "22:30:00" } do
       local w, script = begin(time)
