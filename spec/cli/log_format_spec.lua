@@ -36,6 +36,8 @@ describe("kt", function()
       far:expect "closed"
       near:signal_with "sigusr1"
       near:expect "BytesSent"
+      near:stop() -- all of both logs is here
+      far:stop()
       local client = objects(near.stderr, "client")
       assert.truthy(client:find(('\n"conn":"%s","msg":"open %s'):format(own, own), 1, true), client)
       assert.truthy(client:find(('\n"conn":"%s","msg":"closed'):format(own), 1, true), client)
@@ -63,6 +65,7 @@ describe("kt", function()
       p:expect "listening"
       assert(os.execute(("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"%s\")'"):format(at)))
       p:expect "two"
+      p:stop()
       local text = objects(p.stderr, "t")
       assert.truthy(text:find('\n"msg":"one"\n', 1, true), text)
       assert.truthy(text:find('\n"conn":"unix:","msg":"two \\"2\\""\n', 1, true), text)

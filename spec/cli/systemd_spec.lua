@@ -70,9 +70,10 @@ end)]]):format(udp, udp, path, tcp), "tcp:near:" .. tcp, "udp:wire:" .. udp, "un
       uv.kill(pid, "sighup")
       p:expect "notify READY=1\n"
       works()
-      assert.is_nil(p.stderr:find("(near)", 1, true))
       uv.kill(pid, "sigterm")
       p:expect "exit 0\n"
+      p:wait_exit(10)
+      assert.is_nil(p.stderr:find("(near)", 1, true))
       assert.truthy(uv.fs_stat(path)) -- the manager's, to be used again
     end)
   end)

@@ -94,7 +94,7 @@ describe("the control socket", function()
       assert.equal("600 socket", mode(path()))
       forward()
       local second = forward()
-      assert.matches("control socket at [^\n]*/s%-2%.sock\n", second.stderr)
+      second:expect "control socket at [^\n]*/s%-2%.sock\n"
       s.write("other.lua", FORWARD:format(sockets.free_port(), 9))
       local refused = start("run", "--control", path(), "other.lua")
       assert.equal(1, refused:wait_exit())

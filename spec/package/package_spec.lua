@@ -104,10 +104,11 @@ kt.listen { on = "127.0.0.1:0" }:serve(function(conn) conn:reset(far:probe() and
         p:mark()
         uv.kill(pid, "sighup")
         p:expect "notify RELOADING=1 .*notify READY=1\n"
-        assert.is_nil(p.stderr:find("warn", 1, true), p.stderr)
         uv.kill(pid, "sigterm")
         p:expect "notify STOPPING=1\n"
         p:expect "exit 0\n"
+        p:wait_exit(10)
+        assert.is_nil(p.stderr:find("warn", 1, true), p.stderr)
       end
       h.loop.all(60, function() serves("kt@", "near") end, function() serves("kt-client", "kt-client") end, function() serves("kt-server", "kt-server") end)
     end)
