@@ -27,3 +27,13 @@ find_path(KT_HTTP_PARSER_INCLUDE http_parser.h)
 if(NOT KT_HTTP_PARSER OR NOT KT_HTTP_PARSER_INCLUDE)
   message(FATAL_ERROR "libhttp_parser is missing: apt-get install libhttp-parser-dev")
 endif()
+
+# Charts of the status page. Without it the page draws simple ones.
+find_file(KT_DYGRAPHS_JS dygraph.min.js PATHS /usr/share/javascript/dygraphs NO_DEFAULT_PATH)
+find_file(KT_DYGRAPHS_CSS dygraph.min.css PATHS /usr/share/javascript/dygraphs NO_DEFAULT_PATH)
+if(KT_DYGRAPHS_JS AND KT_DYGRAPHS_CSS)
+  set(KT_DYGRAPHS ${KT_DYGRAPHS_JS} ${KT_DYGRAPHS_CSS})
+else()
+  set(KT_DYGRAPHS "")
+  message(STATUS "Not found: dygraphs; the status page will draw simple charts (apt-get install libjs-dygraphs)")
+endif()

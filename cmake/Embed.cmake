@@ -1,8 +1,9 @@
-# kt_embed_lua(TARGET ROOT dir [EXAMPLES dir]): embeds every .lua file below ROOT, and the examples, in the binary.
+# kt_embed_lua(TARGET ROOT dir [EXAMPLES dir] [PAGE file...]): embeds every .lua file below ROOT, the examples and the files of the status
+# page in the binary.
 # lua/kt/cli/client.lua becomes module "kt.cli.client", lua/kt/init.lua "kt"; an example becomes "examples/socks5", which cannot be
-# the name of a module. kt_embedded (script/core/embedded.h) reads them. lua/meta is for editors and is not embedded.
+# the name of a module, and a file of the page "page/page.js"; .min in its name is left out. kt_embedded (script/core/embedded.h) reads them. lua/meta is for editors and is not embedded.
 function(kt_embed_lua target)
-  cmake_parse_arguments(EMBED "" "ROOT;EXAMPLES" "" ${ARGN})
+  cmake_parse_arguments(EMBED "" "ROOT;EXAMPLES" "PAGE" ${ARGN})
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${EMBED_ROOT}/*.lua)
   list(FILTER files EXCLUDE REGEX "/meta/")
   set(pairs "")
@@ -19,6 +20,11 @@ function(kt_embed_lua target)
       list(APPEND pairs "examples/${name}=${file}")
     endforeach()
   endif()
+  foreach(file ${EMBED_PAGE})
+    get_filename_component(name ${file} NAME)
+    string(REPLACE ".min." "." name ${name})
+    list(APPEND pairs "page/${name}=${file}")
+  endforeach()
   set(sources "")
   foreach(pair ${pairs})
     string(REGEX REPLACE "^[^=]*=" "" file ${pair})

@@ -5,7 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # shellcheck disable=SC2034 # used by the scripts that source this
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libuv1-dev libc-ares-dev libsodium-dev
-  libgcrypt20-dev libisal-dev libsnappy-dev libcjson-dev libhttp-parser-dev)
+  libgcrypt20-dev libisal-dev libsnappy-dev libcjson-dev libhttp-parser-dev libjs-dygraphs)
 
 # shellcheck disable=SC2034 # as above
 run_packages=(liblua5.4-0 libuv1 libc-ares2 libsodium23 libgcrypt20 libisal2 libsnappy1v5 libcjson1 libhttp-parser2.9)

@@ -119,9 +119,9 @@ end)]]):format(far, listen))
       local prometheus = run("prometheus", { "--config.file=p.yml", "--storage.tsdb.path=data", "--web.listen-address=127.0.0.1:" .. web })
       prometheus:wait_tcp(web)
       local function query(what)
-        local _, body = get(web, "/api/v1/query?query=" .. what)
-        local result = decode(body).data.result
-        return result[1] and result[1].value[2]
+        local status, body = get(web, "/api/v1/query?query=" .. what)
+        local result = status == 200 and decode(body).data.result -- 503 while it starts
+        return result and result[1] and result[1].value[2]
       end
       loop.eventually("a scrape", 30, function() return query "kt_link_up" == "0" end)
       assert.equal("1", query "up")

@@ -179,7 +179,7 @@ describe("kt.http.status", function()
 
   it("asks for the token on every path, as Bearer or as the password of Basic", function()
     start("", 'token = kt.secret "0123456789abcdef"')
-    for _, path in ipairs { "/metrics", "/healthz", "/readyz", "/status.json", "/stream" } do
+    for _, path in ipairs { "/", "/page.js", "/metrics", "/healthz", "/readyz", "/status.json", "/stream" } do
       local status, body, head = get(path)
       assert.equal(401, status)
       assert.matches('www%-authenticate: Basic realm="kt"', head)
@@ -223,7 +223,9 @@ describe("kt.http.status", function()
     assert.matches("^HTTP/1.1 421 ", ask "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
     assert.matches("^HTTP/1.1 405 ", ask "POST /status.json HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     assert.equal(404, (get "/kt.lua"))
-    local _, _, head = get "/metrics"
+    local _, page, head = get "/"
+    assert.matches("content%-type: text/html; charset=utf%-8\r\n", head)
+    assert.is_nil(page:find "https?:" or page:find " style=" or page:find "<script>")
     for _, field in ipairs { "content%-security%-policy: default%-src 'none';", "x%-content%-type%-options: nosniff", "cache%-control: no%-store" } do
       assert.matches(field, head)
     end
@@ -246,6 +248,7 @@ describe("kt.http.status", function()
     assert.equal(#history.columns, #ring.rows[1])
     local status = decode((text:match "event: status\ndata: ([^\n]+)")).status
     assert.same({ "far.example:29900", {} }, { status.script.links[1].name, status.script.conns })
+    assert.matches('"rows":%[{"at":0,"kind":"link","name":"far.example:29900"}%]', text)
     line:cut()
     w:run_for "12m"
     read_until "event: events"

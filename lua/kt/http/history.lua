@@ -1,6 +1,6 @@
 --- What the status page shows of the last ten minutes: statistics of links and acceptors, a row every STEP seconds, and events.
 ---
---- It is taken whether or not anyone looks, because one looks after something has happened; it costs one snapshot per STEP. Invariant: at
+--- It is taken whether or not anyone looks, because one looks after something has happened. Invariant: at
 --- most LINKS rings of KEEP rows, EVENTS events, and a histogram for each link that there is.
 local core = require "kt.core"
 local metrics = require "kt.http.metrics"
@@ -11,10 +11,10 @@ history.__index = history
 
 local STEP, KEEP, LINKS, EVENTS = 2, 300, 64, 200
 
---- The columns of a row; false in the place of what is not known.
+--- The columns of a row; -1 in the place of what is not known.
 history.columns = { "up", "rate_in", "rate_out", "srtt", "loss", "cwnd", "inflight", "queued", "sessions", "streams" }
 
-local ROW = "<" .. ("f"):rep(#history.columns)
+local ROW = "=" .. ("f"):rep(#history.columns)
 
 function history.new()
   return setmetatable({ rings = {}, rtts = {}, events = {}, sequence = 0, tick = 0, log = core.event_log() }, history)
@@ -26,23 +26,25 @@ function history.rows(script)
   local links = metrics.own_links(script.links)
   local names, shown = metrics.unique(links)
   for _, link in ipairs(shown) do out[#out + 1] = { name = names[link], kind = "link", row = link } end
-  names, shown = metrics.unique(script.listeners)
-  for _, one in ipairs(shown) do
-    if one.stats then out[#out + 1] = { name = names[one], kind = "listener", row = one } end
+  local acceptors = {}
+  for _, one in ipairs(script.listeners) do
+    if one.stats then acceptors[#acceptors + 1] = one end
   end
+  names, shown = metrics.unique(acceptors)
+  for _, one in ipairs(shown) do out[#out + 1] = { name = names[one], kind = "listener", row = one } end
   return out
 end
 
-local function add_rtt(self, name, seconds)
-  local h = self.rtts[name]
+--- h: a histogram as core.inspect has it, or nil.
+local function add_rtt(h, seconds)
   if not h then
     h = { count = 0, sum = 0, buckets = {} }
     for i = 1, #core.bounds + 1 do h.buckets[i] = 0 end
-    self.rtts[name] = h
   end
   local i = 1
   while core.bounds[i] and seconds > core.bounds[i] do i = i + 1 end
   h.buckets[i], h.count, h.sum = h.buckets[i] + 1, h.count + 1, h.sum + seconds
+  return h
 end
 
 --- Takes the events that have happened since the last call.
@@ -56,33 +58,28 @@ function history:take_events()
   end
 end
 
---- Adds a row for each link.
+--- Adds a row for each link and acceptor. It runs all the time, so it makes little garbage.
 function history:sample()
   self:take_events()
   self.tick = self.tick + 1
-  local rings, n, known = {}, 0, {}
-  for _, one in ipairs(history.rows(snapshot.take(0))) do
-    local stats = one.row.stats or {}
-    if one.kind == "link" then
-      known[one.name] = true
-      if stats.up and (stats.srtt or 0) > 0 then add_rtt(self, one.name, stats.srtt) end
-    end
-    local key = one.kind .. " " .. one.name
+  local rings, taken, n, rtts = {}, {}, 0, {}
+  local flat = core.samples(history.columns)
+  for i = 1, #flat, 3 do
+    local kind, name, row = flat[i] == "kt.link" and "link" or "listener", snapshot.printable(flat[i + 1]), flat[i + 2]
+    local key = metrics.unused(taken, kind .. " " .. name)
+    local unique = key:sub(#kind + 2)
     n = n + 1
+    if kind == "link" then
+      local up, _, _, srtt = ROW:unpack(row)
+      rtts[unique] = self.rtts[unique]
+      if up > 0 and srtt > 0 then rtts[unique] = add_rtt(rtts[unique], srtt) end
+    end
     if n <= LINKS then
-      local ring, values = self.rings[key] or { name = one.name, kind = one.kind, first = self.tick, rows = {} }, {}
-      for i, column in ipairs(history.columns) do
-        local value = stats[column]
-        values[i] = value == true and 1 or value == false and 0 or value or -1
-      end
-      ring.rows[self.tick % KEEP] = ROW:pack(table.unpack(values))
-      rings[key] = ring
+      local ring = self.rings[key] or { name = unique, kind = kind, first = self.tick, rows = {} }
+      ring.place, ring.rows[self.tick % KEEP], rings[key] = n, row, ring
     end
   end
-  self.rings = rings -- those of links that are gone are dropped
-  for name in next, self.rtts do
-    if not known[name] then self.rtts[name] = nil end
-  end
+  self.rings, self.rtts = rings, rtts -- those of links that are gone are dropped
 end
 
 --- Samples until stopped() is true.
@@ -104,8 +101,9 @@ function history:data()
       for i, value in ipairs(values) do values[i] = tonumber(("%.6g"):format(value)) end
       rows[#rows + 1] = values
     end
-    table.insert(rings, { name = ring.name, kind = ring.kind, rows = rows })
+    table.insert(rings, { name = ring.name, kind = ring.kind, rows = rows, place = ring.place })
   end
+  table.sort(rings, function(a, b) return a.place < b.place end)
   return { step = STEP, columns = history.columns, rings = rings }
 end
 

@@ -122,17 +122,21 @@ function Samples:histogram(f, labels, h, bounds)
   self:add(f, labels, h.sum + 0.0, "_sum")
 end
 
---- Names that are unique: of several rows with one name, the later ones get a number. Returns name(row), and the rows that may be shown.
+--- A name that is not taken, and then is: of several rows with one name, the later ones get a number.
+function metrics.unused(taken, name)
+  local n, unique = taken[name] or 1, name
+  while taken[unique] do
+    n = n + 1
+    unique = ("%s#%d"):format(name, n)
+  end
+  taken[name], taken[unique] = n, 1
+  return unique
+end
+
+--- Unique names by row, and the rows that may be shown.
 local function unique(rows)
   local names, taken, shown = {}, {}, {}
-  for i = 1, math.min(#rows, ROWS) do
-    local name, n = rows[i].name, 1
-    while taken[name] do
-      n = n + 1
-      name = ("%s#%d"):format(rows[i].name, n)
-    end
-    taken[name], names[rows[i]], shown[i] = true, name, rows[i]
-  end
+  for i = 1, math.min(#rows, ROWS) do names[rows[i]], shown[i] = metrics.unused(taken, rows[i].name), rows[i] end
   return names, shown
 end
 

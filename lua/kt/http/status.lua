@@ -14,7 +14,7 @@ local STREAMS, PERIOD, ROWS_MAX = 16, 1, 5000
 
 local SAFE = {
   ["cache-control"] = "no-store",
-  ["content-security-policy"] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+  ["content-security-policy"] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; "
     .. "form-action 'none'; frame-ancestors 'none'",
   ["cross-origin-resource-policy"] = "same-origin", ["referrer-policy"] = "no-referrer", ["x-content-type-options"] = "nosniff",
   ["x-frame-options"] = "DENY",
@@ -63,12 +63,6 @@ end
 
 -- ---- what there is to see ----
 
---- As kt status has it. max: rows of conns.
-local function data(max)
-  local out, script = core.process(), snapshot.take(max)
-  out.conns, out.script = script.conn_count, script
-  return out
-end
 
 --- Reasons why no traffic should be sent here; an empty list if there are none.
 local function unready(script)
@@ -101,17 +95,25 @@ local function json_page(request)
   local max = request.query.max
   local n = not max and 1000 or max:find "^%d+$" and #max <= 4 and math.tointeger(tonumber(max))
   if not n or n > ROWS_MAX then return answer(400, TEXT, ("400 Bad Request: max: expected an integer from 0 to %d\n"):format(ROWS_MAX)) end
-  return answer(200, JSON, core.json.encode(data(n)))
+  local process = core.process()
+  process.conns = core.inspect(0).conn_count
+  return answer(200, JSON, ('%s,"script":%s}'):format(core.json.encode(process):sub(1, -2), snapshot.json(n)))
 end
 
 -- ---- the page ----
 
---- What all pages get each second, made once for all of them.
+--- What all pages get each second, made once for all of them: the status, and the rows of history with where they are in its lists.
 local function tick(self)
   local now = core.now()
   if not self.last or now - self.last.at >= PERIOD * 0.9 then
     self.history:take_events()
-    self.last = { at = now, text = core.json.encode { wall = core.wall(), status = data(0) } }
+    local is, at, rows = core.process(), {}, core.json.array {}
+    is.script = snapshot.take(0)
+    for _, list in ipairs { is.script.links, is.script.listeners } do
+      for i, row in ipairs(list) do at[row] = i - 1 end
+    end
+    for i, one in ipairs(history.rows(is.script)) do rows[i] = { name = one.name, kind = one.kind, at = at[one.row] } end
+    self.last = { at = now, text = core.json.encode { wall = core.wall(), status = is, rows = rows } }
   end
   return self.last.text
 end
@@ -166,8 +168,8 @@ function status.new(config)
     ["GET /stream"] = function(_, response) return stream(self, response) end,
   }
   for path, file in next, files do
-    local text = core.asset(file[1])
-    if text then routes["GET " .. path] = function() return answer(200, file[2], text) end end
+    local text = core.asset(file[1]) or "" -- kt may have been built without dygraphs
+    routes["GET " .. path] = function() return answer(200, file[2], text) end
   end
   for name, fn in next, routes do routes[name] = guarded(self, fn) end
   return self, {

@@ -39,7 +39,7 @@ local function keep(self, name, pipe)
 end
 
 --- Starts {name=, cmd={program, args…}, env={NAME=value, or false for none}, cwd=, graceful=}. The child is killed if this process dies.
---- graceful: at the end of the spec it gets SIGTERM and must exit with 0.
+--- pipes: further pipes of luv, for its descriptors from 3 on. graceful: at the end of the spec it gets SIGTERM and must exit with 0.
 local function start(options)
   local self = setmetatable({
     name = options.name or options.cmd[1], cmd = options.cmd, graceful = options.graceful,
@@ -57,7 +57,7 @@ local function start(options)
     if value then env[#env + 1] = name .. "=" .. value end
   end
   local pid
-  self.handle, pid = uv.spawn("setpriv", { args = args, stdio = { nil, out, err }, env = env, cwd = options.cwd },
+  self.handle, pid = uv.spawn("setpriv", { args = args, stdio = { nil, out, err, table.unpack(options.pipes or {}) }, env = env, cwd = options.cwd },
     function(code, signal)
       self.code, self.signal, self.exited = code, signal, true
       self.handle:close()
