@@ -10,6 +10,7 @@ metrics.OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-
 metrics.TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 local ROWS = 256 -- links, listeners and pools each, and links of a pool
+local PAGE = 16 -- rows made in one go, so that many of them do not hold up the tunnel
 
 local units = { bytes = "bytes", rate = "bytes_per_second", seconds = "seconds", share = "ratio" }
 
@@ -151,7 +152,7 @@ function metrics.own_links(links)
   return out
 end
 
-local function sample(now)
+local function sample(now, rest)
   local samples, s = setmetatable({}, Samples), now.script
   local links = metrics.own_links(s.links)
   samples:add(families.build, label("version", now.process.version), 1)
@@ -165,7 +166,10 @@ local function sample(now)
   local function each(rows, fn)
     local names, shown = unique(rows)
     omitted = omitted + #rows - #shown
-    for _, row in ipairs(shown) do fn(row, names[row]) end
+    for i, row in ipairs(shown) do
+      fn(row, names[row])
+      if i % PAGE == 0 then rest() end
+    end
   end
   each(links, function(link, name)
     local labels = label("link", name)
@@ -197,9 +201,9 @@ local function sample(now)
 end
 
 --- now: { process (core.process), counters (core.counters), bounds (core.bounds), script (kt.snapshot), rtts = histograms by link }.
---- text: whether to write Prometheus's text format.
-function metrics.text(now, text)
-  local samples, out = sample(now), {}
+--- text: whether to write Prometheus's text format. rest(): lets other tasks run.
+function metrics.text(now, text, rest)
+  local samples, out = sample(now, rest), {}
   for _, f in ipairs(metrics.all) do
     local list = samples[f]
     if list then

@@ -82,7 +82,7 @@ local function metrics_page(self, request)
   local accept = (request.headers.accept or ""):lower()
   local text = accept:find("text/plain", 1, true) and not accept:find("application/openmetrics-text", 1, true)
   local now = { process = core.process(), counters = core.counters(), bounds = core.bounds, script = snapshot.take(0), rtts = self.history.rtts }
-  return answer(200, text and metrics.TEXT or metrics.OPENMETRICS, metrics.text(now, text))
+  return answer(200, text and metrics.TEXT or metrics.OPENMETRICS, metrics.text(now, text, function() core.park(0) end))
 end
 
 local function ready_page()
