@@ -256,6 +256,24 @@ describe("kt.http.status", function()
     assert.same({ "down", "far.example:29900" }, { event.type, event.link })
   end)
 
+  it("keeps the ten minutes and the events over a reload, and ends the pages that were fed", function()
+    tunnel 'stay = true'
+    w:run "30s"
+    local conn <close> = host:connect "127.0.0.1:80"
+    conn:write "GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    w:run_for "1500ms"
+    script:signal "HUP"
+    local began = w:now()
+    assert.truthy(conn:read_all { timeout = "5s" })
+    assert(w:now() - began < 0.1)
+    local again <close> = host:connect "127.0.0.1:80"
+    again:write "GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    local text = again:read(65536, { timeout = "1s" })
+    local first = decode((text:match "event: history\nretry: 2000\ndata: ([^\n]+)"))
+    assert.equal(17, #first.history.rings[1].rows)
+    assert.equal("up", first.events[1].type)
+  end)
+
   it("feeds 16 pages at a time, and frees the place of one that is closed", function()
     start()
     local pages = {}

@@ -16,8 +16,11 @@ history.columns = { "up", "rate_in", "rate_out", "srtt", "loss", "cwnd", "inflig
 
 local ROW = "=" .. ("f"):rep(#history.columns)
 
-function history.new()
-  return setmetatable({ rings = {}, rtts = {}, events = {}, sequence = 0, tick = 0, log = core.event_log() }, history)
+--- name: what a reload finds it by. In a task, and if scripts keep too much, it begins empty.
+function history.new(name)
+  local empty = { rings = {}, rtts = {}, events = {}, sequence = 0, tick = 0 }
+  local ok, kept = pcall(core.keep, name:sub(1, 64), empty)
+  return setmetatable({ kept = ok and kept or empty, log = core.event_log() }, history)
 end
 
 --- Rows with a name for each, links first: { name, kind = "link" | "listener", row }.
@@ -49,19 +52,21 @@ end
 
 --- Takes the events that have happened since the last call.
 function history:take_events()
+  local kept = self.kept
   for event in core.event_take, self.log do
     for _, key in ipairs { "link", "pool", "text" } do event[key] = event[key] and snapshot.printable(event[key]) end
-    self.sequence = self.sequence + 1
-    event.sequence = self.sequence
-    table.insert(self.events, event)
-    if #self.events > EVENTS then table.remove(self.events, 1) end
+    kept.sequence = kept.sequence + 1
+    event.sequence = kept.sequence
+    table.insert(kept.events, event)
+    if #kept.events > EVENTS then table.remove(kept.events, 1) end
   end
 end
 
 --- Adds a row for each link and acceptor. It runs all the time, so it makes little garbage.
 function history:sample()
   self:take_events()
-  self.tick = self.tick + 1
+  local kept = self.kept
+  kept.tick = kept.tick + 1
   local rings, taken, n, rtts = {}, {}, 0, {}
   local flat = core.samples(history.columns)
   for i = 1, #flat, 3 do
@@ -71,15 +76,15 @@ function history:sample()
     n = n + 1
     if kind == "link" then
       local up, _, _, srtt = ROW:unpack(row)
-      rtts[unique] = self.rtts[unique]
+      rtts[unique] = kept.rtts[unique]
       if up > 0 and srtt > 0 then rtts[unique] = add_rtt(rtts[unique], srtt) end
     end
     if n <= LINKS then
-      local ring = self.rings[key] or { name = unique, kind = kind, first = self.tick, rows = {} }
-      ring.place, ring.rows[self.tick % KEEP], rings[key] = n, row, ring
+      local ring = kept.rings[key] or { name = unique, kind = kind, first = kept.tick, rows = {} }
+      ring.place, ring.rows[kept.tick % KEEP], rings[key] = n, row, ring
     end
   end
-  self.rings, self.rtts = rings, rtts -- those of links that are gone are dropped
+  kept.rings, kept.rtts = rings, rtts -- those of links that are gone are dropped
 end
 
 --- Samples until stopped() is true.
@@ -92,10 +97,10 @@ end
 
 --- As plain data: rows from the oldest to the newest, each a list in the order of `columns`, -1 for what is not known.
 function history:data()
-  local rings = core.json.array {}
-  for _, ring in next, self.rings do
+  local kept, rings = self.kept, core.json.array {}
+  for _, ring in next, kept.rings do
     local rows = core.json.array {}
-    for tick = math.max(ring.first, self.tick - KEEP + 1), self.tick do
+    for tick = math.max(ring.first, kept.tick - KEEP + 1), kept.tick do
       local values = { ROW:unpack(ring.rows[tick % KEEP]) }
       values[#values] = nil -- the position after it
       for i, value in ipairs(values) do values[i] = tonumber(("%.6g"):format(value)) end
@@ -110,7 +115,7 @@ end
 --- Events after a sequence number, as a list for JSON.
 function history:since(sequence)
   local out = core.json.array {}
-  for _, event in ipairs(self.events) do
+  for _, event in ipairs(self.kept.events) do
     if event.sequence > sequence then out[#out + 1] = event end
   end
   return out

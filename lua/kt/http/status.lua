@@ -81,7 +81,7 @@ end
 local function metrics_page(self, request)
   local accept = (request.headers.accept or ""):lower()
   local text = accept:find("text/plain", 1, true) and not accept:find("application/openmetrics-text", 1, true)
-  local now = { process = core.process(), counters = core.counters(), bounds = core.bounds, script = snapshot.take(0), rtts = self.history.rtts }
+  local now = { process = core.process(), counters = core.counters(), bounds = core.bounds, script = snapshot.take(0), rtts = self.history.kept.rtts }
   return answer(200, text and metrics.TEXT or metrics.OPENMETRICS, metrics.text(now, text, function() core.park(0) end))
 end
 
@@ -136,14 +136,14 @@ local function stream(self, response)
   for name, value in next, SAFE do headers[name] = value end
   response:start { headers = headers }
   self.history:take_events()
-  local seen = self.history.sequence
+  local seen = self.history.kept.sequence
   local first = { wall = core.wall(), history = self.history:data(), events = self.history:since(0) }
   local ok = response:event { event = "history", data = core.json.encode(first), retry = 2 }
   while ok and not self.stopped do
     ok = response:event { event = "status", data = tick(self) }
-    if ok and self.history.sequence > seen then
+    if ok and self.history.kept.sequence > seen then
       ok = response:event { event = "events", data = core.json.encode(self.history:since(seen)) }
-      seen = self.history.sequence
+      seen = self.history.kept.sequence
     end
     if ok then core.park(PERIOD) end
   end
@@ -159,7 +159,7 @@ local files = {
 
 --- config: kt.http.status's argument, checked. Returns an object for start and stop, and the argument for kt.http.serve.
 function status.new(config)
-  local self = setmetatable({ config = config, streams = {}, stopped = false, history = history.new() }, status)
+  local self = setmetatable({ config = config, streams = {}, stopped = false, history = history.new("kt.http.status " .. config.on) }, status)
   local routes = {
     ["GET /metrics"] = function(request) return metrics_page(self, request) end,
     ["GET /healthz"] = function() return answer(200, TEXT, "ok\n") end,
@@ -183,6 +183,9 @@ function status:start()
   core.spawn_aside(function() self.history:run(function() return self.stopped end) end)
 end
 
-function status:stop() self.stopped = true end
+function status:stop()
+  self.stopped = true
+  for task in next, self.streams do core.unpark(task) end
+end
 
 return status
