@@ -26,6 +26,8 @@
 #include "link/kcptun/smux_internal.h"
 #include "base/bytes.h"
 
+#define RESERVE 8u /* part of the memory that is for what each stream gets in any case */
+
 size_t kt_smux_hold_most(const struct kt_smux *m)
 {
     return m->cfg.version < 2 ? m->cfg.session_buffer : 2 * m->cfg.session_buffer;
@@ -74,12 +76,18 @@ static size_t memory(const struct kt_smux *m)
 }
 
 /* Whatever the others claim, each stream gets this much, so that none waits for them. All of these together
- * are half of session_buffer, or of the memory if that is less. */
+ * are half of session_buffer, or the reserve if that is less. */
 static uint32_t bounded(const struct kt_smux *m, size_t window, size_t most)
 {
-    const size_t least = kt_min_size(m->cfg.session_buffer, most) / 2 / (m->count + 1);
+    const size_t least = kt_min_size(m->cfg.session_buffer / 2, most / RESERVE) / (m->count + 1);
     if (window < least) window = least;
     return window > 0 ? (uint32_t)kt_min_size(window, m->cfg.stream_buffer) : 1;
+}
+
+/* What all streams together may claim. */
+static size_t claimable(const struct kt_smux *m, size_t most)
+{
+    return kt_min_size(kt_smux_hold_most(m), most - most / RESERVE);
 }
 
 size_t kt_smux_send_most(const struct kt_smux_stream *s)
@@ -96,16 +104,16 @@ static uint32_t due(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
     const size_t most = memory(m);
-    size_t window = less(kt_min_size(kt_smux_hold_most(m), most), m->claimed - s->claim) / 2;
+    size_t window = less(claimable(m, most), m->claimed - s->claim) / 2;
     if (s->recv.len > 0)
         window = kt_min_size(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
     return bounded(m, window, most);
 }
 
-/* The window that a stream keeps while it receives nothing. All of these together leave half of the buffer. */
+/* The window that a stream keeps while it receives nothing. All of these together leave half of what can be claimed. */
 static uint32_t at_rest(const struct kt_smux *m)
 {
-    const size_t most = memory(m), share = kt_min_size(m->cfg.session_buffer, most) / (m->count + 1);
+    const size_t most = memory(m), share = claimable(m, most) / 2 / (m->count + 1);
     return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, share), most);
 }
 
