@@ -15,7 +15,7 @@ local pairings = {
 local PATIENCE = 60
 
 --- Runs one exchange between the pairing's ends, both with the options `both`, plus those in `only` for each. On kcptun's wire unless `only`
---- says otherwise: by default a kt client asks for kt's for a second.
+--- says otherwise: by default a kt client asks for kt's first.
 local function carries(pairing, both, only)
   only = only or {}
   only.client, only.server = only.client or {}, only.server or {}
