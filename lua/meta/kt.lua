@@ -249,7 +249,7 @@ local link = {}
 ---@field priority? integer Order of service when the link is full: 0 first, 7 last. Lower classes still get at least one byte in 32. (integer, 0 to 7; default 3)
 ---@field weight? integer Relative share among streams of the same priority: 32 gets twice as much as 16. (integer, 1 to 256; default 16)
 
---- Opens a stream to the peer, and returns it as soon as it can be written: on a link that is up at once, without asking the peer. Dials first if no session is up; kt's wire then waits for the handshake. What the peer does with the stream shows later, when it is read or written. On an accepted link the peer must be a kt whose link serves.
+--- Opens a stream to the peer, and returns it as soon as it can be written: on a link that is up at once, without asking the peer. Dials first if no session is up; kt's wire then waits for the handshake, and while the link has as many streams as either end allows. What the peer does with the stream shows later, when it is read or written. On an accepted link the peer must be a kt whose link serves.
 ---
 --- Callable from tasks.
 --- Fails with: timeout, name, unreachable, closed, dead, limit, unsupported.

@@ -236,3 +236,74 @@ describe("an acceptor of kt's own wire", function()
     app:echo "still here"
   end)
 end)
+
+describe("opening streams on kt's wire faster than they end", function()
+  --- A link's near end, and far, which hands what each stream brings to its script.
+  local function ends(near, far)
+    local w = sim.world { seed = 5 }
+    local hosts = { near = w:host "near", far = w:host "far" }
+    w:link("near", "far", { delay = "20ms" })
+    hosts.far:file("far.lua", 'local kt = require "kt"\n' .. far:format(KEY))
+    hosts.near:file("near.lua", PRELUDE:format(KEY) .. near)
+    return w, { far = hosts.far:run "far.lua", near = hosts.near:run "near.lua" }
+  end
+
+  it("waits, at either end, while it has as many streams as max_streams, and delivers what was written and closed", function()
+    local OPENS = [[
+      local function storm(link)
+        for _ = 1, 50 do
+          kt.spawn(function()
+            for _ = 1, 20 do
+              local s = assert(link:open { timeout = "1m" })
+              s:write "x"
+              s:close()
+            end
+          end)
+        end
+      end
+      local got = 0
+      local function count(s)
+        s:read()
+        s:close()
+        got = got + 1
+        if got == 1000 then print "all" end
+      end
+    ]]
+    local w, scripts = ends(OPENS .. [[
+      local l = to("far", { max_streams = 30 })
+      l:serve(count)
+      storm(l)]], OPENS .. [[
+      local a = kt.accept { on = ":29900", wire = "kt", key = "%s", max_streams = 20 }
+      a:on("link", storm)
+      a:serve(count)]])
+    local most = { near = 0, far = 0 }
+    w:run_until(function()
+      for name, s in pairs(scripts) do most[name] = math.max(most[name], s:stats().counters.StreamsNow) end
+      return scripts.near:output() == "all\n" and scripts.far:output() == "all\n"
+    end, { timeout = "20s" })
+    assert.is_true(most.near > 25 and most.near <= 50 and most.far > 25 and most.far <= 50, most.near .. ", " .. most.far)
+  end)
+
+  it("waits while the peer allows no more and 64 others wait, times out with a reason, and goes on when one ends", function()
+    local w, scripts = ends([[
+      local l = to "far"
+      kt.spawn(function()
+        for _ = 1, 66 do assert(l:open()):write "x" end
+        local before = kt.now()
+        local s, err = l:open { timeout = "5s" }
+        print(s, err.code, err, math.floor(kt.now() - before))
+        assert(l:probe { timeout = "1s" })
+        assert(l:open { timeout = "1m" }):write "last"
+        print "opened"
+      end)]], [[
+      kt.accept { on = ":29900", wire = "kt", key = "%s", max_streams = 2 }:serve(function(s)
+        kt.sleep "10s"
+        s:reset()
+      end)]])
+    w:run_for "9s"
+    assert.equal("nil\tlimit\tlink:open: the link has as many streams open as it or its peer allows (max_streams, max_buffered)\t5\n",
+      scripts.near:output())
+    w:run_for "2s"
+    assert.matches("opened\n$", scripts.near:output())
+  end)
+end)

@@ -55,8 +55,8 @@ end)]],
     name = "open", context = "task", returns = "stream | nil, err",
     signature = 'open { timeout = "5s", to = "db:5432", client = conn.peer, name = "sql", priority = 3, weight = 16 } → stream | nil, err',
     doc = "Opens a stream to the peer, and returns it as soon as it can be written: on a link that is up at once, without asking the peer. "
-      .. "Dials first if no session is up; kt's wire then waits for the handshake. What the peer does with the stream shows later, when it is read "
-      .. "or written. On an accepted link the peer must be a kt whose link serves.",
+      .. "Dials first if no session is up; kt's wire then waits for the handshake, and while the link has as many streams as either end allows. "
+      .. "What the peer does with the stream shows later, when it is read or written. On an accepted link the peer must be a kt whose link serves.",
     fails = { "timeout", "name", "unreachable", "closed", "dead", "limit", "unsupported" },
     optional = true,
     argument = {

@@ -1,5 +1,5 @@
-/* An association as a link of its acceptor. Opens and probes are served at once, as the association exists
- * already. */
+/* An association as a link of its acceptor. Probes are served at once, as the association exists already, and opens as
+ * soon as it has room for another stream. */
 #include "link/native/accepted.h"
 #include <stdlib.h>
 #include "link/native/flow_handle.h"
@@ -24,8 +24,13 @@ static int on_request(
     struct kt_call *c = kt_native_call_new(&r->accepted.calls, request);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
-    kt_native_call_serve(c, r->a);
-    if (c->probed) kt_list_push(&r->accepted.probing, &c->node);
+    if (c->probed) {
+        kt_native_call_serve(c, r->a);
+        kt_list_push(&r->accepted.probing, &c->node);
+        return 0;
+    }
+    kt_native_calls_add(&r->accepted.waiting, c);
+    kt_native_calls_serve(&r->accepted.waiting, r->a);
     return 0;
 }
 
@@ -41,6 +46,14 @@ static int on_flow(
     if (rc) return kt_native_no_flow(rc, err);
     *out = kt_native_flow_accept(flow);
     return *out ? 0 : kt_err_set(err, KT_ENOMEM, "out of memory");
+}
+
+void kt_native_accepted_room(struct kt_list *links)
+{
+    for (struct kt_list *n = links->next; n != links; n = n->next) {
+        struct kt_native_accepted *r = KT_CONTAINER(n, struct kt_native_accepted, accepted.node);
+        kt_native_calls_serve(&r->accepted.waiting, r->a);
+    }
 }
 
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)

@@ -8,5 +8,7 @@
 /* A new one in `links`; end as for kt_accepted_init. NULL: out of memory. */
 struct kt_link *kt_native_accepted_new(struct kt_list *links, struct kt_io *io,
     struct kt_native_association *a, void (*end)(void *ctx), void *ctx);
+/* The association of these links has room for more streams. */
+void kt_native_accepted_room(struct kt_list *links);
 
 #endif

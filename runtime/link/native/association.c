@@ -91,6 +91,12 @@ static void on_count(void *ctx, size_t n)
     kt_native_association_schedule(a);
 }
 
+static void on_room(void *ctx)
+{
+    struct kt_native_association *a = ctx;
+    a->owner.room(a->owner.ctx);
+}
+
 static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses)
 {
     struct kt_native_association *a = ctx;
@@ -336,6 +342,7 @@ static int make_streams(struct kt_native_association *a)
         .memory = cfg->max_buffered,
         .max_window = cfg->max_buffered / 2,
         .send_memory = cfg->max_buffered,
+        .own_streams = kt_native_context_own_streams(a->c),
         .hash_seed = a->c->hash_seed,
         .ours = kt_native_context_credit(a->c),
         .freed = kt_native_context_unref,
@@ -343,6 +350,7 @@ static int make_streams(struct kt_native_association *a)
     static const struct kt_native_streams_owner owner = {.wake = on_wake,
         .stream = on_stream,
         .count = on_count,
+        .room = on_room,
         .spare = on_spare,
         .more = on_more,
         .facts = kt_native_association_stream_facts};

@@ -40,6 +40,8 @@ struct kt_native_association_owner {
     /* The path has moved to the place that was tried: its socket is in use now. Not NULL if `hop` or `silent` is
      * not. */
     void (*moved)(void *ctx);
+    /* kt_native_association_open returned KT_EAGAIN, and may succeed now. */
+    void (*room)(void *ctx);
     /* False: the last stream was closed, and the peer holds everything sent in it. True: a stream was
      * opened. */
     void (*carries)(void *ctx, bool anything);

@@ -83,6 +83,12 @@ bool kt_native_context_admits(const struct kt_native_context *c, size_t counted,
     return own <= STREAMS_LEAST || cost <= left(c, all);
 }
 
+uint64_t kt_native_context_own_streams(const struct kt_native_context *c)
+{
+    const uint64_t fit = c->cfg.max_buffered / STREAM_COST;
+    return kt_min64(fit > STREAMS_LEAST ? fit : STREAMS_LEAST, c->cfg.max_streams);
+}
+
 void kt_native_context_busy(struct kt_native_context *c)
 {
     count(c);

@@ -70,6 +70,8 @@ void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
 /* Whether an association with `own` streams, `counted` of them in kt_native_context_streams, may have them: they may
  * cost as much as is left for all others. */
 bool kt_native_context_admits(const struct kt_native_context *c, size_t counted, size_t own);
+/* How many streams a link may open, beside those of the peer. */
+uint64_t kt_native_context_own_streams(const struct kt_native_context *c);
 /* Counts a datagram that was dropped for any reason in `drops`; one that does not authenticate is logged at most once
  * a minute. */
 void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr *from, bool forged);

@@ -64,6 +64,11 @@ static void on_suspect(void *ctx, const char *why)
     kt_presence_up(&l->presence, &l->part);
 }
 
+static void on_room(void *ctx)
+{
+    kt_native_dial_serve(ctx);
+}
+
 static void on_carries(void *ctx, bool anything)
 {
     struct link *l = ctx;
@@ -83,6 +88,8 @@ static void replace(
     l->next = l->before = NULL;
     kt_native_check_end(l);
     if (!old) return;
+    for (struct kt_list *n = l->waiting.next; n != &l->waiting; n = n->next)
+        KT_CONTAINER(n, struct kt_call, node)->open.why = kt_native_remotes_why(l);
     kt_presence_down(&l->presence, &l->part, code, kt_native_association_why(old));
     kt_presence_carries(&l->presence, &l->part, false);
     kt_native_association_free(old, code, NULL);
@@ -171,8 +178,7 @@ static void on_silent(void *ctx)
 
 void kt_native_dial_serve(struct link *l)
 {
-    while (l->a && !kt_list_empty(&l->waiting))
-        kt_native_call_serve(KT_CONTAINER(l->waiting.next, struct kt_call, node), l->a);
+    if (l->a) kt_native_calls_serve(&l->waiting, l->a);
 }
 
 void kt_native_dial_begin(
@@ -186,6 +192,7 @@ void kt_native_dial_begin(
         .lost = on_lost,
         .hop = on_hop,
         .moved = on_moved,
+        .room = on_room,
         .carries = on_carries,
         .over = on_over};
     struct kt_native_association_owner owner = events;

@@ -197,6 +197,11 @@ static void on_proven(void *ctx)
     kt_native_guest_give_link(g);
 }
 
+static void on_room(void *ctx)
+{
+    kt_native_accepted_room(&((struct guest *)ctx)->links);
+}
+
 static void on_carries(void *ctx, bool anything)
 {
     struct guest *g = ctx;
@@ -232,6 +237,7 @@ int kt_native_guest_new(
     const struct kt_native_association_owner owner = {.stream = on_stream,
         .flow = on_flow,
         .proven = on_proven,
+        .room = on_room,
         .carries = on_carries,
         .over = on_over,
         .ctx = g,

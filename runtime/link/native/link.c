@@ -16,7 +16,7 @@ static int on_request(
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
     c->open.why = kt_native_remotes_why(l);
-    kt_list_push(&l->waiting, &c->node);
+    kt_native_calls_add(&l->waiting, c);
     kt_native_dial_serve(l);
     kt_native_dial(l);
     return 0;

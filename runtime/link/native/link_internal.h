@@ -9,7 +9,7 @@
  *   extra_paths.c its paths beside the first
  *
  * A link has at most one association, and at most one attempt to get one or another one. Calls wait in the
- * link until there is an association, and for nothing else: an association whose peer is silent keeps its
+ * link until there is an association and, if they open a stream, until that has room for another; for nothing else: an association whose peer is silent keeps its
  * streams and takes new ones until `survive` ends it. */
 #ifndef KT_LINK_NATIVE_LINK_INTERNAL_H
 #define KT_LINK_NATIVE_LINK_INTERNAL_H
@@ -116,7 +116,7 @@ void kt_native_dial(struct link *l);
 bool kt_native_dial_wanted(const struct link *l);
 /* Ends the attempt and the association. */
 void kt_native_dial_end(struct link *l);
-/* Serves all waiting calls, if there is an association. */
+/* Serves waiting calls, if there is an association, up to an open that it has no room for. */
 void kt_native_dial_serve(struct link *l);
 
 /* Starts the association that was agreed on through this socket, which it takes over; the one before, if

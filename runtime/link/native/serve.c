@@ -11,6 +11,10 @@ struct native_call {
     char texts[];
 };
 
+/* Why an open that times out had to wait. */
+static const struct kt_err crowded = {
+    KT_ELIMIT, "the link has as many streams open as it or its peer allows (max_streams, max_buffered)"};
+
 static struct native_call *of(struct kt_call *call)
 {
     return KT_CONTAINER(call, struct native_call, call);
@@ -46,18 +50,35 @@ struct kt_call *kt_native_call_new(struct kt_calls *c, const struct kt_request *
     return call;
 }
 
-void kt_native_call_serve(struct kt_call *call, struct kt_native_association *a)
+bool kt_native_call_serve(struct kt_call *call, struct kt_native_association *a)
 {
     struct native_call *n = of(call);
     struct kt_pipe *stream;
     if (!call->opened) {
         kt_list_remove(&call->node);
         kt_native_association_probe(a, &n->probe);
-        return;
+        return true;
     }
     const int rc = kt_native_association_open(a, &n->options, &stream);
+    if (rc == KT_EAGAIN) {
+        call->open.why = &crowded;
+        return false;
+    }
     if (rc)
         kt_call_fail_code(call, rc);
     else
         kt_call_opened(call, stream);
+    return true;
+}
+
+void kt_native_calls_serve(struct kt_list *waiting, struct kt_native_association *a)
+{
+    while (!kt_list_empty(waiting) &&
+           kt_native_call_serve(KT_CONTAINER(waiting->next, struct kt_call, node), a)) {
+    }
+}
+
+void kt_native_calls_add(struct kt_list *waiting, struct kt_call *call)
+{
+    kt_list_push(call->opened ? waiting : waiting->next, &call->node);
 }

@@ -114,6 +114,7 @@ struct kt_native_streams {
     struct kt_native_stream *last;    /* the last one found, or NULL */
     struct kt_native_stream *current; /* whose events are being raised; NULL if it went away */
     size_t count;                     /* structs, with and without id */
+    size_t own, nameless;             /* of them: opened by this end; without id */
     struct kt_list list;              /* all streams */
     struct kt_list touched, due, unnamed;
     struct kt_list cuts; /* streams_cut.c */
@@ -133,6 +134,7 @@ struct kt_native_streams {
     int code;
     uint64_t blocked_at; /* max_data when BLOCKED was last due for it */
     bool due_max_data, due_max_streams, due_blocked;
+    bool crowded; /* the owner waits for `room` */
     bool ended, torn, draining, awake, recount;
 };
 

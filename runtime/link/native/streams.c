@@ -55,6 +55,8 @@ struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool 
     st->known = !ours;
     st->user = true;
     s->count++;
+    s->own += ours;
+    s->nameless++;
     s->recount = true;
     return st;
 }
@@ -62,8 +64,10 @@ struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool 
 int kt_native_stream_name(struct kt_native_stream *st, uint64_t id)
 {
     const int rc = kt_hmap_add(&st->all->table, &st->node, kt_hash_u64(id, st->all->cfg.hash_seed));
-    if (rc == 0) st->id = id;
-    return rc;
+    if (rc < 0) return rc;
+    st->id = id;
+    st->all->nameless--;
+    return 0;
 }
 
 void kt_native_streams_wake(struct kt_native_streams *s)
@@ -110,7 +114,10 @@ void kt_native_stream_free(struct kt_native_stream *st)
     kt_list_remove(&st->sibling);
     if (s->last == st) s->last = NULL;
     if (st->id > 0) kt_hmap_remove(&s->table, &st->node);
-    if (!st->ours && !s->ended) count_closed(s);
+    if (!st->ours && st->id > 0 && !s->ended) count_closed(s);
+    s->own -= st->ours;
+    s->nameless -= st->id == 0;
+    if (s->crowded) kt_native_streams_wake(s);
     free(st->opened);
     free(st->text);
     free(st);
@@ -263,6 +270,13 @@ static void raise_events(struct kt_native_streams *s, struct kt_native_stream *s
     s->current = NULL;
 }
 
+/* Whether another stream may be opened. */
+static bool has_room(const struct kt_native_streams *s)
+{
+    if (s->cfg.own_streams > 0 && s->own >= s->cfg.own_streams) return false;
+    return s->own_next + s->nameless < s->own_limit + KT_NATIVE_OPENS_AHEAD;
+}
+
 static void drain(struct kt_native_streams *s)
 {
     struct kt_list batch, *node;
@@ -275,6 +289,10 @@ static void drain(struct kt_native_streams *s)
     if (s->recount && !s->ended) {
         s->recount = false;
         if (s->owner.count) s->owner.count(s->ctx, s->count);
+    }
+    if (s->crowded && !s->ended && has_room(s)) {
+        s->crowded = false;
+        if (s->owner.room) s->owner.room(s->ctx);
     }
     s->draining = false;
     if (!kt_list_empty(&s->touched)) kt_native_streams_wake(s);
@@ -331,6 +349,10 @@ int kt_native_streams_open(
     if (s->ended) return KT_ECLOSED;
     for (unsigned i = 0; i < 3; i++)
         if (texts[i].len > KT_NATIVE_NAME_MAX) return KT_EINVAL;
+    if (!has_room(s)) {
+        s->crowded = true;
+        return KT_EAGAIN;
+    }
     struct kt_native_stream *st = kt_native_stream_new(s, true);
     if (!st) return KT_ENOMEM;
     if (kt_native_stream_set_opened(st, texts) < 0) {
@@ -449,6 +471,8 @@ static void move(struct kt_native_stream *st, struct kt_native_streams *to)
     kt_native_credit_count_out(st);
     from->queued -= held;
     from->count--;
+    from->own--;
+    from->nameless -= st->id == 0;
     from->recount = true;
     st->all = to;
     st->id = 0;
@@ -461,6 +485,8 @@ static void move(struct kt_native_stream *st, struct kt_native_streams *to)
     st->blocked_at = UINT64_MAX;
     to->queued += held;
     to->count++;
+    to->own++;
+    to->nameless++;
     to->recount = true;
     kt_list_push(&to->list, &st->sibling);
     const unsigned events = st->events;

@@ -19,7 +19,7 @@
  * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
  * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, and max_data,
  * start small and double as they are used. Our own writers can make us hold send_memory bytes, or less if the owner has
- * less to spare, and KT_NATIVE_SEND_LEAST for each stream. An idle stream holds no block.
+ * less to spare, and KT_NATIVE_SEND_LEAST for each stream, of which there are at most own_streams. An idle stream holds no block.
  *
  * Nothing scans streams: those that wait for something are in a list for it, and others cost nothing. */
 #ifndef KT_LINK_NATIVE_STREAMS_H
@@ -40,6 +40,7 @@ struct kt_native_streams;
 
 #define KT_NATIVE_UNSENT (256u * 1024u) /* most bytes a stream may queue that were never sent */
 #define KT_NATIVE_SEND_LEAST 4096u      /* bytes that a stream may always queue */
+#define KT_NATIVE_OPENS_AHEAD 64u       /* own streams that may wait for the peer to allow more */
 #define KT_NATIVE_CUT_US 10000000u /* without credit for this long, a cut stream drops what it has not sent */
 
 /* Parameters of the handshake (4.1), in bytes and streams. */
@@ -53,6 +54,7 @@ struct kt_native_streams_config {
     uint64_t memory;                     /* to which our max_data may grow, as far as the owner allows */
     uint64_t max_window;                 /* ... and the window of a stream */
     uint64_t send_memory;                /* written bytes that the peer does not hold yet, all streams */
+    uint64_t own_streams;                /* open at a time, or closed and not yet delivered; 0: any number */
     uint64_t hash_seed;                  /* random: the peer chooses ids */
     /* The last pipe was closed: the pool is not used any more. May be NULL. */
     void (*freed)(void *ctx);
@@ -70,6 +72,8 @@ struct kt_native_streams_owner {
     void (*stream)(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened);
     /* The number of open streams has changed to n. */
     void (*count)(void *ctx, size_t n);
+    /* kt_native_streams_open returned KT_EAGAIN, and may succeed now. */
+    void (*room)(void *ctx);
     /* Bytes of memory that all streams of all associations may still queue. NULL: any number. */
     size_t (*spare)(void *ctx);
     /* Our max_data is to grow to `want` bytes: returns to how many it may, or has already. NULL: to any number. */
@@ -91,7 +95,8 @@ void kt_native_streams_free(struct kt_native_streams *s, int code);
 void kt_native_streams_clock(struct kt_native_streams *s, uint64_t now_us, uint32_t srtt_us);
 
 /* Opens a stream, which exists at once and leaves with its first frame. Beyond the peer's max_streams it waits for
- * others to close, in order. The pipe is the caller's. 0, KT_EINVAL (text too long), KT_ENOMEM or KT_ECLOSED. */
+ * others to close, in order, with at most KT_NATIVE_OPENS_AHEAD others. The pipe is the caller's. 0, KT_EINVAL (text too
+ * long), KT_ENOMEM, KT_ECLOSED, or KT_EAGAIN: that many wait, or own_streams have not ended; the owner's `room` follows. */
 int kt_native_streams_open(
     struct kt_native_streams *s, const struct kt_open_options *options, struct kt_pipe **out);
 

@@ -29,7 +29,6 @@ static int open_up_to(struct kt_native_streams *s, uint64_t index)
         if (!st) return KT_ENOMEM;
         const int rc = kt_native_stream_name(st, 2 * s->peer_next + (s->cfg.client ? 2 : 1));
         if (rc < 0) {
-            st->ours = true; /* it was not counted as the peer's */
             kt_native_stream_free(st);
             return rc;
         }
@@ -243,6 +242,7 @@ int kt_native_streams_input(struct kt_native_streams *s, const struct kt_native_
     case KT_NATIVE_FRAME_MAX_STREAMS:
         if (f->max_streams > s->own_limit) s->own_limit = f->max_streams;
         kt_native_streams_place_unnamed(s);
+        if (s->crowded) kt_native_streams_wake(s);
         return 0;
     case KT_NATIVE_FRAME_BLOCKED:
         return on_blocked(s, f, err);
