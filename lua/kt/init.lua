@@ -285,7 +285,7 @@ function kt.http.request(config)
     err = head
   end
   if out then return out end
-  return nil, core.err(err.code, ("kt.http.request: %s: %s"):format(c.url, err.text))
+  return nil, core.err(err.code, ("kt.http.request: %s: %s"):format(client.shown(core, c.url), err.text))
 end
 
 --- Loaded on first use, because most scripts have no pool.

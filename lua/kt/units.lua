@@ -12,7 +12,7 @@ local bits = { bit = 1, kbit = 1e3, Kbit = 1e3, Mbit = 1e6, Gbit = 1e9 }
 
 units.expected = {
   duration = 'a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds',
-  size = 'a size such as "64KiB", "2MiB", "1MB", or a number of bytes',
+  size = 'a size such as "64KiB", "2MiB", "1MB", or a whole number of bytes',
   rate = 'a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second',
   share = 'a share such as "5%", or a number from 0 to 1',
 }
@@ -44,6 +44,9 @@ end
 local LONGEST = 3.2e9
 local too_long = "at most 3.2e9 seconds (a hundred years)"
 
+-- The same for sizes and rates.
+local MOST = 1e15
+
 local function plain(value)
   return value >= 0 and value < math.huge and value or nil -- NaN fails both
 end
@@ -62,16 +65,19 @@ function units.duration(value)
   repeat
     local number, unit, after = rest:match "^(%d+%.?%d*)%s*(%a+)%s*(.*)$"
     if not number or not seconds[unit] then return nil, expected end
-    total, rest = total + tonumber(number) * seconds[unit], after
+    local n = tonumber(number)
+    if n > LONGEST / seconds[unit] then return nil, too_long end -- before the product, which might overflow
+    total, rest = total + n * seconds[unit], after
   until rest == ""
   if total > LONGEST then return nil, too_long end
   return total
 end
 
-local function scaled(value, expected, ...)
+local function scaled(value, expected, too_much, ...)
   if math.type(value) then
     local n = plain(value)
     if not n then return nil, expected end
+    if n > MOST then return nil, too_much end
     return math.tointeger(n) or math.floor(n)
   end
   if type(value) ~= "string" then return nil, expected end
@@ -79,7 +85,9 @@ local function scaled(value, expected, ...)
   local number, unit = value:match "^(%d+%.?%d*)%s*(%a+)$"
   for _, scale in ipairs { ... } do
     if number and scale.units[unit] then
-      local n = tonumber(number) * scale.units[unit] / scale.divide
+      local n, factor = tonumber(number), scale.units[unit] / scale.divide
+      if n > MOST / factor then return nil, too_much end
+      n = n * factor
       if n > 0 and n < 1 then n = 1 end -- 0 has a meaning of its own
       return math.tointeger(n) or math.floor(n)
     end
@@ -100,13 +108,14 @@ end
 
 --- Bytes.
 function units.size(value)
-  return scaled(value, units.expected.size, { units = bytes, divide = 1 })
+  if math.type(value) == "float" and value % 1 ~= 0 then return nil, units.expected.size end
+  return scaled(value, units.expected.size, "at most 1e15 bytes", { units = bytes, divide = 1 })
 end
 
 --- Bytes per second.
 function units.rate(value)
   if type(value) == "string" then value = value:gsub("/s$", "") end
-  return scaled(value, units.expected.rate, { units = bits, divide = 8 }, { units = bytes, divide = 1 })
+  return scaled(value, units.expected.rate, "at most 1e15 bytes per second", { units = bits, divide = 8 }, { units = bytes, divide = 1 })
 end
 
 return units

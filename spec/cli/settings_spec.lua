@@ -80,11 +80,11 @@ describe("a size or a rate", function()
 
   it("that is neither is refused with what was expected, and other numbers have no unit", function()
     local _, said = parse("client", { "--maxbuffered", "8MiBs" })
-    has(said, 'kt client: --maxbuffered: expected a size such as "64KiB", "2MiB", "1MB", or a number of bytes, got "8MiBs"')
+    has(said, 'kt client: --maxbuffered: expected a size such as "64KiB", "2MiB", "1MB", or a whole number of bytes, got "8MiBs"')
     _, said = parse("client", { "--sndwnd", "8MiB" })
     has(said, '--sndwnd: expected an integer, got "8MiB"')
     _, said = client '{"smuxbuf": "4194304"}'
-    has(said, 'smuxbuf: expected a size such as "64KiB", "2MiB", "1MB", or a number of bytes, got the string "4194304"')
+    has(said, 'smuxbuf: expected a size such as "64KiB", "2MiB", "1MB", or a whole number of bytes, got the string "4194304"')
   end)
 end)
 

@@ -74,7 +74,7 @@ unsupported	kt.http.request: https://127.0.0.1/: https is not supported, as kt h
 config	kt.http.request: http://a b/: malformed URL
 config	kt.http.request: ftp://a/: a URL that is not http
 config	kt.http.request: /a: expected a URL such as "http://host:port/path"
-config	kt.http.request: http://u:p@a/: a user and a password belong into headers = { Authorization = ... }
+config	kt.http.request: http://a/: a user and a password belong into headers = { Authorization = ... }
 config	kt.http.request: http://a/#b: a URL with a fragment
 refused	kt.http.request: http://127.0.0.1:81/: 127.0.0.1:81: connection refused
 ]], (run(function(head) return answers[head:match "/(%l) "] end, [[
@@ -84,10 +84,24 @@ refused	kt.http.request: http://127.0.0.1:81/: 127.0.0.1:81: connection refused
       end]])))
   end)
 
+  it("never repeats a user and password of the URL", function()
+    assert.equal([[
+unsupported	kt.http.request: https://a/: https is not supported, as kt has no TLS
+config	kt.http.request: ftp://a/: a URL that is not http
+config	kt.http.request: http://a/: malformed URL
+config	kt.http.request: a/: malformed URL
+refused	kt.http.request: http://127.0.0.1:81/@b: 127.0.0.1:81: connection refused
+]], (run("", [[
+      for _, url in ipairs { "https://u:secret@a/", "ftp://u:secret@a/", "http://u:sec/ret@a/", "u:sec ret@a/", "http://127.0.0.1:81/@b" } do
+        show(kt.http.request { url = url })
+      end]])))
+  end)
+
   it("gives up at its timeout, whatever the server does until then", function()
     local w = sim.world { seed = 1 }
     local host = w:host "a"
     host:serve { on = "127.0.0.1:80", fn = function(conn)
+      if conn:read_until "\r\n\r\n":find "/silent" then return w:sleep "20s" end
       conn:write "HTTP/1.1 200 OK\r\n\r\n"
       while conn:write "x" do w:sleep "1s" end
     end }
@@ -95,10 +109,12 @@ refused	kt.http.request: http://127.0.0.1:81/: 127.0.0.1:81: connection refused
       local kt = require "kt"
       kt.spawn(function()
         local from, _, err = kt.now(), kt.http.request { url = "http://127.0.0.1/", timeout = "5s" }
-        print(err.code, math.floor(kt.now() - from + 0.5))
+        print(err, err.code, math.floor(kt.now() - from + 0.5))
+        print(select(2, kt.http.request { url = "http://127.0.0.1/silent", timeout = "300ms" }))
       end)]] } })
     w:run_for "1m"
-    assert.equal("timeout\t5\n", script:output())
+    assert.equal("kt.http.request: http://127.0.0.1/: no complete response within 5 s\ttimeout\t5\n"
+      .. "kt.http.request: http://127.0.0.1/silent: no response within 300 ms\n", script:output())
     assert.equal(0, host:stats().apps)
   end)
 

@@ -71,6 +71,13 @@ describe("kt.http.serve", function()
     assert.equal("DELETE", body_of(ask((last "/any":gsub("^GET", "DELETE")))))
   end)
 
+  it("does not count CONNECT among the methods of a path", function()
+    serve(HELLO .. '["CONNECT *"] = function() return 403 end,')
+    assert.equal(404, status_of(ask(last "/unknown")))
+    assert.matches("^HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n", ask((last "/":gsub("^GET", "OPTIONS"))))
+    assert.equal(403, status_of(ask "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nConnection: close\r\n\r\n"))
+  end)
+
   it("keeps the conn for further requests, also after 404, and answers pipelined ones in order", function()
     serve '["GET /:n"] = function(r) kt.sleep(r.params.n == "1" and 1 or 0) return r.params.n end,'
     local answers = ask(get "/1" .. get "/none/at/all" .. get "/2" .. last "/3")
@@ -248,6 +255,7 @@ describe("a slow or greedy client of kt.http.serve", function()
     assert.same({ 5, 408 }, { took, status_of(answer) })
     took, answer = elapsed(function() return ask "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabc" end)
     assert.same({ 7, 408 }, { took, status_of(answer) })
+    assert.equal("408 Request Timeout: the body did not arrive in time\n", body_of(answer))
     took, answer = elapsed(function() return ask(get "/") end)
     assert.same({ 20, "hello" }, { took, body_of(answer) })
     local reader = host:connect "127.0.0.1:80"
@@ -293,6 +301,33 @@ describe("a slow or greedy client of kt.http.serve", function()
       w:run_for "100ms"
       assert.equal("hello", body_of(ask(last "/")))
     end
+  end)
+
+  it("logs no failure of a function whose client gave way to another, or left", function()
+    serve([[
+      ["POST /"] = { stream = true, handler = function(r, response)
+        local data = r:read(5) and r:read(5)
+        print(data, r:read(5), (response:write "x"))
+        assert(response:write "x")
+      end },
+      ["POST /read"] = { stream = true, handler = function(r) r:read(5) assert(r:read(5)) end },
+      ["POST /mistake"] = { stream = true, handler = function(r) return r:read(5) and #r:read(5) end },]], "max_conns = 1,")
+    local post = "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabc"
+    for _, path in ipairs { "/", "/read" } do
+      host:connect "127.0.0.1:80":write(post:format(path))
+      w:run_for "100ms"
+    end
+    local leaves = host:connect "127.0.0.1:80"
+    leaves:write(post:format "/read")
+    w:run_for "100ms"
+    leaves:reset()
+    w:run_for "100ms"
+    assert.matches("^nil\tnil\tnil\n$", script:output())
+    assert.is_nil(script:log():find("request failed", 1, true), script:log())
+    host:connect "127.0.0.1:80":write(post:format "/mistake")
+    w:run_for "100ms"
+    assert.equal(405, status_of(ask(last "/")))
+    assert.matches("request failed: POST /mistake", script:log())
   end)
 
   it("takes turns with others if it sends many requests at once, or tiny chunks", function()

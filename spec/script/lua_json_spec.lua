@@ -14,6 +14,12 @@ describe("kt.json", function()
         print(math.type(value.c[1]), math.type(value.c[4]), rawequal(value.c[8], j.null) and "nil")]=]))
   end)
 
+  it("reads whole numbers as integers below 2^53, beyond which a float may stand for several", function()
+    assert.equal("integer\tinteger\tfloat\tfloat\n", run [[
+      local function kind(text) return math.type(j.decode(text)) end
+      print(kind "9007199254740991", kind "-9007199254740991", kind "9007199254740992", kind "9007199254740993")]])
+  end)
+
   it("refuses what is not JSON, with the place, and what is beyond its bounds", function()
     local cases = {
       { "''", "line 1, column 1: the text ends too early" },
@@ -46,12 +52,12 @@ describe("kt.json", function()
   end)
 
   it("raises for what JSON cannot hold", function()
-    assert.equal("JSON has no NaN\nJSON has no infinity\nJSON has no function\nJSON has no secret\n"
-      .. "a table is neither a list 1..n nor one with strings as keys; kt.json.array marks a list\n"
+    local mixed = "a table is neither a list 1..n nor one with strings as keys; kt.json.array marks a list\n"
+    assert.equal("JSON has no NaN\nJSON has no infinity\nJSON has no function\nJSON has no secret\n" .. mixed .. mixed
       .. "nested more than 100 deep; does a table contain itself?\nmore than 4 MiB of JSON\n", run [[
         local circle = {}
         circle[1] = circle
-        for _, value in ipairs { 0 / 0, 1 / 0, print, kt.secret "x", { 1, a = 2 }, circle, ("x"):rep(5 << 20) } do
+        for _, value in ipairs { 0 / 0, 1 / 0, print, kt.secret "x", { 1, a = 2 }, j.array { a = 1 }, circle, ("x"):rep(5 << 20) } do
           local ok, err = pcall(j.encode, value)
           assert(not ok)
           print((err:gsub("^.-kt.json.encode: ", "")))

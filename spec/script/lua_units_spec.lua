@@ -28,6 +28,21 @@ describe("a duration", function()
   end)
 end)
 
+describe("a number with a unit", function()
+  it("is refused beyond its maximum, however large it is written", function()
+    local digits = ("9"):rep(400)
+    for _, text in ipairs { "1000001GB", "99999999999GiB", "17179869185GiB", digits .. "B", 1e300, 1 << 62 } do
+      assert.same({ nil, "at most 1e15 bytes" }, { units.size(text) })
+      assert.same({ nil, "at most 1e15 bytes per second" }, { units.rate(text) })
+    end
+    assert.equal(1000000000000000, units.size "1000000GB")
+    assert.same({ nil, "at most 1e15 bytes per second" }, { units.rate "8000001Gbit" })
+    for _, text in ipairs { "5124095576030432h", digits .. "s", "800000h100000h" } do
+      assert.same({ nil, "at most 3.2e9 seconds (a hundred years)" }, { units.duration(text) })
+    end
+  end)
+end)
+
 describe("a size", function()
   it("distinguishes binary from decimal units", function()
     assert.equal(2097152, units.size "2MiB")
@@ -44,7 +59,7 @@ describe("a size", function()
   end)
 
   it("is refused with what was wanted", function()
-    for _, bad in ipairs { "64", "64K", "2 megabytes", "MiB", "-1MiB", -5, false } do
+    for _, bad in ipairs { "64", "64K", "2 megabytes", "MiB", "-1MiB", -5, 1.9, false } do
       local value, wanted = units.size(bad)
       assert.is_nil(value, tostring(bad))
       assert.truthy(wanted:find('a size such as "64KiB"', 1, true))

@@ -70,7 +70,7 @@ kt.watch("deny.txt", read)]],
 
   def {
     name = "kt.json.decode", context = "any", returns = "any | nil, err", signature = "kt.json.decode(text) → value | nil, err",
-    doc = "Reads JSON. Objects and arrays become tables, and null becomes kt.json.null. A whole number up to 2^53 becomes an integer, any other a "
+    doc = "Reads JSON. Objects and arrays become tables, and null becomes kt.json.null. A whole number below 2^53 becomes an integer, any other a "
       .. "float. Of a name that comes twice, the last value counts. err.code is \"limit\" beyond 4 MiB, 131072 values, or a depth of 100; \"invalid\" "
       .. "if the text is not JSON, not UTF-8, or contains \\u0000.",
     fails = { "invalid", "limit" },

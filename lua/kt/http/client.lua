@@ -22,6 +22,18 @@ local function read_url(env, text)
   return url
 end
 
+--- The URL for messages, without its user and password. In a malformed one, all up to the last "@" may be part of them.
+function client.shown(env, text)
+  local url = env.http_url(text)
+  if url and not url.userinfo then return text end
+  local scheme = text:match "^%a[%w+.-]*://" or ""
+  return scheme .. text:sub(#scheme + 1):gsub("^.*@", "")
+end
+
+local function late(env, what, timeout)
+  return env.err("timeout", timeout < 1 and ("%s within %.4g ms"):format(what, timeout * 1000) or ("%s within %.6g s"):format(what, timeout))
+end
+
 local function head_of(env, request, url)
   local lines = { ("%s %s HTTP/1.1"):format(request.method, url.target) }
   local given = message.add_fields(env, lines, request.headers, "kt.http.request")
@@ -51,9 +63,11 @@ function client.exchange(env, conn, request, head_text, deadline)
   for _ = 1, INTERIM_MAX do
     local text, err = conn:read_until("\r\n\r\n", HEAD_MAX, patience()) -- also if it was not sent: the server may have said why
     if not text then
+      err = unsent or err
+      if err.code == "timeout" then return nil, late(env, "no response", request.timeout) end
       if err.code == "eof" then err = env.err("reset", "the server closed without a response") end
       if err.code == "limit" then err = env.err("limit", "the header of the response is too long") end
-      return nil, unsent or err
+      return nil, err
     end
     local head, _, why = env.http_head(text, request.method == "HEAD" and "head" or "response")
     if not head then return nil, env.err("protocol", "malformed response: " .. why) end
@@ -61,7 +75,7 @@ function client.exchange(env, conn, request, head_text, deadline)
     if head.status >= 200 then
       local reader = body.new(env, conn, head, request.max_body, math.max(deadline - env.now(), 0), true)
       local data, failed = reader:all()
-      if not data then return nil, failed end
+      if not data then return nil, failed.code == "timeout" and late(env, "no complete response", request.timeout) or failed end
       return { status = head.status, reason = head.reason, headers = message.any_case(head.headers), body = data }
     end
   end

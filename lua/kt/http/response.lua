@@ -23,6 +23,7 @@ end
 
 --- Writes in pieces, each of which the client has a timeout to take.
 local function write(self, data)
+  if self.broken then return nil, self.broken end
   for at = 1, #data, PIECE do
     self.waits(true, true)
     local n, err = self.conn:write(#data <= PIECE and data or data:sub(at, at + PIECE - 1), self.patience)
@@ -74,6 +75,9 @@ function response:send(status, fields, body, kind)
   local head = head_of(self, status, fields, #body, kind)
   return write(self, self.bodiless and head or head .. body)
 end
+
+--- Fails all that is written from now on.
+function response:give_up(err) self.broken, self.request.keep = err, false end
 
 -- ---- in pieces ----
 

@@ -25,8 +25,9 @@ local function read_value(value)
   if value.stream ~= nil and type(value.stream) ~= "boolean" then return nil, "stream: " .. schema.unfit("true or false", value.stream) end
   local max = value.max_body
   if max ~= nil then
-    max = units.size(max)
-    if not max then return nil, "max_body: " .. schema.unfit(units.expected.size, value.max_body) end
+    local expected
+    max, expected = units.size(max)
+    if not max then return nil, "max_body: " .. schema.unfit(expected, value.max_body) end
   end
   return { handler = value.handler, stream = value.stream or false, max_body = max }
 end
@@ -101,7 +102,7 @@ local function params_of(node, segments)
 end
 
 --- The route for a request and its parameters; nil and the allowed methods, sorted, if the path has other ones; nil if there is none.
---- path: nil if the target is not a path.
+--- path: nil if the target is not a path. CONNECT is never among the allowed ones: its target is a host, so no path has it.
 function routes:find(method, path, segments)
   local allowed
   local function try(node)
@@ -109,9 +110,11 @@ function routes:find(method, path, segments)
     local route = methods[method] or method == "HEAD" and methods.GET or methods["*"]
     if route then return route end
     for name in next, methods do
-      allowed = allowed or {}
-      allowed[name] = true
-      if name == "GET" then allowed.HEAD = true end
+      if name ~= "CONNECT" then
+        allowed = allowed or {}
+        allowed[name] = true
+        if name == "GET" then allowed.HEAD = true end
+      end
     end
   end
   local exact = path and self.exact[path]

@@ -45,6 +45,7 @@ function request_methods.read(self, most)
   if most ~= nil and (math.type(most) ~= "integer" or most < 1 or most > 1 << 20) then
     misuse("request:read: expected a number of bytes from 1 to %d, got %s", 1 << 20, schema.show(most))
   end
+  if r.response.broken then return nil, r.response.broken end
   if not r.reader then misuse("request:read: request.body has the body; give the route stream = true") end
   if r.expects then
     local ok, err = r.expects()
@@ -70,6 +71,7 @@ function request_methods.take(self, options)
   if not r.upgrade then misuse("request:take: only for CONNECT, and for a request with Upgrade") end
   if r.response.started or r.response.ended then misuse("request:take: the request has been answered") end
   if r.response.took then misuse("request:take: already taken") end
+  if r.response.broken then return nil, r.response.broken end
   local connect = r.method == "CONNECT"
   local status = given.status or connect and 200 or 101
   local lines = { ("HTTP/1.1 %d %s"):format(status, core.http_phrase(status)) }
@@ -217,6 +219,12 @@ local function admit(self, c, head)
   return route, params, max
 end
 
+--- Whether a handler raised only that its client is gone: no mistake of the script's.
+local function client_left(raised, out, reader)
+  if raised == nil then return false end
+  return raised == out.broken or raised == reader.failed and (raised.code == "reset" or raised.code == "closed")
+end
+
 local refused_body = { limit = 413, timeout = 408, protocol = 400 }
 
 --- Runs the handler; true if the conn can carry another request.
@@ -226,6 +234,7 @@ local function answer(self, c, head, route, params, max)
   local expects = head.headers.expect and head.minor > 0 and not reader.done
   local state = { minor = head.minor, keep = head.keep_alive and not self.stopped }
   local out = new_response(self, c, state, head.method == "HEAD")
+  c.response = out
   local request = {
     method = head.method, target = head.target, path = head.decoded, query = message.query(head.query), params = params,
     headers = message.any_case(head.headers), peer = conn.peer, version = "1." .. head.minor, upgrade = head.upgrade and reader.done,
@@ -245,17 +254,25 @@ local function answer(self, c, head, route, params, max)
     out.waits(false)
     if c.dropped then return false end
     if not text then
-      if refused_body[err.code] then refuse(self, c, refused_body[err.code], err.text) end
+      local why = err.code == "timeout" and "the body did not arrive in time" or err.text
+      if refused_body[err.code] then refuse(self, c, refused_body[err.code], why) end
       return false
     end
     request.body = text
   end
   self.requests = self.requests + 1
+  local left = false
   local ok = xpcall(function()
     out:returned(route.handler(make_request(request), make_response(out)))
   end, function(raised)
+    left = client_left(raised, out, reader)
+    if left then return end
     core.note_failure(raised, ("request failed: %s %s"):format(head.method, head.decoded and head.path or head.target))
   end)
+  if left then
+    core.log.debug("http %s: %s %s: the client left", conn.peer, head.method, head.target)
+    return not c.dropped and conn:reset "the client left"
+  end
   if not ok then
     state.keep = false
     if out.started or out.took then
@@ -290,6 +307,7 @@ end
 local function drop(self, c)
   leave(self, c)
   c.dropped = true
+  if c.response then c.response:give_up(core.err("closed", "this conn gave way to another")) end
   if c.writes then c.conn:reset() else c.conn:close() end -- close would keep what the client does not take
 end
 

@@ -13,7 +13,7 @@
 
 #define DECODE "kt.json.decode"
 #define ENCODE "kt.json.encode"
-#define EXACT 9007199254740992.0 /* 2^53: beyond, not every integer is a double */
+#define EXACT 9007199254740992.0 /* 2^53: from here on, a double may stand for several integers */
 
 static const char array_key; /* its address names the metatable of arrays in the registry */
 
@@ -42,7 +42,7 @@ static void push_node(lua_State *L, const cJSON *node)
         lua_pushstring(L, node->valuestring);
     } else if (cJSON_IsNumber(node)) {
         const double d = node->valuedouble;
-        if (d == floor(d) && fabs(d) <= EXACT)
+        if (d == floor(d) && fabs(d) < EXACT)
             lua_pushinteger(L, (lua_Integer)d);
         else
             lua_pushnumber(L, d);
@@ -213,10 +213,29 @@ static bool marked(lua_State *L)
     return same;
 }
 
+static int mixed(lua_State *L)
+{
+    return kt_raise(L, ENCODE ": a table is neither a list 1..n nor one with strings as keys; "
+                              "kt.json.array marks a list");
+}
+
+/* Raises if the table has keys that an array would leave out. */
+static void check_array(lua_State *L)
+{
+    const lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_pop(L, 1);
+        const lua_Integer key = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+        if (key < 1 || key > n) mixed(L);
+    }
+}
+
 static void put_table(lua_State *L, struct text *t)
 {
     size_t strings = 0, others = 0;
     if (marked(L)) {
+        check_array(L);
         put_array(L, t);
         return;
     }
@@ -233,8 +252,7 @@ static void put_table(lua_State *L, struct text *t)
     else if (strings == 0 && others == lua_rawlen(L, -1))
         put_array(L, t);
     else
-        kt_raise(L, ENCODE ": a table is neither a list 1..n nor one with strings as keys; "
-                           "kt.json.array marks a list");
+        mixed(L);
 }
 
 /* Writes the value on top of the stack. */

@@ -15,7 +15,7 @@
 
 #define SEEN_MAX 256u
 #define SECONDS_MAX 3.2e9 /* a hundred years, as in kt.units: far from overflow */
-#define RATE_MAX 1e15     /* likewise */
+#define BYTES_MAX 1e15    /* likewise, of sizes and of rates per second */
 
 /* Units as scripts write them ("5s", "2MiB"). */
 enum unit { UNIT_DURATION, UNIT_RATE, UNIT_SIZE, UNITS };
@@ -132,9 +132,8 @@ static bool duration(lua_State *L, int idx, uint64_t *us)
  * limit. */
 static bool rate(lua_State *L, int idx, uint64_t *bytes)
 {
-    double n = in_unit(L, idx, UNIT_RATE);
-    if (!(n >= 0 && n < HUGE_VAL)) return false;
-    if (n > RATE_MAX) n = RATE_MAX;
+    const double n = in_unit(L, idx, UNIT_RATE);
+    if (!(n >= 0 && n <= BYTES_MAX)) return false;
     *bytes = n > 0 && n < 1 ? 1 : (uint64_t)n;
     return true;
 }
@@ -143,7 +142,7 @@ static bool rate(lua_State *L, int idx, uint64_t *bytes)
 static bool size(lua_State *L, int idx, uint64_t *bytes)
 {
     const double n = in_unit(L, idx, UNIT_SIZE);
-    if (!(n >= 0 && n <= RATE_MAX)) return false;
+    if (!(n >= 0 && n <= BYTES_MAX && n == floor(n))) return false;
     *bytes = (uint64_t)n;
     return true;
 }
