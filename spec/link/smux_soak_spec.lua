@@ -159,7 +159,7 @@ local function run(seed, settings)
     sides[#sides + 1], sides[#sides + 2] = x, y
     -- resets before the SYN leaves would go unseen: let it leave
     if mode == "reset" then
-      credit_a.n, credit_b.n = 1000, 1000
+      credit_a.n, credit_b.n = 60000, 60000 -- window updates may come first
       from.wire = (from.wire or "") .. (from:pump())
     end
   end

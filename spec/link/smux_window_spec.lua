@@ -169,7 +169,7 @@ describe("smux windows", function()
   it("are not closed to a stream of the peer's either", function()
     local e = ends.new(pool, { session_buffer = 65536, stream_buffer = 65536 })
     e:hear(frame(2, SYN, 3))
-    assert.same({ "UPD 3 0/65536" }, e:said())
+    assert.same({ "UPD 3 0/61440" }, e:said())
   end)
 end)
 

@@ -4,11 +4,11 @@ local sim = require "kt.sim"
 local BIG = 20000000
 
 --- A tunnel of kt client and kt server, and what is behind it: "down\n" gets BIG bytes, "up\n" is never read again, the rest an answer.
-local function tunnel(flags)
+local function tunnel(flags, line)
   local w = sim.world { seed = 5 }
   w:host "client"
   w:host "server"
-  w:link("client", "server", { delay = "20ms", rate = "100Mbit" })
+  w:link("client", "server", line or { delay = "20ms", rate = "100Mbit" })
   w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
     local what = conn:read_until "\n"
     if what == "down\n" then
@@ -74,6 +74,25 @@ describe("with smux 2", function()
     w:run_for "12s"
     local counters = client:stats().counters
     assert.equal(counters.StreamsNow * 5120, counters.BytesHeld) -- the windows' slots are free
+  end)
+
+  it("thirty downloads of bytes that compress delay no other connection when they stop, and none is reset", function()
+    -- 'z' takes a twentieth on the wire, so what was granted arrives before the server hears of a smaller window
+    local w, connect, client = tunnel({ "--quiet" }, { delay = "1ms", rate = "1Gbit" })
+    local apps = {}
+    for i = 1, 30 do
+      apps[i] = connect "down\n"
+      w:task(function()
+        local got = 0
+        while got < 300000 do got = got + #apps[i]:read { timeout = "10s" } end
+      end)
+    end
+    for _ = 1, 10 do
+      assert.is_true(answer(w, connect) < 0.15)
+      w:run_for "100ms"
+    end
+    assert.equal(0, client:stats().counters.StreamsCut)
+    for _, app in ipairs(apps) do app:close() end
   end)
 
   it("thirty uploads that the target never reads delay no other connection", function()

@@ -5,7 +5,7 @@
  * A stream claims what its peer may still send it, or
  * what is unread if that is more. It is granted half of what the other claims leave, and at most
  * stream_buffer; so n busy streams settle at 1/(n+1) of the buffer each, and as much stays free for the next
- * one. A stream with unread bytes may also have no more than half of what the unread bytes of the others
+ * one. A sixteenth of the buffer is left out of this: it covers the least that each stream gets. A stream with unread bytes may also have no more than half of what the unread bytes of the others
  * leave of session_buffer.
  *
  * A grant that has become too large is taken back with a smaller window:
@@ -26,7 +26,10 @@
 #include "link/kcptun/smux_internal.h"
 #include "base/bytes.h"
 
-#define RESERVE 8u /* part of the memory that is for what each stream gets in any case */
+/* What all streams together may claim in any case, of the buffer. */
+#define LEASTS 16u
+/* Of memory, what is not granted: for blocks that are not full, and segments that are not read yet. */
+#define SLACK 16u
 
 size_t kt_smux_hold_most(const struct kt_smux *m)
 {
@@ -69,25 +72,20 @@ size_t kt_smux_spare(const struct kt_smux *m)
     return m->owner.spare && !m->ended ? m->owner.spare(m->ctx) : SIZE_MAX / 2;
 }
 
-/* Unread bytes for which there is memory; those held now included. */
-static size_t memory(const struct kt_smux *m)
+/* Bytes of the buffer, unread ones included, as far as there is memory. What is held takes memory twice, from the session
+ * and from what it may have of all. */
+static size_t capacity(const struct kt_smux *m)
 {
-    return kt_smux_spare(m) + m->buffered;
+    const size_t memory = kt_smux_spare(m) / 2 + m->buffered;
+    return kt_min_size(kt_smux_hold_most(m), memory - memory / SLACK);
 }
 
-/* Whatever the others claim, each stream gets this much, so that none waits for them. All of these together
- * are half of session_buffer, or the reserve if that is less. */
-static uint32_t bounded(const struct kt_smux *m, size_t window, size_t most)
+/* Whatever the others claim, each stream gets this much, so that none waits for them. */
+static uint32_t bounded(const struct kt_smux *m, size_t window, size_t room)
 {
-    const size_t least = kt_min_size(m->cfg.session_buffer / 2, most / RESERVE) / (m->count + 1);
+    const size_t least = room / LEASTS / (m->count + 1);
     if (window < least) window = least;
     return window > 0 ? (uint32_t)kt_min_size(window, m->cfg.stream_buffer) : 1;
-}
-
-/* What all streams together may claim. */
-static size_t claimable(const struct kt_smux *m, size_t most)
-{
-    return kt_min_size(kt_smux_hold_most(m), most - most / RESERVE);
 }
 
 size_t kt_smux_send_most(const struct kt_smux_stream *s)
@@ -103,18 +101,18 @@ size_t kt_smux_send_most(const struct kt_smux_stream *s)
 static uint32_t due(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
-    const size_t most = memory(m);
-    size_t window = less(claimable(m, most), m->claimed - s->claim) / 2;
+    const size_t room = capacity(m);
+    size_t window = less(room - room / LEASTS, m->claimed - s->claim) / 2;
     if (s->recv.len > 0)
         window = kt_min_size(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
-    return bounded(m, window, most);
+    return bounded(m, window, room);
 }
 
-/* The window that a stream keeps while it receives nothing. All of these together leave half of what can be claimed. */
+/* The window that a stream keeps while it receives nothing. All of these together leave half of the buffer. */
 static uint32_t at_rest(const struct kt_smux *m)
 {
-    const size_t most = memory(m), share = claimable(m, most) / 2 / (m->count + 1);
-    return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, share), most);
+    const size_t room = capacity(m), share = room / 2 / (m->count + 1);
+    return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, share), room);
 }
 
 static void ask(struct kt_smux_stream *s)
