@@ -307,3 +307,60 @@ describe("opening streams on kt's wire faster than they end", function()
     assert.matches("opened\n$", scripts.near:output())
   end)
 end)
+
+describe("an acceptor of kt's own wire that has max_sessions links", function()
+  it("gives a new one the place of the one that is silent for longest, once that is 30 s, and never of one that answers", function()
+    local w = sim.world { seed = 5 }
+    local far, lines, opened = w:host "far", {}, {}
+    local function client(name)
+      local h = w:host(name)
+      lines[name] = w:link(name, "far", { delay = "20ms" })
+      h:file("near.lua", PRELUDE:format(KEY) .. [[
+        local l = to("far", { keepalive = "0s" })
+        kt.spawn(function()
+          local s, err
+          repeat
+            s, err = l:open()
+            if not s then kt.sleep "1s" end
+          until s
+          while s:write "x" and s:read() do kt.sleep "100s" end
+          print("ended", err)
+        end)]])
+      opened[name] = h:run "near.lua"
+    end
+    far:file("far.lua", ([[
+      local kt = require "kt"
+      kt.accept { on = ":29900", wire = "kt", key = "%s", max_sessions = 3 }:serve(function(s)
+        while true do
+          local d = s:read { timeout = "1h" }
+          if not d then return end
+          s:write(d)
+        end
+      end)]]):format(KEY))
+    far = far:run "far.lua"
+    local function counts()
+      local c = far:stats().counters
+      return { c.PassiveOpens, c.CurrEstab, c.SessionsDisplaced }
+    end
+    for i, name in ipairs { "first", "quiet", "third" } do
+      client(name)
+      w:run_for(i == 2 and "5s" or "1s")
+    end
+    lines.first:cut()
+    lines.third:cut()
+    client "fourth"
+    w:run_for "22s"
+    assert.same({ 3, 3, 0 }, counts())
+    w:run_for "10s"
+    assert.same({ 4, 3, 1 }, counts())
+    client "fifth"
+    w:run_for "10s"
+    assert.same({ 5, 3, 2 }, counts())
+    client "sixth" -- all others answer, though they have nothing to say for 100 s
+    w:run_for "90s"
+    assert.same({ 5, 3, 2 }, counts())
+    assert.equal("", opened.quiet:output() .. opened.fourth:output() .. opened.fifth:output())
+    local _, told = far:log():gsub("takes the place of the link", "")
+    assert.equal(1, told)
+  end)
+end)

@@ -91,6 +91,8 @@ return {
       doc = "Datagrams of flows dropped because they did not fit the path." },
     { name = "ProxyRefused", kind = "counter", unit = "count",
       doc = "Conns reset for want of a valid PROXY protocol header." },
+    { name = "SessionsDisplaced", kind = "counter", unit = "count",
+      doc = "Silent sessions ended to make room for new ones at max_sessions." },
   },
   link = { -- runtime/link/link_stats.def
     { name = "sessions", kind = "gauge", unit = "count",

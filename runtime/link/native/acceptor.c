@@ -190,6 +190,7 @@ int kt_native_accept(const struct kt_wire *self, const struct kt_wire_env *env, 
     kt_hmap_init(&a->instances);
     kt_list_init(&a->ages);
     kt_list_init(&a->unproven);
+    kt_list_init(&a->silents);
     kt_turn_init(&a->turn, on_turn, a);
     kt_native_route_taker(a);
     kt_native_route_server(a);

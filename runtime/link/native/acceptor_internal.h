@@ -23,6 +23,11 @@ struct acceptor;
 #define KT_NATIVE_UNPROVEN 1024u
 #define KT_NATIVE_UNPROVEN_US 10000000u
 
+/* When max_links are open, a new one takes the place of one that has not been heard for this long and does not answer. To
+ * find out, all that have not been heard for KT_NATIVE_QUIET_US are asked, at most as often as that. */
+#define KT_NATIVE_DISPLACE_US 30000000u
+#define KT_NATIVE_QUIET_US 10000000u
+
 /* An association in the table, under the connection ids of all its paths. */
 struct guest {
     struct acceptor *acceptor;
@@ -34,6 +39,7 @@ struct guest {
     } cids[KT_NATIVE_PATHS];
     struct kt_hnode instance; /* in acceptor->instances, once it is proven */
     struct kt_list by_age;    /* in acceptor->ages, or in acceptor->unproven */
+    struct kt_list silent;    /* in acceptor->silents while its peer is suspect */
     struct kt_timer expire;   /* while it is not proven */
     struct kt_list links;     /* of kt_accepted */
     bool proven, listed;      /* listed: in acceptor->instances */
@@ -55,6 +61,8 @@ struct acceptor {
     struct kt_hmap instances; /* of proven guests, by the instance that their link announced */
     struct kt_list ages;      /* of guests that are proven, the oldest first */
     struct kt_list unproven;
+    struct kt_list silents;           /* of guests whose peers owe an answer, the longest silent first */
+    uint64_t asked_us;                /* when quiet ones were asked last; 0: never */
     size_t guests, unproven_count;    /* guests: proven or not */
     struct kt_session_starts *starts; /* the runtime's, or own_starts */
     struct kt_session_starts own_starts;
@@ -65,6 +73,7 @@ struct acceptor {
     uint64_t refused_us;
     bool closing;
     bool full_told;
+    bool displaced_told;
 };
 
 /* ---- guest.c ---- */
@@ -72,7 +81,7 @@ struct acceptor {
 /* The guest with a connection id, and which of its paths that stands for; NULL: none. */
 struct guest *kt_native_guest_find(
     const struct acceptor *a, const uint8_t cid[KT_NATIVE_CID], unsigned *path);
-/* True if there is room for another. */
+/* True if there is room for another, which may take the place of a dead one. */
 bool kt_native_guest_room(struct acceptor *a);
 /* Makes a guest of a completed handshake. 0 or a code; KT_EAGAIN: a connection id is in use already. */
 int kt_native_guest_new(

@@ -45,9 +45,43 @@ bool kt_native_guest_name(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY], 
     return found;
 }
 
+/* A peer that has not been heard for a while need not owe an answer. */
+static void ask_quiet(struct acceptor *a, uint64_t now_us)
+{
+    if (a->asked_us && now_us - a->asked_us < KT_NATIVE_QUIET_US) return;
+    a->asked_us = now_us;
+    for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
+        struct kt_native_association *guest = KT_CONTAINER(n, struct guest, by_age)->a;
+        if (now_us - kt_native_association_heard(guest) >= KT_NATIVE_QUIET_US)
+            kt_native_association_ask(guest);
+    }
+}
+
+/* Ends the one that has owed an answer for the longest, if it is dead by all appearances. */
+static bool displace(struct acceptor *a, uint64_t now_us)
+{
+    for (struct kt_list *n = a->silents.next; n != &a->silents; n = n->next) {
+        struct guest *g = KT_CONTAINER(n, struct guest, silent);
+        const uint64_t quiet = now_us - kt_native_association_heard(g->a);
+        /* One that is heard acknowledges nothing. */
+        if (!g->proven || quiet < KT_NATIVE_DISPLACE_US) continue;
+        a->c->counters->SessionsDisplaced++;
+        if (!a->displaced_told)
+            kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(kt_native_association_peer_text(g->a)),
+                "%u links open: a new one takes the place of the link with %s, silent for %.0f s (max_sessions)",
+                a->c->cfg.max_links, kt_native_association_peer_text(g->a), (double)quiet / 1e6);
+        a->displaced_told = true;
+        kt_native_guest_free(g, KT_EDEAD, "silent, and a new link needs its place");
+        return true;
+    }
+    return false;
+}
+
 bool kt_native_guest_room(struct acceptor *a)
 {
-    if (a->guests < a->c->cfg.max_links) return true;
+    const uint64_t now = kt_io_now(a->c->io);
+    if (a->guests < a->c->cfg.max_links || displace(a, now)) return true;
+    ask_quiet(a, now);
     a->c->counters->SessionsRefused++;
     if (!a->full_told)
         kt_log(
@@ -84,9 +118,10 @@ void kt_native_guest_free(struct guest *g, int code, const char *text)
         if (g->cids[i].guest) kt_hmap_remove(&a->cids, &g->cids[i].node);
     if (g->listed) kt_hmap_remove(&a->instances, &g->instance);
     kt_list_remove(&g->by_age);
+    kt_list_remove(&g->silent);
     a->guests--;
     if (!g->proven) a->unproven_count--;
-    if (a->guests < a->c->cfg.max_links / 2) a->full_told = false;
+    if (a->guests < a->c->cfg.max_links / 2) a->full_told = a->displaced_told = false;
     kt_io_timer_cancel(g->c->io, &g->expire);
     kt_accepted_end_all(&g->links, code, text ? text : kt_native_association_why(g->a));
     kt_native_association_free(g->a, code, text);
@@ -197,6 +232,13 @@ static void on_proven(void *ctx)
     kt_native_guest_give_link(g);
 }
 
+static void on_suspect(void *ctx, const char *why)
+{
+    struct guest *g = ctx;
+    kt_list_remove(&g->silent);
+    if (why) kt_list_push(&g->acceptor->silents, &g->silent);
+}
+
 static void on_room(void *ctx)
 {
     kt_native_accepted_room(&((struct guest *)ctx)->links);
@@ -238,6 +280,7 @@ int kt_native_guest_new(
         .flow = on_flow,
         .proven = on_proven,
         .room = on_room,
+        .suspect = on_suspect,
         .carries = on_carries,
         .over = on_over,
         .ctx = g,
@@ -247,6 +290,7 @@ int kt_native_guest_new(
     g->acceptor = a;
     kt_list_init(&g->links);
     kt_list_init(&g->by_age);
+    kt_list_init(&g->silent);
     kt_timer_init(&g->expire, on_expire, g);
     int rc = kt_native_association_new(&g->a, a->c, &begin, &owner);
     if (rc) {
