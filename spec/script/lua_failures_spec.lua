@@ -31,7 +31,7 @@ describe("tasks that fail", function()
     assert.equal(0, sum(script:log()))
     w:run "11s"
     assert.equal(10, full(script:log()))
-    assert.matches("error s: task failed: 4990 more times in 10 s (spawned at s.lua:4)", script:log(), 1, true)
+    assert.matches("error s: task failed: 4990 more times in 10 s (spawned at s.lua:4), such as: s.lua:4: oops 1", script:log(), 1, true)
     w:run "1m"
     assert.equal(4990, sum(script:log()))
     assert.equal(1, select(2, script:log():gsub("more times", "")))
@@ -73,6 +73,19 @@ describe("tasks that fail", function()
     assert.equal(15, full(script:log()))
     assert.matches("task failed: 490 more times in 10 s (spawned at s.lua:4)", script:log(), 1, true)
     assert.equal(490, sum(script:log()))
+  end)
+
+  it("with another message are logged at the same line, up to 16 messages before the rest share a limit", function()
+    local w, script = failing [[
+  for i = 1, 50 do kt.spawn(function() error("oops " .. i) end) end
+  for i = 65, 90 do kt.spawn(function(letter) error(letter) end, string.char(i)) end
+  for i = 65, 90 do kt.spawn(function(letter) error(letter) end, ("x"):rep(i - 64)) end
+  kt.sleep "1h"]]
+    w:run "11s"
+    assert.equal(10, full(script:log()))
+    assert.matches("40 more times in 10 s (spawned at s.lua:3), such as: s.lua:3: oops 1", script:log(), 1, true)
+    assert.equal(26, select(2, script:log():gsub("task failed: s%.lua:4: %u ", "")))
+    assert.equal(26, select(2, script:log():gsub("task failed: s%.lua:5: x+ ", "")))
   end)
 
   it("in a handler of conns are grouped by the line of its :serve", function()

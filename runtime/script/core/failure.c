@@ -1,12 +1,13 @@
-/* Logs failed tasks, at a limited rate for each line that spawns them.
+/* Logs failed tasks, at a limited rate for each line that spawns them and each message.
  *
  * Invariant: a place is in the list from its first failure until KT_FAILURES_US later, and the timer is armed
- * exactly while the list is not empty. The number of places is bounded by the number of origins (task.c), so
- * a linear search will do. */
+ * exactly while the list is not empty. The number of places is bounded by the number of origins (task.c) times
+ * KT_FAILURES_KINDS + 1, so a linear search will do. */
 #include "script/core/failure.h"
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -20,8 +21,11 @@
 #include "script/sandbox/guard.h"
 #include "script/sandbox/origin.h"
 
+#define TEXT 256u /* longer messages are cut */
+#define DIGITS "0123456789"
+
 struct kt_failures {
-    struct kt_list places; /* lines whose tasks failed within KT_FAILURES_US, oldest first */
+    struct kt_list places; /* failures within KT_FAILURES_US, by line and message, oldest first */
     struct kt_timer timer; /* fires when the oldest interval ends */
 };
 
@@ -32,16 +36,33 @@ struct place {
     const struct kt_origin *origin;
     uint64_t since;
     uint64_t count;
+    char text[TEXT]; /* the first message; "": of all beyond KT_FAILURES_KINDS */
 };
+
+/* Whether two messages differ in numbers only (ids, ports, sizes). A position before them ("s.lua:7: ") counts. */
+static bool alike(const char *a, const char *b)
+{
+    int at = 0;
+    (void)sscanf(a, "%*[^:]:%*[0-9]: %n", &at);
+    if (strncmp(a, b, (size_t)at) != 0) return false;
+    for (a += at, b += at;; a++, b++) {
+        const size_t n = strspn(a, DIGITS), m = strspn(b, DIGITS);
+        if ((n == 0) != (m == 0)) return false;
+        a += n;
+        b += m;
+        if (*a != *b) return false;
+        if (*a == '\0') return true;
+    }
+}
 
 /* Ends the interval of the oldest place. */
 static void end_oldest(struct kt_runtime *rt)
 {
     struct place *p = KT_CONTAINER(kt_list_pop(&rt->failures->places), struct place, node);
     if (p->count > KT_FAILURES_TOLD)
-        kt_log(rt->log, KT_LOG_ERROR, "task failed: %llu more times in %.3g s (spawned at %s:%d)",
+        kt_log(rt->log, KT_LOG_ERROR, "task failed: %llu more times in %.3g s (spawned at %s:%d), %s%s",
             (unsigned long long)(p->count - KT_FAILURES_TOLD), (double)(kt_io_now(rt->io) - p->since) / 1e6,
-            p->origin->source, p->origin->line);
+            p->origin->source, p->origin->line, p->text[0] ? "such as: " : "with other messages", p->text);
     free(p);
 }
 
@@ -80,17 +101,40 @@ void kt_failures_end(struct kt_runtime *rt)
     while (!kt_list_empty(&rt->failures->places)) end_oldest(rt);
 }
 
-/* Counts a failure; true if it should be logged. */
-static bool is_news(struct kt_runtime *rt, const struct kt_origin *origin)
+/* The place of a failure of this origin with this message. NULL: it is to be added, with *text, which becomes
+ * "" if the line already has KT_FAILURES_KINDS messages. */
+static struct place *find(const struct kt_failures *f, const struct kt_origin *origin, const char **text)
 {
-    struct kt_failures *f = rt->failures;
+    struct place *other = NULL;
+    unsigned kinds = 0;
     for (struct kt_list *n = f->places.next; n != &f->places; n = n->next) {
         struct place *p = KT_CONTAINER(n, struct place, node);
-        if (p->origin == origin) return ++p->count <= KT_FAILURES_TOLD;
+        if (p->origin != origin) continue;
+        if (p->text[0] == '\0')
+            other = p;
+        else if (alike(p->text, *text))
+            return p;
+        else
+            kinds++;
     }
-    struct place *p = malloc(sizeof *p);
+    if (kinds < KT_FAILURES_KINDS && **text) return NULL;
+    *text = "";
+    return other;
+}
+
+/* Counts a failure; true if it should be logged. */
+static bool is_news(struct kt_runtime *rt, const struct kt_origin *origin, const char *message)
+{
+    struct kt_failures *f = rt->failures;
+    char cut[TEXT];
+    const char *text = cut;
+    snprintf(cut, sizeof cut, "%s", message);
+    struct place *p = find(f, origin, &text);
+    if (p) return ++p->count <= KT_FAILURES_TOLD;
+    p = malloc(sizeof *p);
     if (!p) return true;
     *p = (struct place){.origin = origin, .since = kt_io_now(rt->io), .count = 1};
+    snprintf(p->text, sizeof p->text, "%s", text);
     if (kt_list_empty(&f->places)) kt_io_timer_set(rt->io, &f->timer, p->since + KT_FAILURES_US);
     kt_list_push(&f->places, &p->node);
     return true;
@@ -116,24 +160,28 @@ static void trace(lua_State *co, char *out, size_t size)
 
 struct report {
     const struct kt_failed *f;
-    const char *trace;
+    bool told; /* result: it was logged, not only counted */
 };
 
-static void log_failure(const struct report *r, const char *text)
+static void log_failure(struct report *r, const char *text)
 {
-    char line[1024];
-    snprintf(line, sizeof line, "task failed: %s (%sspawned at %s:%d)", text, r->trace, r->f->origin->source,
-        r->f->origin->line);
-    kt_log(r->f->rt->log, KT_LOG_ERROR, "%s", line);
-    kt_events_emit(kt_runtime_events(r->f->rt),
-        &(struct kt_event){.type = KT_EVENT_ERROR, .text = line, .failed = true});
+    const struct kt_failed *f = r->f;
+    char line[1024], lines[640];
+    r->told = is_news(f->rt, f->origin, text);
+    if (!r->told) return;
+    trace(f->thread, lines, sizeof lines);
+    snprintf(line, sizeof line, "task failed: %s (%sspawned at %s:%d)", text, lines, f->origin->source,
+        f->origin->line);
+    kt_log(f->rt->log, KT_LOG_ERROR, "%s", line);
+    kt_events_emit(
+        kt_runtime_events(f->rt), &(struct kt_event){.type = KT_EVENT_ERROR, .text = line, .failed = true});
 }
 
 /* Runs protected on the main state: the error on top of the task's stack may have a __tostring metamethod
  * written by the script. */
 static int report(lua_State *L)
 {
-    const struct report *r = lua_touserdata(L, 1);
+    struct report *r = lua_touserdata(L, 1);
     lua_pushvalue(r->f->thread, -1);
     lua_xmove(r->f->thread, L, 1);
     log_failure(r, kt_err_raised(L, -1));
@@ -215,31 +263,31 @@ void kt_failure_note(lua_State *L, const char *what)
     const struct kt_origin *origin = kt_task_origin(kt_task_of(L));
     char lines[640];
     kt_runtime_counters(rt)->TaskErrors++;
-    if (!is_news(rt, origin)) return;
-    trace(L, lines, sizeof lines);
-    kt_log(rt->log, KT_LOG_ERROR, "%s: %s (%sserved at %s:%d)", what, kt_err_raised(L, -1), lines,
-        origin->source, origin->line);
+    const char *text = kt_err_raised(L, -1);
+    if (is_news(rt, origin, text)) {
+        trace(L, lines, sizeof lines);
+        kt_log(rt->log, KT_LOG_ERROR, "%s: %s (%sserved at %s:%d)", what, text, lines, origin->source,
+            origin->line);
+    }
     lua_pop(L, 1);
 }
 
 bool kt_failure_tell(const struct kt_failed *f, int status)
 {
     struct kt_runtime *rt = f->rt;
-    if (!is_news(rt, f->origin)) return false;
-    char lines[640], text[KT_GUARD_TEXT];
-    trace(f->thread, lines, sizeof lines);
-    const struct report r = {f, lines};
+    char text[KT_GUARD_TEXT];
+    struct report r = {.f = f};
     if (kt_failure_text(f, status, text, sizeof text)) {
         log_failure(&r, text);
-        return true;
+        return r.told;
     }
     lua_State *before = kt_guard_switch(rt->guard, rt->L);
     const int top = lua_gettop(rt->L);
     lua_pushcfunction(rt->L, report);
-    lua_pushlightuserdata(rt->L, (void *)&r);
+    lua_pushlightuserdata(rt->L, &r);
     if (!lua_checkstack(f->thread, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
         log_failure(&r, "formatting its error failed as well");
     lua_settop(rt->L, top);
     kt_guard_switch(rt->guard, before);
-    return true;
+    return r.told;
 }

@@ -1,8 +1,9 @@
 /* Logs failed tasks: the error, the script's lines, and where the task was spawned.
  *
  * A handler that fails for each conn must not fill the disk with the same lines. For each line that spawns
- * tasks, KT_FAILURES_TOLD failures per KT_FAILURES_US are logged in full; the number of further ones is
- * logged once, at the end of that interval. */
+ * tasks and each message, whatever numbers are in it, KT_FAILURES_TOLD failures per KT_FAILURES_US are logged in
+ * full; the number of further ones is logged once, at the end of that interval, with the first message. A line
+ * has KT_FAILURES_KINDS messages in an interval; further ones share a limit. */
 #ifndef KT_SCRIPT_CORE_FAILURE_H
 #define KT_SCRIPT_CORE_FAILURE_H
 
@@ -15,6 +16,7 @@ struct kt_runtime;
 
 #define KT_FAILURES_TOLD 10u
 #define KT_FAILURES_US 10000000u
+#define KT_FAILURES_KINDS 16u
 
 /* Returns 0 or KT_ENOMEM. */
 int kt_failures_new(struct kt_runtime *rt);
