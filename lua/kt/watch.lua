@@ -9,10 +9,16 @@ local watch = {}
 
 local SETTLE = 0.1 -- seconds
 
+local function close(self)
+  if self.closed then return end
+  self.closed = true
+  core.unwatch(self.events)
+end
+
 local function run(self)
   while core.await_change(self.events) do
     core.park(SETTLE)
-    if self.closed then return end
+    if not core.watching(self.events) then break end
     local text, err = core.file(self.path)
     if text ~= self.text then
       self.text = text
@@ -20,15 +26,10 @@ local function run(self)
       if not ok then core.log.warn('%s: could not run the function for a change: %s', self.path, wrong) end
     end
   end
+  close(self)
 end
 
 local make, inside
-
-local function close(self)
-  if self.closed then return end
-  self.closed = true
-  core.unwatch(self.events)
-end
 
 make, inside = core.kind("watch", { { "close", function(handle) close(inside(handle, "close")) end } }, function() end)
 
@@ -37,7 +38,7 @@ function watch.new(path, fn)
   if type(path) ~= "string" then error(("%skt.watch: expected a path, got %s"):format(core.where(), schema.show(path)), 0) end
   if type(fn) ~= "function" then error(("%skt.watch: expected a function, got %s"):format(core.where(), schema.show(fn)), 0) end
   local text, err = core.file(path)
-  if err and err.code == "denied" then return nil, err end
+  if err and (err.code == "denied" or err.code == "invalid") then return nil, err end
   local events
   events, err = core.watch_file(path)
   if not events then return nil, err end

@@ -1513,7 +1513,7 @@ function kt.limit(options) end
 ---@field timeout? kt.duration Timeout for looking up the name. (duration, at most "24h"; default "10s")
 ---@field queue? kt.size Receive queue, in bytes; each datagram counts 60 bytes more than its size. Datagrams that do not fit are dropped and counted. (size, "4KiB" to "16MiB"; default "64KiB")
 
---- Opens a UDP socket, bound to an address, connected to one peer, or both. Called in the main chunk, it opens when the script starts; in a task, immediately, and it is closed when the task ends.
+--- Opens a UDP socket, bound to an address, connected to one peer, or both. Called in the main chunk, it opens when the script starts; in a task, immediately, and it is closed when the task ends. A reload hands a socket of the main chunk over to the new script, which loses no datagram; one that a task has bound to a port is closed then, so that the new script can bind it.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: in_use, denied, name, timeout, unreachable, config.
@@ -1850,7 +1850,7 @@ function kt.kcp(options) end
 ---@return table
 function kt.args(arguments) end
 
---- Reads a file of at most 4 MiB. A relative path starts at the script's folder. The file must be in that folder or in one of kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is "denied". Nothing else runs meanwhile, so it is for small files on a local disk. For keys use kt.secret_file.
+--- Reads a file of at most 4 MiB. A relative path starts at the script's folder. The file must be in that folder or in one of kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is "denied", whether the file exists or not. Nothing else runs meanwhile, so it is for small files on a local disk. For keys use kt.secret_file.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: not_found, denied, limit, invalid, io.
@@ -1863,7 +1863,7 @@ function kt.args(arguments) end
 ---@return kt.err? err
 function kt.file(path) end
 
---- Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as one. Watching ends with :close(), and does not keep the script running.
+--- Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as one. Watching ends with :close(), or, if it began in the main chunk, when a reload replaces the script; it does not keep the script running.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: denied, not_found, invalid.
@@ -1882,10 +1882,10 @@ function kt.file(path) end
 ---@return kt.err? err
 function kt.watch(path, fn) end
 
---- Appends text to a file, and makes the file if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk stalls, lines that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.
+--- Appends text to a file, and makes the file, with mode 0600, if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk stalls, lines that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.
 ---
 --- Callable from the main chunk and tasks.
---- Fails with: denied, not_found, limit, io.
+--- Fails with: denied, not_found, limit, invalid, io.
 --- ```lua
 --- kt.append("/var/log/tunnel/access.log", ("%s %s\n"):format(conn.peer, stream.link))
 --- ```

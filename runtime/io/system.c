@@ -25,7 +25,9 @@ static const char *kind(mode_t mode)
 static int failed(struct kt_err *err, const char *path, int errnum)
 {
     const int code = kt_err_from_errno(errnum);
-    const char *why = errnum == ENOENT ? "no such file" : strerror(errnum);
+    const char *why = errnum == ENOENT   ? "no such file"
+                      : errnum == EISDIR ? "is a folder, not a regular file"
+                                         : strerror(errnum);
     return kt_err_set(err, code, "%s: %s%s", path, why,
         path[0] == '~' ? "; ~ is not expanded here, write the full path" : "");
 }

@@ -17,12 +17,14 @@ describe("what kt run allows a script", function()
         ln -s ../data/x app/link && ln -s ../out/x data/link && ln -s ../out/new log/dangling && ln -s ../out log/out]]):format(at)))
       h.write_file(at .. "/app/s.lua", [[
         local kt = require "kt"
-        for _, path in ipairs { "link", "../data/x", "../data/link", "../data/../out/x", "../data" } do
+        for _, path in ipairs { "link", "../data/x", "../data/link", "../data/../out/x", "../out/none", "../none/x", "../../../../../../etc/none",
+          "none", "none/x", "../data/none", "" , "a\0b" } do
           local text, err = kt.file(path)
           print(text and text:gsub("\n", "") or err.code)
         end
+        print(select(2, kt.file "."))
         kt.spawn(function()
-          for _, path in ipairs { "../log/a", "../log/dangling", "../log/out/new", "../log/../out/new", "../log/none/a", "a" } do
+          for _, path in ipairs { "../log/a", "../log/dangling", "../log/out/new", "../log/../out/new", "../log/none/a", "a", "../none/a", "", "../log" } do
             local ok, err = kt.append(path, "text\n")
             print(ok or err.code)
           end
@@ -31,8 +33,10 @@ describe("what kt run allows a script", function()
       local p = s.kt("run", "--allow-read", at .. "/data", "--allow-write", at .. "/log", "--env", "KT_ONE", "--env", "KT_TWO", at .. "/app/s.lua")
       assert.equal(0, p:wait_exit(10))
       local printed = p.stdout
-      assert.equal("inside\ninside\ndenied\ndenied\ndenied\ntrue\ndenied\ndenied\ndenied\nnot_found\ndenied\n"
-        .. "nil\tfalse\t" .. at .. "/app/s.lua:11: kt.env.HOME: not allowed; start kt with --env HOME\n", printed)
+      assert.equal("inside\ninside\n" .. ("denied\n"):rep(5) .. ("not_found\n"):rep(3) .. ("invalid\n"):rep(2)
+        .. "kt.file: " .. at .. "/app: is a folder, not a regular file\n"
+        .. "true\ndenied\ndenied\ndenied\nnot_found\ndenied\ndenied\ninvalid\ninvalid\n"
+        .. "nil\tfalse\t" .. at .. "/app/s.lua:13: kt.env.HOME: not allowed; start kt with --env HOME\n", printed)
       assert.equal("text\n", h.read_file(at .. "/log/a"))
       assert.is_nil(io.open(at .. "/out/new"))
     end)

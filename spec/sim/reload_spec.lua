@@ -43,6 +43,27 @@ describe("a script that was replaced", function()
     w:run_until(gone(script))
   end)
 
+  it("no longer watches files or holds the UDP ports of its tasks, while its conns live", function()
+    local w, _, script = tunnel([[
+    kt.watch("rules.txt", function(text) print("changed", text) end)
+    kt.spawn(function()
+      local socket, err = kt.udp { on = "127.0.0.1:5" }
+      print(socket and "bound" or err)
+      print(socket and select(2, socket:receive { timeout = "1h" }).code)
+    end)]])
+    local app = w:host("near"):connect "127.0.0.1:1"
+    app:echo "a"
+    for _ = 1, 3 do
+      script:signal "HUP"
+      w:run_for "3s"
+    end
+    assert.equal(1, script:stats().replaced)
+    w:host("near"):file("rules.txt", "two")
+    w:run_for "1s"
+    assert.equal("bound\n" .. ("bound\nclosed\n"):rep(3) .. "changed\ttwo\n", script:output())
+    app:close()
+  end)
+
   it("ends once its last conn has ended, although its link is probed all the time", function()
     local w, _, script = tunnel("kt.pool { links = { link }, check = { every = '100ms', timeout = '2s' } }", nil, { delay = "400ms" })
     local app = w:host("near"):connect "127.0.0.1:1"

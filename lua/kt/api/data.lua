@@ -24,8 +24,8 @@ local far = kt.link { remote = args[1], key = kt.secret_file "psk.key" }]],
   def {
     name = "kt.file", context = "any", returns = "string | nil, err", signature = 'kt.file "deny.txt" → text | nil, err',
     doc = "Reads a file of at most 4 MiB. A relative path starts at the script's folder. The file must be in that folder or in one of "
-      .. "kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is \"denied\". Nothing else runs meanwhile, so it is for small "
-      .. "files on a local disk. For keys use kt.secret_file.",
+      .. "kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is \"denied\", whether the file exists "
+      .. "or not. Nothing else runs meanwhile, so it is for small files on a local disk. For keys use kt.secret_file.",
     fails = { "not_found", "denied", "limit", "invalid", "io" },
     params = { { name = "path", type = "string", doc = "The file's path." } },
     example = [[
@@ -37,7 +37,8 @@ for line in assert(kt.file "deny.txt"):gmatch "[^\n]+" do denied[line] = true en
     name = "kt.watch", context = "any", returns = "watch | nil, err", signature = 'kt.watch("deny.txt", function(text, err) … end) → watch | nil, err',
     doc = "Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file "
       .. "is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as "
-      .. "one. Watching ends with :close(), and does not keep the script running.",
+      .. "one. Watching ends with :close(), or, if it began in the main chunk, when a reload replaces the "
+      .. "script; it does not keep the script running.",
     fails = { "denied", "not_found", "invalid" },
     params = {
       { name = "path", type = "string", doc = "The file's path." },
@@ -57,10 +58,10 @@ kt.watch("deny.txt", read)]],
 
   def {
     name = "kt.append", context = "any", returns = "boolean | nil, err", signature = 'kt.append("access.log", text) → true | nil, err',
-    doc = "Appends text to a file, and makes the file if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts "
+    doc = "Appends text to a file, and makes the file, with mode 0600, if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts "
       .. "at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk stalls, lines "
       .. "that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.",
-    fails = { "denied", "not_found", "limit", "io" },
+    fails = { "denied", "not_found", "limit", "invalid", "io" },
     params = {
       { name = "path", type = "string", doc = "The file's path." },
       { name = "text", type = "string", doc = "The text, usually a line with its newline." },

@@ -7,7 +7,8 @@ return function(with)
     name = "kt.udp", context = "any", returns = "socket | nil, err", path = "udp",
     signature = 'kt.udp { on = ":5353" | to = "host:port" } → socket | nil, err',
     doc = "Opens a UDP socket, bound to an address, connected to one peer, or both. Called in the main chunk, it opens when the script "
-      .. "starts; in a task, immediately, and it is closed when the task ends.",
+      .. "starts; in a task, immediately, and it is closed when the task ends. A reload hands a socket of the main chunk over to the new script, which "
+      .. "loses no datagram; one that a task has bound to a port is closed then, so that the new script can bind it.",
     fails = { "in_use", "denied", "name", "timeout", "unreachable", "config" },
     argument = {
       type = "table",

@@ -7,6 +7,7 @@
  * Invariant: `failed` guards `err`, as in lua_rows.c. */
 #include <limits.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/handle.h"
@@ -18,13 +19,13 @@
 
 /* ---- which paths ---- */
 
-/* Whether path is in the folder; both are real. The folder "" is a simulated host's working folder. */
+/* Whether path is the folder or in it; both are real. The folder "" is a simulated host's working folder. */
 static bool is_below(const char *folder, const char *path)
 {
     const size_t n = strlen(folder);
     if (n == 0) return path[0] != '/' && strcmp(path, "..") != 0 && strncmp(path, "../", 3) != 0;
     if (folder[n - 1] == '/') return strncmp(path, folder, n) == 0;
-    return strncmp(path, folder, n) == 0 && path[n] == '/';
+    return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
 static bool is_in(struct kt_io *io, const char *folder, const char *path)
@@ -40,18 +41,39 @@ static bool is_in_any(struct kt_io *io, const char *const *folders, const char *
     return false;
 }
 
+/* The path given, or NULL if it is invalid. */
 static const char *path_arg(lua_State *L, const char *what)
 {
     size_t len;
     const char *path = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
     if (!path) kt_raise(L, "%s: expected a path, got %s", what, kt_type_name(L, 1));
-    if (len == 0 || strlen(path) != len) kt_raise(L, "%s: the path is empty or contains a zero byte", what);
-    return path;
+    return len > 0 && strlen(path) == len ? path : NULL;
+}
+
+static int invalid(lua_State *L, const char *what)
+{
+    return kt_err_return(
+        L, KT_EINVAL, lua_pushfstring(L, "%s: the path is empty or contains a zero byte", what));
 }
 
 static int denied(lua_State *L, const char *what, const char *path, const char *why)
 {
     return kt_err_return(L, KT_EACCES, lua_pushfstring(L, "%s: %s: %s", what, path, why));
+}
+
+/* Writes the real path of what can be resolved of a path that does not lead anywhere: of the last folder on its way.
+ * Whether that is allowed decides if the script may know why, as this tells what exists. */
+static void last_real(struct kt_io *io, const char *path, char *out)
+{
+    char way[PATH_MAX];
+    snprintf(way, sizeof way, "%s", path);
+    do {
+        char *slash = strrchr(way, '/');
+        if (slash == way && way[1])
+            way[1] = '\0'; /* the root is left */
+        else
+            (slash ? slash : way)[0] = '\0';
+    } while (kt_file_real(io, way, false, out, PATH_MAX, NULL) != 0 && way[0]);
 }
 
 /* ---- reading ---- */
@@ -66,6 +88,7 @@ static int push_data(lua_State *L)
 static int file(lua_State *L)
 {
     const char *path = path_arg(L, "kt.file");
+    if (!path) return invalid(L, "kt.file");
     const struct kt_runtime *rt = kt_runtime_of(L);
     struct kt_io *io = kt_runtime_io(rt);
     struct kt_err err = {0};
@@ -73,7 +96,8 @@ static int file(lua_State *L)
     size_t len;
     const char *full = kt_state_path(L, path), *folder = kt_state_path(L, "");
     int rc = kt_file_real(io, full, false, real, sizeof real, &err);
-    if (rc == 0 && !is_in(io, folder, real) && !is_in_any(io, kt_runtime_allow(rt)->read, real))
+    if (rc) last_real(io, full, real);
+    if (!is_in(io, folder, real) && !is_in_any(io, kt_runtime_allow(rt)->read, real))
         return denied(L, "kt.file", path, "outside of the script's folder; allow it with --allow-read DIR");
     if (rc == 0) rc = kt_file_read_real(io, real, FILE_MAX, &data, &len, &err);
     if (rc) return kt_err_return(L, rc, lua_pushfstring(L, "kt.file: %s", err.text));
@@ -146,6 +170,7 @@ static struct appended *open_file(lua_State *L, const char *real, struct kt_err 
 static int append(lua_State *L)
 {
     const char *path = path_arg(L, "kt.append");
+    if (!path) return invalid(L, "kt.append");
     const struct kt_runtime *rt = kt_runtime_of(L);
     struct kt_io *io = kt_runtime_io(rt);
     struct kt_err err = {0};
@@ -154,10 +179,12 @@ static int append(lua_State *L)
     if (lua_type(L, 2) != LUA_TSTRING)
         return kt_raise(L, "kt.append: argument 2: expected a string, got %s", kt_type_name(L, 2));
     const char *text = lua_tolstring(L, 2, &len);
-    const int rc = kt_file_real(io, kt_state_path(L, path), true, real, sizeof real, &err);
-    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, "kt.append: %s", err.text));
+    const char *full = kt_state_path(L, path);
+    const int rc = kt_file_real(io, full, true, real, sizeof real, &err);
+    if (rc) last_real(io, full, real);
     if (!is_in_any(io, kt_runtime_allow(rt)->write, real))
         return denied(L, "kt.append", path, "not allowed; start kt with --allow-write DIR");
+    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, "kt.append: %s", err.text));
     if (kt_runtime_checking(rt)) {
         lua_pushboolean(L, 1);
         return 1;

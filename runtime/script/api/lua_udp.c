@@ -1,7 +1,9 @@
 /* kt.udp { on = ":5353" | to = "host:port" }: UDP sockets for scripts.
  *
  * A socket declared in the main chunk is a service: the runtime opens it at startup, and no task owns it. One
- * created in a task opens at once and is owned by the task. Received datagrams wait in a bounded queue.
+ * created in a task opens at once and is owned by the task; if it has a port of its own, it is a service as well,
+ * which closes when a reload replaces the script, so that the new one can open it. Received datagrams wait in a
+ * bounded queue.
  *
  * No finalizer runs during a call (garbage is collected between slices, state.c), so a socket that is open
  * when a call begins stays open until it waits.
@@ -27,10 +29,12 @@
 #define TIMEOUT_US 30000000u
 
 struct kt_lua_udp {
-    struct kt_owned owned; /* first; unlinked if declared */
-    struct kt_service service;
+    struct kt_owned owned;     /* first; unlinked if declared */
+    struct kt_service service; /* if declared, or listed */
     struct kt_runtime *rt;
-    bool declared, wants_peer;
+    bool declared; /* in the main chunk */
+    bool listed;   /* opened in a task, as a service */
+    bool wants_peer;
     struct kt_endpoint on;
     struct kt_addr to;
     struct kt_resolve *resolve;  /* while kt.udp looks the peer up */
@@ -99,10 +103,16 @@ static void close_socket(struct kt_lua_udp *u)
     kt_task_wake_all(&u->senders, KT_ECLOSED, SEND ": " CLOSED);
 }
 
+static void end_socket(struct kt_lua_udp *u)
+{
+    if (kt_service_runtime(&u->service)) kt_service_close(&u->service);
+    close_socket(u); /* after a reload, closing the service no longer does it */
+}
+
 static void end_owned(struct kt_owned *o, int code)
 {
     (void)code; /* UDP has no reset */
-    close_socket(KT_CONTAINER(o, struct kt_lua_udp, owned));
+    end_socket(KT_CONTAINER(o, struct kt_lua_udp, owned));
 }
 
 static int service_open(struct kt_service *s, struct kt_err *err)
@@ -121,6 +131,13 @@ static int service_open(struct kt_service *s, struct kt_err *err)
 static void service_close(struct kt_service *s)
 {
     close_socket(of_service(s));
+}
+
+/* A declared socket stays for the conns that send from it. */
+static void service_drain(struct kt_service *s)
+{
+    struct kt_lua_udp *u = of_service(s);
+    if (u->listed && kt_runtime_replaced(u->rt)) close_socket(u);
 }
 
 static const struct kt_endpoint *binds(const struct kt_service *s)
@@ -155,6 +172,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
 static const struct kt_service_ops ops = {.what = OPEN,
     .at = "on",
     .open = service_open,
+    .drain = service_drain,
     .close = service_close,
     .binds = binds,
     .udp = true,
@@ -196,11 +214,8 @@ static void peer_found(void *ctx, const struct kt_addr *addrs, size_t n, const s
         kt_task_wake(t, KT_EUNREACH, OPEN ": the peer has no address of the same family as `on`");
         return;
     }
-    struct kt_err why = {0};
     set_peer(u, to);
-    int rc = open_socket(u, &why);
-    if (rc == 0) kt_task_own(t, &u->owned);
-    kt_task_wake(t, rc, why.text);
+    kt_task_wake(t, 0, NULL);
 }
 
 static void cancel_lookup(struct kt_task *t)
@@ -209,19 +224,33 @@ static void cancel_lookup(struct kt_task *t)
     kt_resolve_cancel(u->resolve);
 }
 
-static int finish_open(lua_State *L, struct kt_task *t)
-{
-    (void)L;
-    (void)t;
-    return 1; /* the handle is on top */
-}
-
 static const char *string_field(lua_State *L, const char *key)
 {
     lua_getfield(L, 1, key);
     const char *s = lua_tostring(L, -1);
     lua_pop(L, 1); /* the table keeps it */
     return s;
+}
+
+/* Opens the socket, whose handle is on top of the stack, and which the task owns then. */
+static int open_in_task(lua_State *L, struct kt_task *t, struct kt_lua_udp *u)
+{
+    struct kt_err err = {0};
+    int n = 1;
+    u->listed = u->on.port_max != 0;
+    if (u->listed) {
+        n = kt_service_enter(L, &u->service, &ops, string_field(L, "on"));
+    } else {
+        const int rc = open_socket(u, &err);
+        if (rc) return kt_err_return(L, rc, err.text);
+    }
+    if (n == 1) kt_task_own(t, &u->owned);
+    return n;
+}
+
+static int finish_open(lua_State *L, struct kt_task *t)
+{
+    return open_in_task(L, t, lua_touserdata(L, -1));
 }
 
 static double number_field(lua_State *L, const char *key, double unset)
@@ -289,10 +318,7 @@ static int udp(lua_State *L)
                 .timeout_us = timeout,
             });
     }
-    rc = open_socket(u, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
-    kt_task_own(t, &u->owned);
-    return 1;
+    return open_in_task(L, t, u);
 }
 
 /* ---- receiving ---- */
@@ -534,9 +560,7 @@ static int stats(lua_State *L)
 
 static int close_method(lua_State *L)
 {
-    struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "close");
-    if (u->declared) kt_service_close(&u->service);
-    close_socket(u); /* after a reload, closing the service no longer does it */
+    end_socket(kt_handle_self(L, KT_HANDLE_SOCKET, "close"));
     return 0;
 }
 
@@ -548,7 +572,7 @@ static int gc(lua_State *L)
     } else if (u->holder.udp) {
         kt_handle_dropped(&u->owned, "socket");
     }
-    close_socket(u);
+    end_socket(u);
     kt_dgramq_free(&u->queue);
     kt_udp_locals_free(&u->locals);
     return 0;
