@@ -363,8 +363,10 @@ describe("verbs for a running kt", function()
       for _, wire in ipairs { "kt", "kcptun" } do
         local port, near = sockets.free_port "udp", sockets.free_port()
         local flags = { "--key", "k", "--wire", wire, "--nocomp" }
-        local server = start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, table.unpack(flags)):wait_udp(port)
+        local server = start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, table.unpack(flags))
+        server:wait_unix(s.dir .. "/kt/server.sock")
         local client = start("client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, table.unpack(flags)):wait_tcp(near)
+        client:wait_unix(s.dir .. "/kt/client.sock")
         local link = "127.0.0.1:" .. port
         local traces = {
           start("trace", "client", link, "client.pcapng", "--packets", "4"),
@@ -400,8 +402,8 @@ describe("verbs for a running kt", function()
     h.run(function()
       local target = sockets.serve(function(conn) while conn:recv(60) do end end)
       local port, near = sockets.free_port "udp", sockets.free_port()
-      start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, "--key", "k"):wait_udp(port)
-      start("client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, "--key", "k"):wait_tcp(near)
+      start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, "--key", "k"):wait_udp(port):wait_unix(s.dir .. "/kt/server.sock")
+      start("client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, "--key", "k"):wait_tcp(near):wait_unix(s.dir .. "/kt/client.sock")
       local reader = assert(sockets.connect(s.dir .. "/kt/client.sock"))
       reader:send(('{"cmd":"trace","args":{"link":"127.0.0.1:%d"}}\n'):format(port))
       assert.equal('{"ok":true,"result":true}\n', reader:recv_exactly(26))
@@ -425,7 +427,7 @@ describe("verbs for a running kt", function()
       assert.equal(0, (verb "reload"))
       assert.equal("warn\n", select(2, verb("log", "s")))
       local client = start("client", "-l", "127.0.0.1:0", "-r", "127.0.0.1:9", "--key", "k", "--loglevel", "info")
-      client:expect "listening on"
+      client:wait_unix(s.dir .. "/kt/client.sock")
       assert.equal("debug\n", select(2, verb("log", "client", "debug")))
       assert.equal(0, (verb("reload", "client"))) -- the flag sets its own level again
       assert.equal("debug\n", select(2, verb("log", "client")))
@@ -451,7 +453,8 @@ describe("verbs for a running kt", function()
       local target = sockets.serve(function(conn) conn:recv_all(60) end)
       for _, wire in ipairs { "kt", "kcptun" } do
         local port, near = sockets.free_port "udp", sockets.free_port()
-        local server = start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, "--key", key, "--suspectpeer", "1"):wait_udp(port)
+        local server = start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, "--key", key, "--suspectpeer", "1")
+        server:wait_unix(s.dir .. "/kt/server.sock")
         local events = start("events", "server")
         events:expect "following server"
         local client = start("client", "--control", "none", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, "--key", key, "--wire", wire)
