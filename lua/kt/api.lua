@@ -105,6 +105,7 @@ local function statistics(...)
     for _, row in ipairs(counters[name]) do
       local doc = row.kind == "counter" and row.doc:gsub("%.$", "; a counter.") or row.doc
       local kind = name == "pipe" and row.unit == "rate" and "number" or lua_types[row.unit] -- that one is not whole
+      if row.doc:find("; absent ", 1, true) then kind = kind .. " | nil" end
       if of_wire[name] then kind, doc = kind .. " | nil", ("%s Only on %s wire."):format(doc, of_wire[name]) end
       out[#out + 1] = { name = row.name, type = kind, doc = doc }
     end

@@ -51,6 +51,18 @@ describe("kt.json", function()
       run [[print(j.encode { math.maxinteger, 0.1, "\xffa\0", j.array(), {}, j.array {} })]])
   end)
 
+  it("writes the statistics of a link, an acceptor and a conversation that have never heard from a peer", function()
+    assert.equal("nil\tnil\tnil\n", run [[
+      local far = kt.link { remote = "127.0.0.1:29900", key = "our secret" }
+      local acceptor = kt.accept { on = "127.0.0.1:29901", key = "our secret" }
+      acceptor:serve(function() end)
+      local pool = kt.pool { links = { far } }
+      local talk = kt.kcp { conv = 1, output = function() end }
+      kt.sleep "1s"
+      for _, value in ipairs { far:stats(), acceptor:stats(), pool:stats(), talk:stats(), kt.inspect() } do assert(j.encode(value)) end
+      print(far:stats().since_heard, acceptor:stats().since_heard, talk:stats().since_heard)]])
+  end)
+
   it("raises for what JSON cannot hold", function()
     local mixed = "a table is neither a list 1..n nor one with strings as keys; kt.json.array marks a list\n"
     assert.equal("JSON has no NaN\nJSON has no infinity\nJSON has no function\nJSON has no secret\n" .. mixed .. mixed

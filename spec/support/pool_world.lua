@@ -133,7 +133,7 @@ function world.new()
     end
     function l:stats()
       self.stats_calls = (self.stats_calls or 0) + 1
-      local out = { streams = self.streams, srtt = 0, rttvar = 0.01, since_heard = self.heard_at and w.now - self.heard_at or math.huge }
+      local out = { streams = self.streams, srtt = 0, rttvar = 0.01, since_heard = self.heard_at and w.now - self.heard_at or nil }
       for key, value in next, self.figures or {} do out[key] = value end
       return out
     end

@@ -122,7 +122,7 @@ return {
     { name = "queued", kind = "gauge", unit = "count",
       doc = "Segments waiting for room in the send window." },
     { name = "since_heard", kind = "gauge", unit = "seconds",
-      doc = "Seconds since the last packet from the peer; math.huge means never." },
+      doc = "Seconds since the last packet from the peer; absent before the first one." },
     { name = "up", kind = "gauge", unit = "flag",
       doc = "Whether a session is up that has heard from the peer." },
     { name = "since", kind = "gauge", unit = "seconds",
@@ -248,6 +248,6 @@ return {
     { name = "refused", kind = "counter", unit = "count",
       doc = "Packets that were not valid ones of this conversation." },
     { name = "since_heard", kind = "gauge", unit = "seconds",
-      doc = "Seconds since the last packet from the peer; math.huge means never." },
+      doc = "Seconds since the last packet from the peer; absent before the first one." },
   },
 }

@@ -96,7 +96,6 @@ local function label(name, value) return ('%s="%s"'):format(name, (value:gsub('[
 local function number(value)
   if value == true then return "1" elseif value == false then return "0" end
   if math.type(value) == "integer" then return ("%d"):format(value) end
-  if value == math.huge then return "+Inf" end
   return ("%.15g"):format(value)
 end
 

@@ -72,7 +72,7 @@
 ---@field cwnd integer Congestion window: segments that may be in flight. On kcptun's wire with nc, the send window.
 ---@field inflight integer Segments sent but not yet acknowledged.
 ---@field queued integer Segments waiting for room in the send window.
----@field since_heard number Seconds since the last packet from the peer; math.huge means never.
+---@field since_heard number|nil Seconds since the last packet from the peer; absent before the first one.
 ---@field up boolean Whether a session is up that has heard from the peer.
 ---@field since number Seconds it has been up; 0 if it is not.
 ---@field loss number Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, whichever is larger. Tends to 0 below 32 segments.

@@ -1,5 +1,6 @@
 /* Settings: see config.h. What a table says is found by walking the wire's rows. */
 #include "script/api/config.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "link/common/link_memory.h"
@@ -258,6 +259,7 @@ struct kt_wire_env kt_config_env(const struct kt_runtime *rt)
 
 void kt_config_set_stat(void *L, const struct kt_stat *row, double value)
 {
+    if (isinf(value)) return; /* not known */
     if (row->unit == KT_STAT_FLAG)
         lua_pushboolean(L, value != 0);
     else
