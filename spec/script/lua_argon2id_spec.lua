@@ -10,6 +10,31 @@ describe("kt.crypto.argon2id", function()
     s.remove()
   end)
 
+  it("refuses more than 16 calls at a time, and gives up at its timeout", function()
+    h.run(function()
+      local code, out, err = s.run("%s", [[
+local salt, refused = ("s"):rep(16), kt.event()
+local slow = { memory = "16MiB", passes = 16 }
+kt.spawn(function()
+  local tasks, code = {}, nil
+  for i = 1, 17 do
+    tasks[i] = kt.spawn(function()
+      local _, wrong = kt.crypto.argon2id("p", salt, slow)
+      code = wrong and wrong.code
+      refused:set()
+    end)
+  end
+  refused:wait { timeout = "10s" }
+  for i = 2, 17 do tasks[i]:cancel() end
+  print(code, select(2, kt.crypto.argon2id("p", salt, { timeout = "1ms" })).code)
+  tasks[1]:cancel()
+  print(kt.crypto.argon2id("p", salt, { memory = "8KiB", passes = 1 }))
+end)]])
+      assert.equal("limit\ttimeout\n<secret>\n", out, err)
+      assert.equal(0, code, err)
+    end)
+  end)
+
   it("lets other tasks run, runs one call at a time, and can be canceled before and while it runs", function()
     h.run(function()
       local code, out, err = s.run("%s", [[

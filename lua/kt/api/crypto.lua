@@ -55,11 +55,12 @@ return function(with)
     optional = true, argument = { type = "table", keys = { size "Bytes of the new key." } },
     example = 'local up, down = kt.crypto.derive(key, "client to server"), kt.crypto.derive(key, "server to client")',
   })
-  crypto("argon2id", '(password, salt [, { size = 32, passes = 3, memory = "64MiB" }]) → secret | nil, err', {
+  crypto("argon2id", '(password, salt [, { size = 32, passes = 3, memory = "64MiB", timeout = "30s" }]) → secret | nil, err', {
     context = "task", returns = "secret | nil, err",
     doc = "Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the "
-      .. "default takes about 0.1 s. Its memory does not count towards that of the script.",
-    fails = { "memory", "limit" },
+      .. "default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "
+      .. "\"limit\": bound how often a client may try (kt.limit), as each try takes its turn.",
+    fails = { "limit", "timeout", "memory" },
     params = {
       param("password", "secret | string", "The password, at most 1024 bytes."),
       param("salt", "string", "16 bytes, random and kept with the result."),
@@ -69,6 +70,7 @@ return function(with)
       size "Bytes of the result.",
       { name = "passes", type = "integer", min = 1, max = 16, default = 3, doc = "Passes over the memory." },
       { name = "memory", type = "size", min = 8192, max = 256 << 20, default = 64 << 20, doc = "The memory that it takes." },
+      { name = "timeout", type = "duration", max = 86400, default = 30, doc = "Timeout for the whole call, with its turn." },
     } },
     example = [[
 local salt = kt.crypto.random(16)

@@ -1,4 +1,5 @@
-/* kt.crypto.argon2id: takes long on purpose, so it runs as work of the io, one call at a time.
+/* kt.crypto.argon2id: takes long on purpose, so it runs as work of the io, one call at a time. Whoever may try passwords
+ * could queue calls without end, so a script has CALLS_MAX at most.
  *
  * Invariant: the password and the result are only ever in the job, which is locked memory. */
 #include <string.h>
@@ -13,6 +14,8 @@
 #define MEMORY ((uint64_t)64 << 20)
 #define MEMORY_MIN 8192u
 #define MEMORY_MAX ((uint64_t)256 << 20)
+#define CALLS_MAX 16u
+#define TIMEOUT_US 30000000u
 
 /* Belongs to the work; done reads it before it is freed. */
 struct job {
@@ -23,8 +26,14 @@ struct job {
     uint8_t password[PASSWORD_MAX];
 };
 
+/* Those of a script: a userdata, the function's upvalue. */
+struct calls {
+    unsigned n; /* in progress */
+};
+
 /* A call: userdata on its task's stack. */
 struct call {
+    struct calls *calls;
     struct kt_task *task;
     struct kt_work *work;
     struct job *job; /* NULL once the result was taken, or the work is over */
@@ -41,6 +50,7 @@ static void run(void *arg)
 static void done(void *ctx)
 {
     struct call *c = ctx;
+    c->calls->n--;
     if (c->job->rc == 0) memcpy(c->secret, c->job->out, c->job->size);
     kt_task_wake(c->task, c->job->rc, c->job->rc ? WHAT ": out of memory" : NULL);
 }
@@ -48,6 +58,7 @@ static void done(void *ctx)
 static void cancel(struct kt_task *t)
 {
     const struct call *c = kt_task_op(t);
+    c->calls->n--;
     kt_work_cancel(c->work);
 }
 
@@ -69,15 +80,17 @@ static struct kt_bytes arg(lua_State *L, int idx, bool secret)
     return b;
 }
 
-/* kt.crypto.argon2id(password, salt [, { size = 32, passes = 3, memory = "64MiB" }]) → secret | nil, err */
+/* kt.crypto.argon2id(password, salt [, { size = 32, passes = 3, memory = "64MiB", timeout = "30s" }])
+ * → secret | nil, err */
 static int argon2id(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, WHAT);
+    struct calls *calls = lua_touserdata(L, lua_upvalueindex(1));
     struct kt_opt_integer size = {.value = 32, .min = KT_ARGON2_OUT_MIN, .max = OUT_MAX};
     struct kt_opt_integer passes = {.value = 3, .min = 1, .max = 16};
-    uint64_t memory = MEMORY;
+    uint64_t memory = MEMORY, timeout = TIMEOUT_US;
     const struct kt_opt opts[] = {{"size", KT_OPT_INTEGER, &size}, {"passes", KT_OPT_INTEGER, &passes},
-        {"memory", KT_OPT_SIZE, &memory}};
+        {"memory", KT_OPT_SIZE, &memory}, {"timeout", KT_OPT_DURATION, &timeout}};
     lua_settop(L, 3);
     const struct kt_bytes password = arg(L, 1, true), salt = arg(L, 2, false);
     kt_opts_read(L, 3, WHAT, opts, sizeof opts / sizeof *opts);
@@ -89,10 +102,13 @@ static int argon2id(lua_State *L)
         return kt_err_return(L, KT_ELIMIT,
             lua_pushfstring(L, WHAT ": the password has %I bytes; at most %d are allowed",
                 (lua_Integer)password.len, (int)PASSWORD_MAX));
+    if (calls->n == CALLS_MAX)
+        return kt_err_return(
+            L, KT_ELIMIT, lua_pushfstring(L, WHAT ": limit of %d calls at a time reached", (int)CALLS_MAX));
 
     char *secret = kt_lua_secret_new(L, (size_t)size.value);
     struct call *c = lua_newuserdatauv(L, sizeof *c, 0);
-    *c = (struct call){.task = t, .secret = secret, .job = kt_locked_alloc(sizeof *c->job)};
+    *c = (struct call){.calls = calls, .task = t, .secret = secret, .job = kt_locked_alloc(sizeof *c->job)};
     if (!c->job) return kt_err_return(L, KT_ENOMEM, WHAT ": out of memory");
     struct job *j = c->job;
     j->size = (size_t)size.value;
@@ -106,19 +122,22 @@ static int argon2id(lua_State *L)
         kt_locked_free(j);
         return kt_err_return(L, KT_ENOMEM, WHAT ": out of memory");
     }
+    calls->n++;
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = WHAT,
             .cancel = cancel,
             .finish = finish,
             .op = c,
-            .timeout_us = KT_TIME_NEVER,
+            .timeout_us = timeout,
         });
 }
 
 /* Adds it to the table on top of the stack. */
 void kt_lua_argon2id(lua_State *L)
 {
-    lua_pushcfunction(L, argon2id);
+    struct calls *calls = lua_newuserdatauv(L, sizeof *calls, 0);
+    calls->n = 0;
+    lua_pushcclosure(L, argon2id, 1);
     lua_setfield(L, -2, "argon2id");
 }
