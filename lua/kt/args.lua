@@ -49,6 +49,7 @@ local function declare(key, d)
       misuse(path .. "." .. name, "expected a %s, got %s", kind, schema.show(value))
     end
   end
+  if d.required and d.default ~= nil then misuse(path, "has both required and default; leave one out") end
   local kind = d.type or d.default == nil and "string" or type_of(d.default)
   if not types[kind] then misuse(path .. ".type", "%s", schema.one_of(names)) end
   local out = { key = key, kind = kind, reader = types[kind][2], help = d.help or "", required = d.required, default = d.default }
@@ -70,7 +71,12 @@ end
 --- The declarations: operands in order, and flags sorted by name and by what the user writes.
 local function read(spec)
   local operands, flags, by_name = {}, {}, {}
-  for i = 1, rawlen(spec) do operands[i] = declare(i, spec[i]) end
+  for i = 1, rawlen(spec) do
+    operands[i] = declare(i, spec[i])
+    if operands[i].required and i > 1 and not operands[i - 1].required then
+      misuse(("[%d]"):format(i), "required, after one that is not; put required operands first")
+    end
+  end
   for key, d in next, spec do
     if not (math.type(key) and operands[key]) then
       if type(key) ~= "string" or not key:find "^%a[%w_]*$" or key == "help" then
@@ -106,7 +112,7 @@ local function wrong(fmt, ...) error(fmt:format(...) .. "; --help lists the argu
 
 local function store(out, d, text)
   local value, expected = d.reader(text)
-  if value == nil then wrong("%s: expected %s, got %s", d.shown, expected, schema.show(text)) end
+  if value == nil then wrong("%s: expected %s, got %s%s", d.shown, expected, schema.show(text), units.missing(d.kind, text)) end
   out[d.key] = value
 end
 

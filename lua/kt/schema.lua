@@ -105,7 +105,7 @@ local function with_unit(unit, name)
   local function write(number) return units.write(unit, number) or number .. name end
   return function(d, value)
     local number, expected = units[unit](value)
-    if not number then return nil, unfit(expected, value) end
+    if not number then return nil, unfit(expected, value) .. units.missing(unit, value) end
     return in_range(d, number, value, write)
   end
 end

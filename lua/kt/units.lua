@@ -23,6 +23,14 @@ local scales = {
   rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" }, { 125000000, "Gbit" }, { 125000, "Mbit" }, { 125, "kbit" } },
 }
 
+local unit_of = { duration = "s", size = "B", rate = "B" }
+
+--- What to add to a message about a value that does not fit: text of a number without its unit; "" for any other.
+function units.missing(unit, value)
+  if not unit_of[unit] or type(value) ~= "string" or not value:find "^%d+%.?%d*$" then return "" end
+  return ('; text needs a unit, such as "%s%s"'):format(value, unit_of[unit])
+end
+
 --- A number as a script would write it in that unit, "2MiB"; nil where a plain number is as clear.
 function units.write(unit, value)
   for _, scale in ipairs(scales[unit] or {}) do

@@ -1386,7 +1386,7 @@ function kt.accept(options) end
 ---@field links? (kt.link|kt.pool_options.links)[] The links, most preferred first: each a link or { link = …, weight = 2, name = "spare" }.
 ---@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|fun(up: kt.facts[], request: kt.poolrequest): integer How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. hash: sticky: by the request's key, so that a client keeps its link. When a link goes down, drains or leaves the pool, only its clients move, spread over the others, and they return with it. Or a function policy(up, request) → index into up, where up is a list of facts and request is { client, key }; a draining link is in the list, with draining = true. It cannot wait. If it raises or returns anything else, the first link that is up is used and a warning is logged. (default "first")
 ---@field hold? kt.duration Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a function; set it for a function that prefers one link. Not allowed with policies that spread streams.
----@field key? fun(request: kt.poolrequest): string key({ client }) → string: the key for hash or a policy function. Default: the client's host.
+---@field key? fun(request: kt.poolrequest): string key({ client }) → string: the key for hash or a policy function. Default: the host of `client` given to open. Streams without either all take the same link.
 ---@field retries? integer How many other links to try, in the order of the policy, when a link fails to open a stream. (integer, 0 to 16; default 2)
 ---@field check? kt.pool_options.check|false How links are checked; false disables checks, and all links count as up.
 ---@field migrate? "new-only" Which streams move to another link: only new ones. kcptun's wire cannot move an open stream. (default "new-only")
@@ -1593,7 +1593,8 @@ function kt.first(...) end
 --- end)
 --- kt.listen { on = ":80" }:serve(function(conn)
 ---   if not ready:wait { timeout = "10s" } then return conn:reset "not ready" end
----   kt.splice(conn, far:open())
+---   local stream = far:open()
+---   if stream then kt.splice(conn, stream) end
 --- end)
 --- ```
 ---@return kt.event
@@ -1655,14 +1656,15 @@ function kt.every(interval, fn) end
 ---@param options kt.reload_options The options.
 function kt.reload(options) end
 
---- Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. If it holds anything else, the reload fails and says what. The two tables are then apart: conns that the old script still has change its own. Nothing is kept when the process ends.
+--- Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. If it holds anything else, the reload fails and says what; a table over 4 MiB fails the reload too: delete what is old. Two references to one table become two tables. Afterwards the tables are apart: conns that the old script still has change its own. Nothing is kept when the process ends.
 ---
 --- Callable from the main chunk.
 --- ```lua
 --- local used = kt.keep("used", {}) -- bytes by client
 --- kt.listen { on = ":1080" }:serve(function(conn)
 ---   local client = conn.peer:match "^(.*):%d+$"
----   local sum = kt.splice(conn, far:open())
+---   local stream = assert(far:open())
+---   local sum = kt.splice(conn, stream)
 ---   if sum then used[client] = (used[client] or 0) + sum.a_to_b + sum.b_to_a end
 --- end)
 --- ```
@@ -2067,11 +2069,12 @@ function kt.crypto.derive(key, label, options) end
 ---@field size? integer Bytes of the result. (integer, 16 to 64; default 32)
 ---@field passes? integer Passes over the memory. (integer, 1 to 16; default 3)
 ---@field memory? kt.size The memory that it takes. (size, "8KiB" to "256MiB"; default "64MiB")
+---@field timeout? kt.duration Timeout for the whole call, with its turn. (duration, at most "24h"; default "30s")
 
---- Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the default takes about 0.1 s. Its memory does not count towards that of the script.
+--- Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "limit": bound how often a client may try (kt.limit), as each try takes its turn.
 ---
 --- Callable from tasks.
---- Fails with: memory, limit.
+--- Fails with: limit, timeout, memory.
 --- ```lua
 --- local salt = kt.crypto.random(16)
 --- local stored = assert(kt.crypto.argon2id(password, salt)):export()

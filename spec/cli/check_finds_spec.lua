@@ -46,6 +46,7 @@ local CASES = {
   { "comparisons that are never true",
     { "local s, err = far:open() if err == 'timeout' then print(s) end",
       'err: an err is never equal to "timeout"; compare err.code: err.code == "timeout"' },
+    { "if kt.secret 'x' == 'a' then return end", 'secret: a secret is never equal to "a"; use kt.crypto.equal(secret, ...)' },
     { "if 'x' ~= conn then return end", 'conn: a conn is never equal to "x"; compare one of its fields' },
     { "local s, err = far:open() if err.code == 'timout' then print(s) end", 'err.code: is never "timout"; did you mean "timeout"?' },
     { "local s, err = far:open() local code = err.code if code ~= 'gone' then print(s) end",

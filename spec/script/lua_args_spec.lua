@@ -66,6 +66,8 @@ usage: kt run s.lua [FLAG...] SERVER [MORE]
   it("raises for a table that makes no sense", function()
     for _, case in ipairs {
       { "{ port = 8388 }", 'kt.args.port: expected a table such as { default = 8388, help = "…" }, got 8388' },
+      { "{ port = { default = 1, required = true } }", "kt.args.port: has both required and default; leave one out" },
+      { "{ { name = 'a' }, { name = 'b', required = true } }", "kt.args[2]: required, after one that is not; put required operands first" },
       { "{ port = { defualt = 1 } }", 'kt.args.port: unknown key "defualt"; expected one of default, help, name, required, type' },
       { "{ port = { type = 'port' } }", "kt.args.port.type: expected one of boolean, duration, integer, number, rate, size, string" },
       { "{ t = { type = 'duration', default = 'x' } }", "kt.args.t.default: expected a duration such as" },

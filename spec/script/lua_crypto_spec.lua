@@ -202,6 +202,7 @@ print(err)]])
       { 'c.sign({}, "x")', "kt.crypto.sign: argument 1: expected a string or a secret, got table" },
       { "c.random(-1)", "kt.crypto.random: argument 1: expected an integer (0 to 1048576), got -1" },
       { 'c.random "x"', "kt.crypto.random: argument 1: expected an integer (0 to 1048576), got string" },
+      { "c.random(1.5)", "kt.crypto.random: argument 1: expected an integer (0 to 1048576), got 1.5" },
       { "c.key(8)", "kt.crypto.key: argument 1: expected an integer (16 to 64), got 8" },
       { 'c.base64_encode("x", "std")', 'kt.crypto.base64_encode: argument 2: expected "url" or nothing' },
       { 'c.argon2id("x", "salt")', "kt.crypto.argon2id: argument 2: expected a salt of 16 bytes, got 4" },

@@ -90,6 +90,13 @@ describe("the schema", function()
     assert.equal((1 << 31) - 1, schema.check("it", { type = "size", below = 1 << 31 }, (1 << 31) - 1))
   end)
 
+  it("says that text of a number needs a unit", function()
+    for kind, text in pairs { size = "250000B", rate = "250000B", duration = "250000s" } do
+      local _, wrong = schema.types[kind]({}, "250000")
+      assert.matches(('got "250000"; text needs a unit, such as "%s"'):format(text), wrong, 1, true)
+    end
+  end)
+
   it("takes a whole float as an integer, and no other", function()
     assert.equal("integer", math.type(check({ litres = 7.0 }).litres))
     assert.equal("tank.litres: expected an integer (1 to 99), got 7.5", mistake { litres = 7.5 })

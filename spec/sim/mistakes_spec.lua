@@ -284,13 +284,13 @@ describe("a spec's mistake", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "echo" }
     local client = w:host "client"
-    assert.equal("w:trasnfer: no such method; did you mean w:transfer?", mistake(function() w:trasnfer {} end))
-    assert.equal("host:conect: no such method; did you mean host:connect?", mistake(function() client:conect "server:1" end))
-    assert.equal("link:cutt: no such method; did you mean link:cut?", mistake(function() w:link("client", "server"):cutt() end))
+    assert.equal("w:trasnfer: no such field or method; did you mean w:transfer?", mistake(function() w:trasnfer {} end))
+    assert.equal("host:conect: no such field or method; did you mean host:connect?", mistake(function() client:conect "server:1" end))
+    assert.equal("link:cutt: no such field or method; did you mean link:cut?", mistake(function() w:link("client", "server"):cutt() end))
     local k = w:keystrokes { from = client, to = "server:1", count = 1 }
-    assert.equal("flow:meadian: no such method; did you mean flow:median?", mistake(function() k:meadian() end))
-    assert.equal("flow:wiat: no such method; did you mean flow:wait?", mistake(function() k:wiat() end))
-    assert.equal('app:frobnicate: no such method; see docs/reference-sim.md',
+    assert.equal("flow:meadian: no such field or method; did you mean flow:median?", mistake(function() k:meadian() end))
+    assert.equal("flow:wiat: no such field or method; did you mean flow:wait?", mistake(function() k:wiat() end))
+    assert.equal('app:frobnicate: no such field or method; see docs/reference-sim.md',
       mistake(function() client:connect "server:1":frobnicate() end))
     assert.is_nil(k.server) -- which a flow may have
   end)

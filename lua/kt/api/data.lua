@@ -58,9 +58,9 @@ kt.watch("deny.txt", read)]],
 
   def {
     name = "kt.append", context = "any", returns = "boolean | nil, err", signature = 'kt.append("access.log", text) → true | nil, err',
-    doc = "Appends text to a file, and makes the file, with mode 0600, if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts "
-      .. "at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk stalls, lines "
-      .. "that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.",
+    doc = "Appends text to a file, and makes the file, with mode 0600, if there is none. The file must be in a folder of kt run --allow-write DIR; a "
+      .. "relative path starts at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk "
+      .. "stalls, lines that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.",
     fails = { "denied", "not_found", "limit", "invalid", "io" },
     params = {
       { name = "path", type = "string", doc = "The file's path." },

@@ -102,7 +102,8 @@ return function(with)
             .. "for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a "
             .. "function; set it for a function that prefers one link. Not allowed with policies that spread streams." },
         { name = "key", type = "function", call = "fun(request: poolrequest): string", waits = false, what = "the function that makes a pool's keys",
-          doc = "key({ client }) → string: the key for hash or a policy function. Default: the client's host." },
+          doc = "key({ client }) → string: the key for hash or a policy function. Default: the host of `client` given to open. "
+            .. "Streams without either all take the same link." },
         { name = "retries", type = "integer", min = 0, max = 16, default = 2,
           doc = "How many other links to try, in the order of the policy, when a link fails to open a stream." },
         { name = "check", type = "table", default = {}, off = true,

@@ -32,8 +32,9 @@ return function(with)
     name = "kt.keep", context = "declare", returns = "table", signature = 'kt.keep("name", default) → table',
     doc = "Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old "
       .. "script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. "
-      .. "If it holds anything else, the reload fails and says what. The two tables are then apart: conns that the old script still has change its "
-      .. "own. Nothing is kept when the process ends.",
+      .. "If it holds anything else, the reload fails and says what; a table over 4 MiB fails the reload too: delete what is old. Two references "
+      .. "to one table become two tables. Afterwards the tables are apart: conns that the old script still has change its own. "
+      .. "Nothing is kept when the process ends.",
     params = {
       { name = "name", type = "string", doc = "Its name, up to 64 bytes, the same in both scripts." },
       { name = "default", type = "table", doc = "What it holds at first." },
@@ -42,7 +43,8 @@ return function(with)
 local used = kt.keep("used", {}) -- bytes by client
 kt.listen { on = ":1080" }:serve(function(conn)
   local client = conn.peer:match "^(.*):%d+$"
-  local sum = kt.splice(conn, far:open())
+  local stream = assert(far:open())
+  local sum = kt.splice(conn, stream)
   if sum then used[client] = (used[client] or 0) + sum.a_to_b + sum.b_to_a end
 end)]],
   }

@@ -71,7 +71,8 @@ kt.spawn(function()
 end)
 kt.listen { on = ":80" }:serve(function(conn)
   if not ready:wait { timeout = "10s" } then return conn:reset "not ready" end
-  kt.splice(conn, far:open())
+  local stream = far:open()
+  if stream then kt.splice(conn, stream) end
 end)]],
   }
   handle { name = "event", doc = "Something that tasks wait for; made by kt.event.",

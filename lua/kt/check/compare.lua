@@ -73,7 +73,8 @@ local function check_handle(inferred, node, constant, note)
   elseif one.is == "handle" or one.is == "record" then
     note {
       token = token, path = one.name, message = ("%s is never equal to %s"):format(types.show(one), schema.show(constant.value)),
-      suggestion = infer.field_of(one, "code") and ("compare err.code: err.code == %s"):format(schema.show(constant.value)) or "compare one of its fields",
+      suggestion = one.name == "secret" and "use kt.crypto.equal(secret, ...)"
+        or infer.field_of(one, "code") and ("compare err.code: err.code == %s"):format(schema.show(constant.value)) or "compare one of its fields",
     }
   end
 end

@@ -21,7 +21,7 @@ local function absent(name, fields)
   return function(class, key)
     if later[key] or type(key) ~= "string" or not complain.from_spec() then return nil end
     local near = schema.suggest(key, names_of(class))
-    complain.raise("%s:%s: no such method%s", name, key, near and ("; did you mean %s:%s?"):format(name, near)
+    complain.raise("%s:%s: no such field or method%s", name, key, near and ("; did you mean %s:%s?"):format(name, near)
       or "; see docs/reference-sim.md")
   end
 end

@@ -49,13 +49,14 @@ static const uint8_t *key_arg(lua_State *L, int idx, const char *what, size_t si
     return b.data;
 }
 
+/* The message shows numbers only: text may be a key. */
 static lua_Integer integer_arg(lua_State *L, int idx, const char *what, lua_Integer min, lua_Integer max)
 {
     int whole = 0;
     const lua_Integer n = lua_type(L, idx) == LUA_TNUMBER ? lua_tointegerx(L, idx, &whole) : 0;
     if (!whole || n < min || n > max)
         kt_raise(L, "%s: argument %d: expected an integer (%I to %I), got %s", what, idx, min, max,
-            whole ? lua_tostring(L, idx) : kt_type_name(L, idx));
+            lua_type(L, idx) == LUA_TNUMBER ? lua_tostring(L, idx) : kt_type_name(L, idx));
     return n;
 }
 

@@ -18,7 +18,10 @@
 
 #define WHAT "kt.keep"
 #define NAME_MAX_BYTES 64u
+#define WAY_MAX 40u /* bytes of the way to a value that a message shows */
 
+/* Its address is a registry key: true once what the script before has kept was refused. */
+static const char refused;
 static const char kept; /* its address is a registry key: tables by name */
 
 struct copy {
@@ -46,6 +49,7 @@ static int refuse(const struct copy *c, const struct way *w, const char *why)
 {
     char place[200] = "";
     write_way(place, sizeof place, w);
+    if (strlen(place) > WAY_MAX) strcpy(place + WAY_MAX, "...");
     return kt_raise(c->to, WHAT " \"%s\": %s%s %s; only tables, strings, numbers and booleans can be kept",
         c->name, c->name, place, why);
 }
@@ -168,7 +172,11 @@ static bool take(lua_State *L, const char *name, size_t *used)
     lua_pushlightuserdata(L, &c);
     const int status = lua_pcall(L, 1, 1, 0);
     lua_settop(from, top);
-    if (status != LUA_OK) lua_error(L);
+    if (status != LUA_OK) {
+        lua_pushboolean(L, 1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &refused);
+        lua_error(L);
+    }
     *used = c.used;
     return true;
 }
@@ -214,6 +222,13 @@ static int keep(lua_State *L)
     lua_pushvalue(L, -2);
     lua_rawset(L, 3);
     return 1;
+}
+
+bool kt_keep_refused(lua_State *L)
+{
+    const bool yes = lua_rawgetp(L, LUA_REGISTRYINDEX, &refused) == LUA_TBOOLEAN;
+    lua_pop(L, 1);
+    return yes;
 }
 
 void kt_keep_bind(lua_State *L)

@@ -3,6 +3,7 @@
 #define KT_SCRIPT_CORE_KEEP_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* Limit on the values that a script takes over, with the defaults that it gives: KT_KEEP_COST for each value, plus
  * the bytes of strings. */
@@ -13,5 +14,7 @@
 
 /* Adds its function to kt.core, the table on top of the stack. */
 void kt_keep_bind(lua_State *L);
+/* Whether what the script before has kept was refused, in this script. */
+bool kt_keep_refused(lua_State *L);
 
 #endif

@@ -14,6 +14,7 @@
 #include "script/core/errors.h"
 #include "script/core/failure.h"
 #include "script/core/garbage.h"
+#include "script/core/keep.h"
 #include "script/core/life.h"
 #include "script/core/logger.h"
 #include "script/core/options.h"
@@ -172,7 +173,8 @@ static void place(lua_State *L, const lua_Debug *ar, bool text)
         lua_insert(L, -2);
         lua_concat(L, 2);
     }
-    if (kt_runtime_repeatable(kt_runtime_of(L))) return; /* in a spec, kt check is no help */
+    /* In a spec, kt check is no help; nor does it know what the script before has kept. */
+    if (kt_runtime_repeatable(kt_runtime_of(L)) || kt_keep_refused(L)) return;
     lua_pushliteral(L, CHECK_TELLS);
     lua_concat(L, 2);
 }
