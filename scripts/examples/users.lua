@@ -25,12 +25,18 @@ function ends.far()
 
   local function read(text, err)
     if not text then return kt.log.warn("users.json: %s; the users stay as they are", err) end
-    local list, new, by_key = assert(kt.json.decode(text)), {}, {}
-    for name, user in pairs(list) do
-      local limit = users[name] and users[name].limit or kt.limit { rate = 0 }
-      limit:set { rate = user.rate }
-      new[name], by_key[user.key] = { limit = limit, may = {} }, name
+    local new, by_key = {}, {}
+    for name, user in pairs(assert(kt.json.decode(text))) do
+      local function need(ok, what) return ok or error(("users.json: %s: expected %s"):format(name, what), 0) end
+      need(type(user) == "table" and type(user.key) == "string" and #user.key == 44, "a key, the text of a .pub file")
+      need(not by_key[user.key], "a key of its own")
+      need(type(user.targets) == "table", "a list of targets")
+      new[name], by_key[user.key] = { rate = need(kt.rate(user.rate or 0), 'a rate such as "5Mbit"'), may = {} }, name
       for _, target in ipairs(user.targets) do new[name].may[target] = true end
+    end
+    for name, user in pairs(new) do -- the file has no mistake: apply it
+      user.limit = users[name] and users[name].limit or kt.limit { rate = 0 }
+      user.limit:set { rate = user.rate }
     end
     users, names = new, by_key
   end

@@ -30,6 +30,28 @@ describe("game.lua", function()
     assert.matches("\nbob=0\n$", bob:output())
   end)
 
+  it("plays on when a captured packet comes again from thousands of addresses", function()
+    local eve = w:host "bob":run("eve.lua", { files = { ["psk.key"] = "our secret", ["eve.lua"] = [[
+      local kt = require "kt"
+      local key = kt.crypto.derive(kt.crypto.hash("blake2b", kt.secret_file "psk.key"), "game")
+      local captured = kt.crypto.aead_seal(key, ("\1"):rep(16) .. string.pack("<I4BBI2I4I4I4I4", 1, 81, 0, 32, 0, 0, 0, 0) .. "x")
+      local left = 5000
+      for _ = 1, 50 do
+        kt.spawn(function()
+          while left > 0 do
+            left = left - 1
+            local socket <close> = assert(kt.udp { to = "server:7777" })
+            assert(socket:send(captured))
+            if left == 0 then kt.log.info "sent" end
+          end
+        end)
+      end]] } })
+    eve:wait_log "sent"
+    local alice = play("alice", "right")
+    w:run_for "3s"
+    assert.matches("alice=1\n$", alice:output())
+  end)
+
   it("ignores whoever lacks the key", function()
     local bob = w:host "bob":run("scripts/examples/game.lua",
       { args = { "bob", "server:7777", "right" }, files = { ["psk.key"] = "another secret" } })

@@ -15,7 +15,7 @@ describe("http-proxy.lua", function()
     w:host("web"):serve { on = ":443", kind = "echo" }
     w:host("web"):serve { on = ":80", kind = "echo" }
     w:host("server"):run("kt server", { args = { "--key", "our secret", "--allow", "*:443,*:80" } })
-    proxy = client:run("scripts/examples/http-proxy.lua", { files = { ["deny.txt"] = "# trackers\n.ads.example\nweb.example:80 # only TLS\n" } })
+    proxy = client:run("scripts/examples/http-proxy.lua", { files = { ["deny.txt"] = "# trackers\n.ads.example\nweb.example:80 # only TLS\n10.0.0.1.\n" } })
     w:run_for "2s"
   end)
 
@@ -44,6 +44,14 @@ describe("http-proxy.lua", function()
     proxy:wait_log "cdn.ads.example:443 is denied"
   end)
 
+  it("denies a host in whatever form it is written", function()
+    for _, target in ipairs { "cdn.ads.example..:443", "web.example:080", "10.0.0.1:80", "010.0.0.1:80", "10.1:80", "167772161:80", "0xa000001:80",
+      "0xa.0.0.0x1:80", "10.0.0.99999999999999999999:80", "[::ffff:10.0.0.1]:80", "[::ffff:a00:1]:80" } do
+      assert.equal(403, (through(target)), target)
+    end
+    assert.equal(200, (through "10.0.0.10:80"))
+  end)
+
   it("follows the list when it changes", function()
     client:file("scripts/examples/deny.txt", "web.example\n")
     w:run_for "2s"
@@ -59,6 +67,6 @@ describe("http-proxy.lua", function()
   end)
 
   it("refuses requests that are not CONNECT", function()
-    assert.equal(405, client:http { url = "http://localhost/", to = "127.0.0.1:3128" }.status)
+    assert.equal(404, client:http { url = "http://localhost/", to = "127.0.0.1:3128" }.status)
   end)
 end)

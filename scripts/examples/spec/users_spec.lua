@@ -65,6 +65,22 @@ describe("users.lua", function()
     assert.is_false(served "bob")
   end)
 
+  it("applies nothing of a file with a mistake, which it names; a user without a rate has no limit", function()
+    start("bob", "127.0.0.1:22")
+    local function seconds(bytes)
+      local from = w:now()
+      w:transfer { from = "bob", to = "127.0.0.1:12948", bytes = bytes, kind = "echo" }:wait()
+      return w:now() - from
+    end
+    server:file(LIST, (BOTH:gsub("2Mbit", "1kbit"):gsub('"key": "y', '"kee": "y')))
+    w:run_for "1s"
+    far:wait_log "users.json: alice: expected a key"
+    assert.is_true(seconds "100kB" < 3)
+    server:file(LIST, (BOTH:gsub('"rate": "2Mbit", ', "")))
+    w:run_for "1s"
+    assert.is_true(seconds "2MB" < 3)
+  end)
+
   it("keeps the users when the file is wrong or gone", function()
     start("alice", "127.0.0.1:22")
     for _, text in ipairs { "{", '{ "alice": { "rate": 5 } }', false } do
