@@ -10,8 +10,8 @@ local function limits()
       doc = "A limit shared with others (kt.limit), for both directions together; false ends it." },
     { name = "limit_in", type = "handle", kind = "limit", off = true, doc = "A shared limit for what is read; false ends it." },
     { name = "limit_out", type = "handle", kind = "limit", off = true, doc = "A shared limit for what is written; false ends it." },
-    { name = "idle", type = "duration", doc = "Reset it after this long without a byte in either direction; 0 means never." },
-    { name = "total", type = "duration", doc = "Reset it this long after it was opened; 0 means never." },
+    { name = "idle", type = "duration", typical = 120, doc = "Reset it after this long without a byte in either direction; 0 means never." },
+    { name = "total", type = "duration", typical = 1800, doc = "Reset it this long after it was opened; 0 means never." },
   }
 end
 
@@ -135,8 +135,9 @@ end)]],
     argument = {
       type = "table",
       keys = {
-        { name = "idle", type = "duration", doc = "End after this long without a byte in either direction; 0 means never. Default: never; for flows 2 m." },
-        { name = "total", type = "duration", default = 0, doc = "End after this long, even while bytes are moving; 0 means never." },
+        { name = "idle", type = "duration", typical = 120,
+          doc = "End after this long without a byte in either direction; 0 means never. Default: never; for flows 2 m." },
+        { name = "total", type = "duration", default = 0, typical = 1800, doc = "End after this long, even while bytes are moving; 0 means never." },
         { name = "rate", type = "rate", default = 0,
           doc = "Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. Not for flows.",
           keys = {
@@ -161,7 +162,7 @@ end)]],
             { name = "a_to_b", type = "pipe", doc = "Gets what goes from a to b." },
             { name = "b_to_a", type = "pipe", doc = "Gets what goes from b to a." },
           } },
-        { name = "linger", type = "duration",
+        { name = "linger", type = "duration", typical = 10,
           doc = "When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction "
             .. "continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream "
             .. "that the peer opened, where the end of data is also the end of the answer." },
@@ -320,7 +321,7 @@ end)]],
 
   set("conn", 'set { rate_in = "2MiB", rate_out = 0, idle = "10m", total = "1h", user_timeout = "60s" } → true | nil, err',
     "Sets the conn's limits.", concat(limits(), {
-      { name = "user_timeout", type = "duration",
+      { name = "user_timeout", type = "duration", typical = 60,
         doc = 'TCP only: reset the conn ("timeout") if data was sent and the other machine has been silent for this long, or up to 25% '
           .. "longer. An application that is alive but does not read is not affected. 0 means the system's limit, about 15 minutes. Default: 60 s." },
     }))

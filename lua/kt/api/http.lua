@@ -205,7 +205,7 @@ end]],
       { name = "data", type = "string", doc = "The data; may have several lines." },
       { name = "event", type = "string", doc = "The event's type. Default: \"message\"." },
       { name = "id", type = "string", doc = "Its id, which a client that reconnects sends as Last-Event-ID." },
-      { name = "retry", type = "duration", doc = "How long a client waits before it reconnects." },
+      { name = "retry", type = "duration", typical = 5, doc = "How long a client waits before it reconnects." },
     } },
     example = [[
 local routes = {}

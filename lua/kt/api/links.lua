@@ -127,10 +127,10 @@ end)]],
     argument = {
       type = "table",
       keys = {
-        { name = "every", type = "duration", min = 0.1, doc = 'For "stats": the interval. Default: 5 s.' },
+        { name = "every", type = "duration", min = 0.1, typical = 5, doc = 'For "stats": the interval. Default: 5 s.' },
         { name = "loss", type = "share", doc = 'For "degraded": the highest acceptable loss, as in stats.' },
-        { name = "srtt", type = "duration", doc = 'For "degraded": the highest acceptable round-trip time.' },
-        { name = "silence", type = "duration", doc = 'For "degraded": the longest acceptable silence while an answer is due.' },
+        { name = "srtt", type = "duration", typical = 1, doc = 'For "degraded": the highest acceptable round-trip time.' },
+        { name = "silence", type = "duration", typical = 5, doc = 'For "degraded": the longest acceptable silence while an answer is due.' },
       },
     },
     example = 'far:on("degraded", function(stats, err) kt.log.warn("%s (srtt %.3f)", tostring(err), stats.srtt) end, { loss = "3%", srtt = "300ms" })',

@@ -97,7 +97,7 @@ return function(with)
             .. "where up is a list of facts and request is { client, key }; a draining link is in the list, with "
             .. "draining = true. It cannot wait. If it raises or returns anything else, the first "
             .. "link that is up is used and a warning is logged." },
-        { name = "hold", type = "duration",
+        { name = "hold", type = "duration", typical = 10,
           doc = "Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up "
             .. "for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a "
             .. "function; set it for a function that prefers one link. Not allowed with policies that spread streams." },

@@ -6,12 +6,17 @@ local plausible = {}
 
 local LEAST = 500 -- a smaller number may well be in seconds
 local TIMES = 100 -- what is usual, or more, is not plausible
+local LONG = 10000 -- where nothing says what is usual, people write more than this in hours
 
---- Whether n seconds are implausible for the duration that d describes. Whole hours, and few minutes, are what people write in seconds.
+--- Whether n is a number of seconds that people write out: half hours up to a day, then half days.
+local function round(n) return n % 1800 == 0 and n <= 86400 or n % 43200 == 0 and n % 86400000 ~= 0 end
+
+--- Whether n seconds are implausible for the duration that d describes. Whole hours and days, and a few minutes, are what people
+--- write in seconds.
 local function implausible(d, n)
-  if n < LEAST or n % 100 ~= 0 or n % 3600 == 0 or d.max and n > d.max then return false end
+  if n < LEAST or n % 100 ~= 0 or round(n) or d.max and n > d.max then return false end
   local usual = d.typical or type(d.default) == "number" and d.default > 0 and d.default
-  if n % 60 == 0 and (n < 1000 or not usual) then return false end
+  if n % 60 == 0 and (n < 1000 or not usual and n < LONG) then return false end
   return n >= (usual and TIMES * usual or 1000)
 end
 
@@ -23,7 +28,7 @@ function plausible.check(d, node, path, note)
     local value = literals.value(node.file.tokens, node.at, node.past)
     if math.type(value) and implausible(d, value) then
       note {
-        token = node.file.tokens[node.at], path = path, message = ("%g is in seconds"):format(value),
+        token = node.file.tokens[node.at], path = path, message = ("%.14g is in seconds"):format(value),
         suggestion = ('write "%s" if it is in milliseconds, else "%s"'):format(write(value / 1000), write(value)),
       }
     end
