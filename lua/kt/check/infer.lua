@@ -133,8 +133,19 @@ end
 --- The type of the nth value of an expression.
 function infer:value(node, nth)
   if node.tag == "call" then return once(self, node, nth, call_result, nth) end
-  if nth == 1 then return self:type(node) end
-  return node.tag ~= "vararg" and {} or nil
+  if node.tag == "vararg" then
+    local given = node.owner and self:parameter(node.owner, #node.owner.params + nth)
+    return given and #given > 0 and given or nil
+  end
+  return nth == 1 and self:type(node) or nth > 1 and {} or nil
+end
+
+--- The variable of the table that a function is a field of, and the field's key; nil if it is none, or the variable may be another table.
+local function table_of(fn)
+  local target, up = fn.target, fn.up
+  local var = target and target.key and target.base.tag == "name" and target.base.var or up and up.tag == "table" and fn.item.key and up.held
+  local def = var and not var.global and #var.defs == 1 and var.defs[1]
+  if def and def.nth == 1 and def.expr and def.expr.tag == "table" then return var, target and target.key or fn.item.key end
 end
 
 --- The union of what each(call, place) says of each use of a function: as the callee (place 0) or as an argument of a call. held(node)
@@ -151,7 +162,17 @@ local function each_use(fn, each, held)
     return up and up.tag == "table" and held(node) or nil
   end
   local var = fn.held
-  if not var then return of_use(fn) end
+  if not var then
+    local of, key = table_of(fn)
+    if not of then return of_use(fn) end
+    local found = {}
+    for _, use in ipairs(of.uses) do
+      local read = use.up
+      if not read or read.tag ~= "index" or read.base ~= use or not read.key then return nil end
+      if read.key == key and not read.set then found[#found + 1] = read end
+    end
+    return #found > 0 and union_of(found, of_use) or nil
+  end
   if var.global or #var.defs ~= 1 or #var.uses == 0 then return nil end
   return union_of(var.uses, of_use)
 end
@@ -300,6 +321,7 @@ local of_tag = {}
 function of_tag.name(self, node) return once(self, node.var, "var", variable) end
 function of_tag.paren(self, node) return self:type(node.inner) end
 function of_tag.call(self, node) return self:value(node, 1) end
+function of_tag.vararg(self, node) return self:value(node, 1) end
 of_tag["function"] = function(_, node) return types.made(node) end
 function of_tag.table(_, node) return types.made(node) end
 

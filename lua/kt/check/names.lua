@@ -1,6 +1,8 @@
 --- Finds wrong names: those that nothing defines, globals that tasks would share by mistake, and modules that are not there.
+local api = require "kt.api"
 local callbacks = require "kt.check.callbacks"
 local core = require "kt.core"
+local kinds = require "kt.check.types"
 local schema = require "kt.schema"
 
 local names = {}
@@ -54,6 +56,38 @@ end
 --- The sentence about a shared global; that of globals.c.
 function names.shared_text(name)
   return ("global '%s' is shared by all connections; write: local %s"):format(name, name)
+end
+
+local libraries = { string = true, table = true, math = true, utf8 = true, coroutine = true, os = true, io = true, debug = true }
+local tests = { ["and"] = true, ["or"] = true, ["not"] = true, ["=="] = true, ["~="] = true }
+
+--- Finds fields that Lua's libraries do not have, "string.uper". Not those that a script sets, or asks for before it uses them.
+function names.library(types, file, world, note)
+  local asked, wrong = {}, {}
+  for _, node in ipairs(file.nodes) do
+    local key = node.key or node.method
+    local of = node.tag == "index" and key and types:library(node.base)
+    if node.tag == "call" and node.base then
+      local one = kinds.only(types:type(node.base))
+      local secret = api.functions["secret:" .. key] -- what is described as a string may be one
+      of = one == kinds.plain "string"[1] and not secret and "string"
+    end
+    local has = of and libraries[of] and rawget(world, of)
+    if has and has[key] == nil and not types.sets[key] then
+      local up = node.up
+      if node.tag == "index" and (not up or node.tested or tests[up.op]) then asked[key] = true end
+      wrong[#wrong + 1] = { node = node, of = of, key = key, has = has }
+    end
+  end
+  for _, one in ipairs(wrong) do
+    if not asked[one.key] then
+      local known = {}
+      for name in next, one.has do known[#known + 1] = name end
+      table.sort(known)
+      local path, message, suggestion = schema.absent(one.of, one.key, known):match "^(%S+): (.+); (.+)$"
+      note { token = file.tokens[one.node.name_at], path = path, message = message, suggestion = suggestion }
+    end
+  end
 end
 
 --- Finds modules that tasks require and that are not there; those of the main chunk show when it runs. exists(name): whether one is.

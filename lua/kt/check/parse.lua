@@ -8,7 +8,8 @@
 ---   name      var
 ---   constant  value (nil, a boolean, a number or a string)
 ---   vararg
----   function  params (variables), vararg, results (for each `return`, the list of its expressions), held (the variable set to it)
+---   function  params (variables), vararg, results (for each `return`, the list of its expressions), held (the variable set to it),
+---             target (the field set to it)
 ---   table     items: { key or nil, computed (the key's expression), value, at }; held
 ---   index     base, key (a string) or computed (an expression), name_at (the key's token)
 ---   call      callee, or base and method; args, open (position of the arguments), name_at (the method's token); statement: no value is used
@@ -227,6 +228,7 @@ local function assign(p, targets, values)
     if target.tag == "index" then
       target.set = true
       p.sets[#p.sets + 1] = { target = target, def = def }
+      if def.nth == 1 and def.expr.tag == "function" then def.expr.target = target end
     else
       target.defs[#target.defs + 1] = def
       if def.nth == 1 and (def.expr.tag == "function" or def.expr.tag == "table") then def.expr.held = target end

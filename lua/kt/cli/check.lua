@@ -102,6 +102,7 @@ local function look()
     part(("the names in %s"):format(file.path), names.undefined, program, file, world, function(token, name, known)
       guard.note_undefined(name, known, place(file, token), token.column)
     end)
+    part(("the fields of libraries in %s"):format(file.path), names.library, inferred, file, world, note)
     part(("the modules of %s"):format(file.path), names.modules, inferred, file, sources.module_file, note)
     part(("the results in %s"):format(file.path), results.check, inferred, file, note)
   end
