@@ -116,6 +116,10 @@ end
 local function check_call(walk, node)
   local f, before = walk.inferred:called(node)
   formats.check(walk.inferred, node, walk.note)
+  if node.callee then
+    local one = types.only(walk.inferred:type(node.callee))
+    if one and one.is == "handle" and node.callee.tag ~= "index" then complain(walk, node.at, one.name, "called as a function", "call one of its methods") end
+  end
   if not f then return end
   local callee = node.callee and types.only(walk.inferred:type(node.callee))
   if callee and callee.is == "method" and arguments.lacks_self(walk.inferred, node, callee.kind) then
@@ -125,13 +129,23 @@ local function check_call(walk, node)
   arguments.check(walk.inferred, node, f, before, walk.note)
 end
 
-local relational = { ["<"] = true, [">"] = true, ["<="] = true, [">="] = true, ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, [".."] = true }
+local relational = { ["<"] = true, [">"] = true, ["<="] = true, [">="] = true, ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, [".."] = true,
+  ["//"] = true, ["%"] = true, ["^"] = true }
 
---- A method in arithmetic: far.stats > 5.
+--- A handle used as a value: "x" .. conn, #conn, conn(). Of errs, joining with a string is allowed.
+local function check_handle(walk, side, one, op)
+  if not one or one.is ~= "handle" or one.name == "err" and op == ".." then return end
+  local suggestion = infer.field_of(one, "peer") and op == ".." and ("write %s.peer"):format(one.name) or "use one of its fields or methods"
+  if one.name == "secret" then suggestion = "secret:export() gives its bytes" end
+  complain(walk, side.at, one.name, ("%s used with %s"):format(types.show(one), op), suggestion)
+end
+
+--- A method or a handle in arithmetic: far.stats > 5.
 local function check_operands(walk, node)
   if not relational[node.op] then return end
   for _, side in ipairs { node.left, node.right } do
     local one = types.only(walk.inferred:type(side))
+    check_handle(walk, side, one, node.op)
     if one and (one.is == "method" or one.is == "api") then
       complain(walk, side.name_at or side.at, one.fn.name, ("a function used with %s"):format(node.op), "call it: " .. one.fn.signature)
     end
@@ -150,6 +164,8 @@ function calls.check(inferred, file, codes, note)
     elseif node.tag == "binary" then
       compare.check(inferred, codes, node, note)
       check_operands(walk, node)
+    elseif node.tag == "unary" and (node.op == "#" or node.op == "-") then
+      check_handle(walk, node.operand, types.only(inferred:type(node.operand)), node.op)
     end
   end
 end

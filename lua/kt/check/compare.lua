@@ -84,6 +84,13 @@ local equality = { ["=="] = true, ["~="] = true }
 --- Checks a comparison. codes: from compare.codes. Calls note{ token, path, message, suggestion } for a mistake.
 function compare.check(inferred, codes, node, note)
   if not equality[node.op] then return end
+  local left, right = types.only(inferred:type(node.left)), types.only(inferred:type(node.right))
+  if left and left == right and left.is == "handle" and left.name == "secret" then
+    note {
+      token = node.file.tokens[node.at], path = "secret", message = "two secrets are equal only if they are the same handle",
+      suggestion = "write kt.crypto.equal(a, b)",
+    }
+  end
   for _, pair in ipairs { { node.left, node.right }, { node.right, node.left } } do
     if pair[2].tag == "constant" then
       check_values(inferred, codes, pair[1], pair[2], note)
