@@ -134,7 +134,7 @@ local rows = {
   { name = "deadpeer", type = "int", of = "dead_after", kt = "survive", group = "mux", arg = "SECONDS",
     help = "after this long without an answer, a session and its connections end" },
   { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
-    help = "streams that a session may have open at once", low = true, high = true },
+    help = "streams that a session may have open at once, at least 1; there is no value for unlimited", low = true, high = true },
   { name = "maxbuffered", type = "int", of = "max_buffered", group = "mux", arg = "SIZE",
     help = "memory for the buffers of all sessions, in bytes or with a unit, such as 64MiB", low = true, high = true },
   { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",

@@ -213,8 +213,8 @@ struct guest *kt_kcptun_guest_new(struct port *port, const struct kt_addr *from,
     if (a->guests.count >= a->sh->cfg.max_sessions) {
         a->sh->counters->SessionsRefused++;
         if (!a->full_told)
-            kt_log(a->sh->log, KT_LOG_WARN, "%u sessions open; refusing new ones (max_sessions)",
-                a->sh->cfg.max_sessions);
+            kt_log(a->sh->log, KT_LOG_WARN,
+                "%u sessions open; refusing new ones (max_sessions, --maxsessions)", a->sh->cfg.max_sessions);
         a->full_told = true;
         return NULL;
     }

@@ -42,9 +42,9 @@ bool kt_kcptun_session_admit(void *ctx)
 
 static const char *why_refused(const struct kt_kcptun_session *s, bool full)
 {
-    if (full) return "max_streams";
+    if (full) return "max_streams, --maxstreams";
     if (!memory_left(s, kt_smux_streams(s->smux)))
-        return "the remaining memory is for other sessions; raise max_buffered";
+        return "the remaining memory is for other sessions; raise max_buffered (--maxbuffered)";
     return "the remaining descriptors are for other sessions; raise ulimit -n";
 }
 

@@ -52,7 +52,7 @@ static uint64_t on_more(void *ctx, uint64_t want)
 static const char *lacks(const struct kt_native_association *a, size_t own)
 {
     if (!kt_native_context_admits(a->c, a->stream_count, own))
-        return "the remaining memory is for other links; raise max_buffered";
+        return "the remaining memory is for other links; raise max_buffered (--maxbuffered)";
     if (own > kt_descriptors_left(a->c->io, a->c->counters, a->stream_count, own) + 1)
         return "the remaining descriptors are for other links; raise ulimit -n";
     return NULL;

@@ -84,8 +84,8 @@ bool kt_native_guest_room(struct acceptor *a)
     ask_quiet(a, now);
     a->c->counters->SessionsRefused++;
     if (!a->full_told)
-        kt_log(
-            a->c->log, KT_LOG_WARN, "%u links open; refusing new ones (max_sessions)", a->c->cfg.max_links);
+        kt_log(a->c->log, KT_LOG_WARN, "%u links open; refusing new ones (max_sessions, --maxsessions)",
+            a->c->cfg.max_links);
     a->full_told = true;
     return false;
 }
