@@ -15,6 +15,7 @@
 #define SESSION_LEAST 65536u
 #define TUNCRYPT_COST 34816u /* two messages more (tuncrypt.c) */
 #define TRIM_EVERY_US 1000000u
+#define GIVE_BACK 1048576u /* bytes of free blocks that are worth returning to the system */
 #define SMALL_PATH_US 600000000u
 #define TELL_EVERY_US 60000000u
 
@@ -40,10 +41,17 @@ static void count(struct kt_kcptun_context *sh)
 static void on_trim(void *ctx)
 {
     struct kt_kcptun_context *sh = ctx;
+    const size_t before = kt_slab_bytes(sh->segs) + kt_slab_bytes(sh->bufs);
     kt_slab_trim(sh->segs);
     kt_slab_trim(sh->bufs);
+    sh->trimmed += before - kt_slab_bytes(sh->segs) - kt_slab_bytes(sh->bufs);
     count(sh);
-    if (kt_slab_in_use(sh->segs) || kt_slab_in_use(sh->bufs)) kt_kcptun_context_busy(sh);
+    if (kt_slab_in_use(sh->segs) || kt_slab_in_use(sh->bufs)) {
+        kt_kcptun_context_busy(sh);
+    } else if (sh->trimmed >= GIVE_BACK) {
+        sh->trimmed = 0;
+        kt_io_freed(sh->io);
+    }
 }
 
 void kt_kcptun_context_busy(struct kt_kcptun_context *sh)

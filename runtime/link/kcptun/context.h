@@ -50,6 +50,7 @@ struct kt_kcptun_context {
     } small_paths[KT_SMALL_PATHS]; /* latest paths that turned out to carry less than cfg.mtu */
     size_t small_count;            /* paths noted so far */
     struct kt_timer trim;          /* returns idle blocks while there are any */
+    size_t trimmed;                /* bytes of those since the process was told to return memory */
 };
 
 /* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */

@@ -9,6 +9,7 @@
 #include "link/stream.h"
 
 #define TRIM_EVERY_US 1000000u
+#define GIVE_BACK 1048576u /* bytes of free blocks that are worth returning to the system */
 #define TELL_EVERY_US 60000000u
 #define STREAMS_LEAST 16u /* streams that an association may have in any case */
 
@@ -40,9 +41,16 @@ static void count(struct kt_native_context *c)
 static void on_trim(void *ctx)
 {
     struct kt_native_context *c = ctx;
+    const size_t before = kt_slab_bytes(c->blocks);
     kt_slab_trim(c->blocks);
+    c->trimmed += before - kt_slab_bytes(c->blocks);
     count(c);
-    if (kt_slab_in_use(c->blocks)) kt_native_context_busy(c);
+    if (kt_slab_in_use(c->blocks)) {
+        kt_native_context_busy(c);
+    } else if (c->trimmed >= GIVE_BACK) {
+        c->trimmed = 0;
+        kt_io_freed(c->io);
+    }
 }
 
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now)
