@@ -75,6 +75,38 @@ describe("opening a stream", function()
     assert.equal(3, b:id())
   end)
 
+  it("waits, with its bytes and its end, while the other end has accepted as many as it may in a turn", function()
+    world { server = { max_streams = 5 } }
+    local opened = {}
+    w:accept_most("server", 0)
+    for i = 1, 6 do
+      opened[i] = w:open("client")
+      opened[i]:write(tostring(i))
+      if i > 1 then opened[i]:close() end
+    end
+    w:run(1 * S)
+    assert.is_nil(w:accepted("server"))
+    opened[1]:reset()
+    w:run(1 * S) -- one that the peer has reset is not accepted any more
+    assert.is_true(w:accept_most("server", 3))
+    local got = {}
+    local function take()
+      w:run(1 * S)
+      for s in function() return w:accepted("server") end do
+        got[#got + 1] = s:read()
+        assert.is_true(s:eof())
+        s:close()
+      end
+      return table.concat(got)
+    end
+    assert.equal("234", take())
+    assert.is_true(w:accept_most("server", 3))
+    assert.equal("23456", take())
+    assert.is_false(w:accept_most("server", 3))
+    w:run(1 * S)
+    assert.same({ 0, 0 }, { w:facts("client").streams, w:facts("server").streams })
+  end)
+
   it("is refused by an end that takes no streams", function()
     world { server = { deaf = true } }
     local s = w:open("client")

@@ -805,6 +805,16 @@ static int world_open(lua_State *L)
     return 1;
 }
 
+/* w:accept_most(end, n): returns whether streams wait. */
+static int world_accept_most(lua_State *L)
+{
+    struct world *w = check_world(L);
+    const struct end *e = check_end(L, w, 2);
+    kt_native_streams_accept_most(e->streams, (uint32_t)luaL_checkinteger(L, 3));
+    lua_pushboolean(L, kt_native_streams_waiting(e->streams));
+    return 1;
+}
+
 static int world_accepted(lua_State *L)
 {
     struct world *w = check_world(L);
@@ -979,8 +989,9 @@ int luaopen_spec_native_streams(lua_State *L)
     static const luaL_Reg world_methods[] = {{"run", world_run}, {"now", world_now}, {"facts", world_facts},
         {"sent", world_sent}, {"lose", world_lose}, {"set_loss", world_set_loss}, {"freeze", world_freeze},
         {"error", world_error}, {"blocks", world_blocks}, {"pending", world_pending}, {"frame", world_frame},
-        {"open", world_open}, {"accepted", world_accepted}, {"move", world_move}, {"restart", world_restart},
-        {"free", world_free}, {"close", world_close}, {NULL, NULL}};
+        {"open", world_open}, {"accepted", world_accepted}, {"accept_most", world_accept_most},
+        {"move", world_move}, {"restart", world_restart}, {"free", world_free}, {"close", world_close},
+        {NULL, NULL}};
     static const luaL_Reg functions[] = {{"world", world_new}, {"heap", heap}, {NULL, NULL}};
     luaL_newmetatable(L, STREAM);
     luaL_newlib(L, stream_methods);

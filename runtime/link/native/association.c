@@ -7,7 +7,12 @@
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
 
-#define ASK_US 1000000u        /* between two calls of `silent` */
+#define ASK_US 1000000u /* between two calls of `silent` */
+/* Streams of the peer that are accepted in a turn of the loop, so that links take turns: */
+#define ACCEPT_BATCH 16u
+#define ACCEPT_BATCHES 4u
+#define ACCEPT_US 1000u /* ... from the turn's start; after that only a first batch is begun */
+
 #define WORSE_HOP_US 10000000u /* between two hops because of losses */
 
 /* A peer with the key can make KT_NATIVE_UNPROVEN of these. With its AEADs and its guest, one takes less
@@ -102,6 +107,19 @@ static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_nati
     struct kt_native_association *a = ctx;
     a->c->counters->FlowsAccepted++;
     a->owner.flow(a->owner.ctx, flow, addresses);
+}
+
+/* An accepted stream is cheap here, but its task is not. The tasks of one batch run before the hook runs again for the
+ * next, so the time that they take counts. */
+static void accept_batch(struct kt_native_association *a, uint64_t now_us)
+{
+    if (a->fresh) a->batches_left = ACCEPT_BATCHES;
+    a->fresh = false;
+    if (a->batches_left < ACCEPT_BATCHES && kt_io_clock(a->c->io) - now_us >= ACCEPT_US) a->batches_left = 0;
+    kt_native_streams_accept_most(a->streams, a->batches_left > 0 ? ACCEPT_BATCH : 0);
+    kt_native_streams_dispatch(a->streams);
+    if (!kt_native_streams_waiting(a->streams) || a->batches_left == 0) return;
+    if (--a->batches_left > 0) kt_native_association_schedule(a);
 }
 
 /* ---- the turn ---- */
@@ -218,6 +236,7 @@ static void arm(struct kt_native_association *a, uint64_t now_us)
     uint64_t due = UINT64_MAX;
     for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
         if (dues[i] < due) due = dues[i];
+    if (kt_native_streams_waiting(a->streams)) due = now_us;
     kt_io_timer_set(a->c->io, &a->timer, due);
 }
 
@@ -281,7 +300,7 @@ static void work(struct kt_native_association *a, uint64_t now_us)
     kt_native_paths_recover(a, now_us);
     if (kt_native_streams_due(a->streams) <= now_us)
         kt_native_streams_timer(a->streams, !a->patience.suspect);
-    kt_native_streams_dispatch(a->streams);
+    accept_batch(a, now_us);
     kt_native_association_clock_flows(a, now_us);
     if (kt_native_flows_due(a->flows) <= now_us) kt_native_flows_timer(a->flows);
     if (kt_native_paths_keepalive_due(a) <= now_us) kt_native_paths_keep_alive(a, now_us);
@@ -326,6 +345,7 @@ static void on_turn(void *ctx)
 
 static void on_timer(void *ctx)
 {
+    ((struct kt_native_association *)ctx)->fresh = true;
     kt_native_association_schedule(ctx);
 }
 

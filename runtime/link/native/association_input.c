@@ -131,6 +131,7 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
         a->c->tap->fn(a->c->tap->ctx, &shown);
     }
     if (!a->up_us) a->up_us = now;
+    a->fresh = true;
     kt_patience_heard(&a->patience, now);
     kt_native_recovery_heard(&p->recovery);
     kt_native_path_heard(p, &from, dgram->len, number >= next, now);

@@ -105,6 +105,8 @@ struct kt_native_association {
     uint64_t hopped_bytes;    /* of streams, both ways, until then */
     uint64_t fled_us;         /* when it was last, because of losses; 0: never */
     size_t stream_count;      /* as counted in StreamsNow */
+    uint32_t batches_left;    /* of streams of the peer that may be accepted in this turn */
+    bool fresh;               /* the loop has begun another turn since they were counted */
     uint64_t promised;        /* credit that it gave beyond the first (context.h) */
     bool told_full;           /* that streams are refused was logged */
     uint64_t quiet_us;        /* when a client asks whether nothing more comes; UINT64_MAX: it does not */

@@ -66,7 +66,8 @@ struct kt_native_stream {
     uint64_t id;            /* 0: has not been sent yet */
     struct kt_stream_entry entry;
     struct kt_list due_node; /* in all->due while frames are due */
-    struct kt_list touched;  /* in all->touched while events are due; once cut: in all->cuts */
+    struct kt_list
+        touched; /* in all->touched or all->arrivals while events are due; once cut: in all->cuts */
     struct kt_native_opened *opened;
     char *text; /* of our RESET, or of the peer's; NULL: none */
 
@@ -117,6 +118,9 @@ struct kt_native_streams {
     size_t own, nameless;             /* of them: opened by this end; without id */
     struct kt_list list;              /* all streams */
     struct kt_list touched, due, unnamed;
+    struct kt_list
+        arrivals; /* by `touched`: of the peer, to be handed to the owner once accepts_left allows */
+    uint32_t accepts_left;
     struct kt_list cuts; /* streams_cut.c */
     uint64_t cuts_due;   /* the next look at them */
     struct kt_stream_schedule ready, starved;

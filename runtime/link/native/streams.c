@@ -270,6 +270,28 @@ static void raise_events(struct kt_native_streams *s, struct kt_native_stream *s
     s->current = NULL;
 }
 
+/* A stream waits in `arrivals` until it may be handed over; its other events wait with it. */
+static bool may_raise(struct kt_native_streams *s, struct kt_native_stream *st)
+{
+    if (s->ended || !(st->events & KT_NATIVE_EV_STREAM)) return true;
+    if (s->accepts_left == 0) {
+        kt_list_push(&s->arrivals, &st->touched);
+        return false;
+    }
+    if (s->accepts_left < UINT32_MAX) s->accepts_left--;
+    return true;
+}
+
+void kt_native_streams_accept_most(struct kt_native_streams *s, uint32_t n)
+{
+    s->accepts_left = n;
+}
+
+bool kt_native_streams_waiting(const struct kt_native_streams *s)
+{
+    return !s->ended && !kt_list_empty(&s->arrivals);
+}
+
 /* Whether another stream may be opened. */
 static bool has_room(const struct kt_native_streams *s)
 {
@@ -283,9 +305,15 @@ static void drain(struct kt_native_streams *s)
     if (s->draining) return;
     s->draining = true;
     s->awake = false;
+    while (!s->ended && s->accepts_left > 0 && (node = kt_list_pop(&s->arrivals))) {
+        struct kt_native_stream *st = KT_CONTAINER(node, struct kt_native_stream, touched);
+        if (may_raise(s, st)) raise_events(s, st);
+    }
     kt_list_take(&batch, &s->touched);
-    while ((node = kt_list_pop(&batch)))
-        raise_events(s, KT_CONTAINER(node, struct kt_native_stream, touched));
+    while ((node = kt_list_pop(&batch))) {
+        struct kt_native_stream *st = KT_CONTAINER(node, struct kt_native_stream, touched);
+        if (may_raise(s, st)) raise_events(s, st);
+    }
     if (s->recount && !s->ended) {
         s->recount = false;
         if (s->owner.count) s->owner.count(s->ctx, s->count);
@@ -385,6 +413,8 @@ int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native
     kt_hmap_init(&s->table);
     kt_list_init(&s->list);
     kt_list_init(&s->touched);
+    kt_list_init(&s->arrivals);
+    s->accepts_left = UINT32_MAX;
     kt_list_init(&s->cuts);
     kt_list_init(&s->due);
     kt_list_init(&s->unnamed);

@@ -105,6 +105,11 @@ bool kt_native_streams_takes(uint8_t type);
 /* A frame from the peer. Events are raised by the next dispatch. 0; KT_EPROTO: it breaks a rule, err names the frame;
  * KT_ENOMEM. After an error the association must end. */
 int kt_native_streams_input(struct kt_native_streams *s, const struct kt_native_frame *f, struct kt_err *err);
+/* At most n streams of the peer are handed to the owner until the next call; others wait, with what arrives for them, and
+ * count as open, so that the peer can open no more than max_streams in all. At first any number. */
+void kt_native_streams_accept_most(struct kt_native_streams *s, uint32_t n);
+/* Whether some wait for that. */
+bool kt_native_streams_waiting(const struct kt_native_streams *s);
 /* Raises all events that are due. Does nothing from inside a callback. */
 void kt_native_streams_dispatch(struct kt_native_streams *s);
 
