@@ -303,6 +303,15 @@ describe("a slow or greedy client of kt.http.serve", function()
     end
   end)
 
+  it("cannot keep others out by many requests at once whose answers nobody reads; not all are served", function()
+    serve(HELLO .. '["GET /big"] = function() print "big" return ("x"):rep(100000) end,', "max_conns = 10,")
+    for _, path in ipairs { "/", "/missing", "/big" } do
+      for _ = 1, 100 do host:connect "127.0.0.1:80":write(get(path):rep(200)) end
+      for _ = 1, 10 do assert.equal("hello", body_of(ask(last "/"))) end
+    end
+    assert.is_true(select(2, script:output():gsub("big", "")) < 1000)
+  end)
+
   it("logs no failure of a function whose client gave way to another, or left", function()
     serve([[
       ["POST /"] = { stream = true, handler = function(r, response)

@@ -3,8 +3,8 @@
 --- A conn is served by one task: it waits for a request, reads the head, runs the handler, and so on, with a deadline for each. Bytes are
 --- read only when they are wanted, and never beyond what they belong to, so request:take can hand over the conn after the head.
 ---
---- Invariant: a conn is in the list of waiting ones, longest first, exactly while it waits for its client to send or to take something.
---- These give way to new conns when there are max_conns; one whose function runs does not.
+--- Invariant: a conn is in the list of waiting ones, longest first, exactly while it waits for its client to send or to take something,
+--- or for its turn to read a further request. These give way to new conns when there are max_conns; one whose function runs does not.
 local body = require "kt.http.body"
 local core = require "kt.core"
 local hosts = require "kt.http.hosts"
@@ -330,6 +330,19 @@ local function make_room(self)
   return self.conns < most
 end
 
+--- Lets others run before the next request of a conn, which may have come already, and waits until the client takes its answer. The conn
+--- stays in the list. False if it has given way.
+local function next_turn(self, c)
+  list_add(self.waiting, c)
+  c.writes = true
+  local room = core.await_room(c.conn, { timeout = self.config.write_timeout })
+  if room and not c.dropped then
+    c.writes = false
+    core.park(0)
+  end
+  return room and not c.dropped
+end
+
 local function serve(self, conn)
   local c = { conn = conn, served = false }
   self.accepted = self.accepted + 1
@@ -347,8 +360,7 @@ local function serve(self, conn)
     local route, params, max = admit(self, c, head)
     local again = params
     if route then again = answer(self, c, head, route, params, max) end
-    core.park(0) -- the next request may have come already: let others run
-  until not again
+  until not again or not next_turn(self, c)
 end
 
 --- Ends the conns that have no request; the others end after their answer.

@@ -4,6 +4,7 @@
 #include "script/core/failure.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
+#include "script/api/lua_pipe.h"
 #include "script/core/fields.h"
 
 #define CHUNKS "httpchunks"
@@ -171,7 +172,8 @@ static int note_failure(lua_State *L)
 void kt_lua_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"http_head", head}, {"http_feed", feed}, {"http_url", url},
-        {"http_phrase", phrase}, {"http_field", field}, {"note_failure", note_failure}, {NULL, NULL}};
+        {"http_phrase", phrase}, {"http_field", field}, {"note_failure", note_failure},
+        {"await_room", kt_lua_pipe_await_room}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = CHUNKS, .hidden = true});
     luaL_setfuncs(L, functions, 0);
 }

@@ -145,6 +145,7 @@ int kt_lua_pipe_read_exactly(lua_State *L);
 int kt_lua_pipe_read_until(lua_State *L);
 int kt_lua_pipe_peek(lua_State *L);
 int kt_lua_pipe_write(lua_State *L);
+int kt_lua_pipe_await_room(lua_State *L);
 int kt_lua_pipe_shutdown(lua_State *L);
 /* Lets the calls that wait on the pipe try again. */
 void kt_lua_pipe_retry(struct kt_lua_pipe *h);

@@ -18,8 +18,11 @@ struct kt_lua_writing {
 static int step_writing(struct kt_lua_writing *w)
 {
     struct kt_lua_pipe *h = w->h;
-    w->done += kt_lua_limits_write(h, w->data + w->done, w->len - w->done);
-    if (w->done == w->len) return 0;
+    if (w->len == 0 && !h->code && kt_pipe_room(h->pipe) > 0) return 0; /* core.await_room */
+    if (w->len > 0) {
+        w->done += kt_lua_limits_write(h, w->data + w->done, w->len - w->done);
+        if (w->done == w->len) return 0;
+    }
     if (h->code) return kt_lua_io_broken(h);
     return kt_pipe_gone(h->pipe) ? KT_ERESET : KT_LUA_IO_WAIT;
 }
@@ -64,8 +67,8 @@ static int finish_write(lua_State *L, struct kt_task *t)
     return write_failed(L, t); /* the number of bytes written, which is all of them */
 }
 
-/* pipe:write(data [, { timeout = "30s" }]) → #data | nil, err, bytes written */
-int kt_lua_pipe_write(lua_State *L)
+/* room: wait until there is room, even if there is nothing to write. */
+static int write_in_task(lua_State *L, bool room)
 {
     const char *what;
     struct kt_task *t;
@@ -73,13 +76,13 @@ int kt_lua_pipe_write(lua_State *L)
     lua_settop(L, 3);
     struct kt_lua_writing now = {.h = h, .task = t, .what = what};
     now.data = kt_lua_io_string_arg(L, 2, what, &now.len);
-    uint64_t timeout = kt_lua_io_timeout_arg(L, 3, what);
+    const uint64_t timeout = kt_lua_io_timeout_arg(L, 3, what);
     if (h->shut) return kt_raise(L, "%s: not allowed after :shutdown()", what);
     if (h->writing) kt_lua_io_one_at_a_time(L, what, "writing to it", h->writing->task);
 
     if (!h->pipe) return kt_lua_io_closed_meanwhile(L, what);
 
-    int rc = now.len ? step_writing(&now) : 0;
+    int rc = now.len || room ? step_writing(&now) : 0;
     if (rc == 0) {
         lua_pushinteger(L, (lua_Integer)now.len);
         return 1;
@@ -106,6 +109,21 @@ int kt_lua_pipe_write(lua_State *L)
         L, "%s: %s", what, rc == KT_ECLOSED ? KT_LUA_IO_CLOSED : kt_lua_io_sentence(h, rc, buf, sizeof buf));
     lua_insert(L, -2);
     return kt_err_return_before(L, 1, rc, text);
+}
+
+/* pipe:write(data [, { timeout = "30s" }]) → #data | nil, err, bytes written */
+int kt_lua_pipe_write(lua_State *L)
+{
+    return write_in_task(L, false);
+}
+
+/* core.await_room(pipe, { timeout = seconds }): waits until the pipe would take bytes → 0 | nil, err, 0 */
+int kt_lua_pipe_await_room(lua_State *L)
+{
+    lua_settop(L, 2);
+    lua_pushliteral(L, "");
+    lua_insert(L, 2);
+    return write_in_task(L, true);
 }
 
 /* pipe:shutdown(): ends sending; reading remains possible. A second call does nothing. */
