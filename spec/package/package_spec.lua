@@ -71,7 +71,7 @@ describe("the Debian package", function()
       ok("systemd-analyze security --no-pager --offline=true --threshold=20 %s/%s.service", dir, (unit:gsub("@", "@x")))
     end
     -- The default would be "kt", for all instances; systemd refuses it, as a static group has that name.
-    assert.matches("\nUser=kt%-%%i\n", h.read_file(root .. "/lib/systemd/system/kt@.service"))
+    assert.matches("\nUser=kt%-run%-%%i\n", h.read_file(root .. "/lib/systemd/system/kt@.service"))
     if installed "apparmor_parser" then ok("apparmor_parser -Q -K %s/etc/apparmor.d/kt", root) end
   end)
 
