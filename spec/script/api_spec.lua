@@ -258,6 +258,16 @@ describe("kt help", function()
     assert.equal(1, run("help", "kt.link.kcp.nothing").code)
   end)
 
+  it("lists the functions of a table, and finds keys, methods and topics by a word", function()
+    assert.matches("^kt.json: table\n\nJSON.\n\n  kt.json.decode +Reads JSON\n", run("help", "kt.json").out)
+    assert.equal("tap: a key of kt.splice (kt help kt.splice.tap)\n", run("help", "tap").out)
+    assert.equal("peek: a method of conn (kt help conn:peek)\npeek: a method of stream (kt help stream:peek)\n", run("help", "peek").out)
+    assert.matches("^Addresses:\n.-192.0.2.1:443.-\naddress: a field of record", run("help", "address").out)
+    for word, text in pairs { handles = "^Handles with", counters = "stats", require = "Modules", loopback = "kt.http.serve" } do
+      assert.matches(text, run("help", word).out)
+    end
+  end)
+
   it("still explains a verb", function()
     assert.matches("^usage: kt run ", run("help", "run").out)
     assert.matches("^usage: kt help ", run("help", "help").out)
@@ -265,7 +275,7 @@ describe("kt help", function()
 
   it("suggests the closest name", function()
     assert.same({ code = 1, out = "", err = "kt help: unknown name kt.conect; did you mean kt.connect?\n" }, run("help", "kt.conect"))
-    assert.same({ code = 1, out = "", err = "kt help: unknown name open; did you mean link:open?\n" }, run("help", "open"))
+    assert.same({ code = 1, out = "", err = "kt help: unknown name kt.crypto.aead; did you mean kt.crypto.aead_seal?\n" }, run("help", "kt.crypto.aead"))
     assert.same({ code = 1, out = "", err = "kt help: unknown name xyzzy; run kt help for a list\n" }, run("help", "xyzzy"))
   end)
 end)

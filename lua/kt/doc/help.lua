@@ -95,9 +95,26 @@ local function of_holder(h)
   return out
 end
 
+--- A line of a list: a name, and the first sentence about it.
+local function row(name, doc)
+  local text = wrapped(doc:match "^(.-)%.%f[%s\0]" or doc, (" "):rep(LEFT))
+  return ("  %-" .. LEFT - 3 .. "s "):format(name) .. text:sub(LEFT + 1)
+end
+
+--- A value, and the functions in it if it is a table of them, such as kt.crypto.
+local function of_value(symbol)
+  local value, path = symbol.value, symbol.name .. "."
+  local out = { ("%s: %s"):format(symbol.name, value.type), "", wrapped(value.doc, ""), "" }
+  for _, f in ipairs(api.functions) do
+    if f.name:sub(1, #path) == path then out[#out + 1] = row(f.name, f.doc) end
+  end
+  if not out[5] then out[4] = nil end
+  return out
+end
+
 local function text_of(symbol)
   local out = symbol.fn and of_function(symbol.fn) or symbol.holder and of_holder(symbol.holder)
-    or { ("%s: %s"):format(symbol.name, symbol.value.type), "", wrapped(symbol.value.doc, "") }
+    or of_value(symbol)
   return table.concat(out, "\n") .. "\n"
 end
 
@@ -147,6 +164,60 @@ local function find(which, name)
   end
 end
 
+--- What the guide has on a word that is no name of the API.
+local topics = {
+  require = "Modules of a script: docs/scripts.md, under Modules.",
+  counters = "Counters: kt help stats has those of a link; docs/monitoring.md has those of the process.",
+}
+
+local function of_topic(name)
+  if name == "handles" or name == "handle" then return wrapped(kt.about_handles:gsub("%[(.-)%]%(.-%)", "%1"), "") .. "\n" end
+  if name == "address" or name == "addresses" then
+    local out = { "Addresses:", "" }
+    for _, a in ipairs(kt.addresses) do
+      out[#out + 1] = "  " .. table.concat(a.forms, ", ")
+      out[#out + 1] = wrapped(a.doc .. " For " .. table.concat(a.keys, ", ") .. ".", "      ")
+    end
+    return table.concat(out, "\n") .. "\n"
+  end
+  return topics[name] and topics[name] .. "\n"
+end
+
+--- The keys, methods and fields of this name, by what has them: "tap: a key of kt.splice (kt help kt.splice.tap)".
+local function of_part(name)
+  local out = {}
+  local function add(kind, of, full) out[#out + 1] = ("%s: a %s of %s (kt help %s)\n"):format(name, kind, of, full) end
+  for _, f in ipairs(kt.functions) do
+    local of, last = f.name:match "^(.*)[:.]([%w_]+)$"
+    if last == name then add(f.name:find(":", 1, true) and "method" or "function", of, f.name) end
+    words.keys(f.argument or {}, function(path, key)
+      if key.name == name then add("key", f.name, f.name .. "." .. path) end
+    end)
+  end
+  for _, list in ipairs { kt.handles, kt.records } do
+    for _, h in ipairs(list) do
+      for _, field in ipairs(h.fields) do
+        if field.name == name then add("field", h.name, h.name .. "." .. name) end
+      end
+    end
+  end
+  return #out > 0 and table.concat(out) or nil
+end
+
+local NAMED_MAX = 12
+
+--- The functions whose descriptions have the word.
+local function of_word(name)
+  if not name:find "^%a%a%a%a+$" then return nil end
+  local out = {}
+  for _, f in ipairs(kt.functions) do
+    local found = f.doc:find("%f[%a]" .. name)
+    words.keys(f.argument or {}, function(_, key) found = found or key.doc:find("%f[%a]" .. name) end)
+    if found and #out < NAMED_MAX then out[#out + 1] = row(f.name, f.doc) end
+  end
+  return #out > 0 and ("Described with %s:\n\n%s\n"):format(name, table.concat(out, "\n")) or nil
+end
+
 --- The closest known name to an unknown one, or nil.
 local function meant(name)
   local names, short = {}, {}
@@ -154,6 +225,9 @@ local function meant(name)
     for _, symbol in ipairs(which.symbols()) do
       names[#names + 1], short[#short + 1] = symbol.name, symbol.name:match "[%w_]+$"
     end
+  end
+  for _, full in ipairs(names) do
+    if #name > 3 and full:sub(1, #name) == name then return full end
   end
   local near = schema.suggest(name, names)
   if near then return near end
@@ -175,15 +249,16 @@ function help.of(name)
   if script and spec then return script .. "\nIn specs (kt.sim):\n\n" .. spec end
   local text = script or spec or of_code(name) or of_unit(name) or of_key(name) or of_key("kt." .. name)
   if text then return text end
-  return nil, meant(name)
+  local topic, part = of_topic(name), of_part(name)
+  if topic or part then return (topic or "") .. (topic and part and "\n" or "") .. (part or "") end
+  local near = meant(name)
+  if near then return nil, near end
+  return of_word(name)
 end
 
 local function add_list(out, which)
   api = which
-  local function line(name, doc)
-    local text = wrapped(doc:match "^(.-)%.%f[%s\0]" or doc, (" "):rep(LEFT))
-    out[#out + 1] = ("  %-" .. LEFT - 3 .. "s "):format(name) .. text:sub(LEFT + 1)
-  end
+  local function line(name, doc) out[#out + 1] = row(name, doc) end
   for _, f in ipairs(api.functions) do
     if api.is_free(f) then line(f.name, f.doc) end
   end
