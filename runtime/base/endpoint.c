@@ -97,7 +97,9 @@ static int parse_ports(const struct parse *p, const char *s)
     const char *end = scan_port(s, &min);
     if (!end || (*end != '\0' && *end != '-')) return fail(p, "expected a port after ':'; " PORT_RULE);
     if (*end == '\0') {
-        if (min == PORT_TOO_BIG) return fail(p, "the port is too big; " PORT_RULE);
+        if (min == PORT_TOO_BIG)
+            return fail(p, "the port is too big; a port is a number from %d to 65535",
+                p->flags & KT_ENDPOINT_ZERO ? 0 : 1);
         if (min == 0 && !(p->flags & KT_ENDPOINT_ZERO))
             return fail(p, "port 0 is not allowed here; " PORT_RULE);
         p->out->port_min = p->out->port_max = (uint16_t)min;

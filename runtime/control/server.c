@@ -218,6 +218,7 @@ void kt_control_stream_begin(struct kt_control_client *c)
     c->streams = true;
     kt_control_answer(c, "true", 4);
     give_back(&c->in);
+    if (kt_pipe_eof(c->pipe)) doom(c, true);
 }
 
 void kt_control_stream(struct kt_control_client *c, const char *name, const char *json, size_t len)
@@ -321,8 +322,9 @@ static void on_readable(void *ctx)
 {
     struct kt_control_client *c = ctx;
     struct kt_iov iov;
-    if (c->streams) { /* its input is ignored; the peek finds its end */
+    if (c->streams) { /* its input is ignored, but its end ends the stream, even an idle one */
         while (kt_pipe_peek(c->pipe, &iov, 1) == 1 && iov.len > 0) kt_pipe_consume(c->pipe, iov.len);
+        if (kt_pipe_eof(c->pipe)) doom(c, true);
         return;
     }
     if (!c->next.armed) look(c); /* the pause between two requests is not over */

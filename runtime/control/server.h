@@ -41,7 +41,7 @@ void kt_control_answer(struct kt_control_client *c, const char *json, size_t len
 /* Answers it with an error. */
 void kt_control_refuse(struct kt_control_client *c, int code, const char *text);
 /* Answers it, with a result of true, and begins a stream: from now on the client gets lines of kt_control_stream, and
- * its input is ignored. */
+ * its input is ignored; the stream ends with it. */
 void kt_control_stream_begin(struct kt_control_client *c);
 /* Sends a line {"NAME": json}, at the end of the turn. A client that does not keep up is dropped, and `gone` is called. */
 void kt_control_stream(struct kt_control_client *c, const char *name, const char *json, size_t len);

@@ -142,6 +142,7 @@ describe("endpoint", function()
     good("h:0", "z", "h", 0)
     good(":0", "z", "", 0)
     bad("h:00", "z", "expected a port")
+    bad("h:65536", "z", "a port is a number from 0 to 65535")
     bad("h:0", "r", "port 0")
   end)
 

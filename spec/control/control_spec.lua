@@ -392,6 +392,16 @@ describe("verbs for a running kt", function()
           assert.is_truthy(file:find(text, 1, true))
           assert.is_truthy(file:find(wire .. " out", 1, true) and file:find(wire .. " in", 1, true))
         end
+        local gone = start("trace", "client", link, "gone.pcapng")
+        gone:expect "writing 127.0.0.1"
+        gone:kill() -- the link is idle, so no packet finds out
+        local full = start("trace", "client", link, "/dev/full", "--packets", "1")
+        full:expect "writing 127.0.0.1"
+        conn:send "more"
+        assert.equal(1, full:wait_exit(20))
+        assert.matches("\nkt trace: /dev/full: No space left on device\n$", full.stderr)
+        code, _, err = verb("trace", "client", link, "x.pcapng", "--seconds", "0.5")
+        assert.same({ 1, "kt trace: --seconds: expected an integer from 1, got 0.5\n" }, { code, err })
         client:kill()
         server:kill()
       end

@@ -119,15 +119,20 @@ end
 local function count(flags, name)
   local text = flags[name]
   local n = text and math.tointeger(tonumber(text))
-  if text and not (n and n > 0) then return nil, { message = ("--%s: expected a number, got %s"):format(name, text) } end
+  if text and not (n and n > 0) then return nil, { message = ("--%s: expected an integer from 1, got %s"):format(name, text) } end
   return n or math.huge
 end
 
---- Writes packets until one of the limits is reached. Returns how many, how many were dropped, and why it ended early.
-local function capture(kt_, file, packets, seconds)
-  local tracer = require("kt.cli.capture").new(function(bytes) file:write(bytes) end)
+--- Writes packets until one of the limits is reached or the file cannot be written. Returns how many, how many were dropped, and why it ended
+--- early.
+local function capture(kt_, file, path, packets, seconds)
+  local wrong
+  local function check(ok, why)
+    if not ok then wrong = wrong or path .. ": " .. why end
+  end
+  local tracer = require("kt.cli.capture").new(function(bytes) check(file:write(bytes)) end)
   local until_, n, dropped = kt.now() + seconds, 0, 0
-  while n < packets do
+  while n < packets and not wrong do
     local left = until_ - kt.now()
     if left <= 0 then break end
     local line, err = kt_:next(left < math.huge and left or nil)
@@ -137,9 +142,9 @@ local function capture(kt_, file, packets, seconds)
     end
     tracer:packet(line.packet)
     n, dropped = n + 1, dropped + line.packet.dropped
-    if n % 64 == 0 then file:flush() end
+    if n % 64 == 0 then check(file:flush()) end
   end
-  return n, dropped
+  return n, dropped, wrong
 end
 
 function run.trace(_, kt_, flags, link, path)
@@ -153,8 +158,9 @@ function run.trace(_, kt_, flags, link, path)
   local file, why = io.open(path, "wb")
   if not file then return nil, { message = why } end
   core.stderr(("kt trace: writing %s of %s to %s\n"):format(link, kt_.is.name, path))
-  local n, dropped, ended = capture(kt_, file, packets, seconds)
-  file:close()
+  local n, dropped, ended = capture(kt_, file, path, packets, seconds)
+  local written, failed = file:close() -- flushes; the last packets may not fit
+  if not written then ended = ended or path .. ": " .. failed end
   out(("%d packets, %d left out\n"):format(n, dropped))
   if ended then return nil, { message = ended } end
   return true

@@ -54,7 +54,10 @@ local function mbit(rate) return ("%.1f Mbit/s"):format(rate * 8 / 1e6) end
 --- Waits until the peer answers; returns the round trip, or ends the verb.
 local function reach(link)
   local rtt, err = link:probe { timeout = 10 }
-  return rtt or fail(("%s: %s"):format(values.remoteaddr, tostring(err)))
+  if rtt then return rtt end
+  local text = tostring(err):gsub("^link:probe: ", "")
+  local prefix = values.remoteaddr .. ": "
+  return fail(text:sub(1, #prefix) == prefix and text or prefix .. text)
 end
 
 local run = {}
@@ -80,6 +83,7 @@ function run.ping(link)
   local text = not own.json
   if text then
     out(("ping %s: %s\n"):format(values.remoteaddr, stream and ("%d bytes, kt %s"):format(probe.SIZE, hello.version or "?")
+      or hello.code == "unsupported" and "the server speaks kcptun's wire, which has no echo; these are round trips of the link"
       or "the link's own packets, which are sent again if they are lost; no echo: " .. tostring(hello)))
   end
   local function each(number, rtt)
@@ -119,12 +123,12 @@ function run.speed(link)
       code = measuring.FINDINGS
       result[way] = { error = tostring(err) }
       if not own.json then
-        out(("\r%-4s failed: %s%s\n"):format(way, tostring(err), err.code == "unsupported" and " (kcptun's wire cannot ask for it)" or ""))
+        out(("%-4s %s: %s\n"):format(way, err.code == "unsupported" and "cannot measure" or "failed", tostring(err)))
       end
     else
       result[way] = r
       if not own.json then
-        out(("\r%-4s %s, %s sent again, rtt %s under load\n"):format(way, mbit(r.rate), percent(r.loss), r.rtt and ms(r.rtt.median) or "?"))
+        out(("%-4s %s, %s sent again, rtt %s under load\n"):format(way, mbit(r.rate), percent(r.loss), r.rtt and ms(r.rtt.median) or "?"))
       end
     end
   end

@@ -1,4 +1,5 @@
 --- The verbs that measure the path to a server, as one table: help, man pages and completions are made from it. Pure.
+local units = require "kt.units"
 local verbs = require "kt.cli.verbs"
 
 local measuring = { FINE = 0, FINDINGS = 1, UNREACHABLE = 2, by_name = {} }
@@ -28,7 +29,7 @@ verb {
   name = "ping", bad = "nothing came back",
   flags = {
     { name = "count", arg = "N", default = 10, min = 1, max = 100000, doc = "send N datagrams (default 10)" },
-    { name = "every", arg = "SECONDS", default = 1, min = 0.01, max = 60, doc = "time between them (default 1)" },
+    { name = "every", arg = "TIME", default = 1, min = 0.01, max = 60, doc = "time between them, such as 200ms or 0.2 (default 1s)" },
   },
   doc = "Measure the round trip to a kt server through an encrypted link. A kt server answers datagrams, so loss and order are seen each way; of "
     .. "any other server, kcptun or a script, only the link's own round trips, in which lost packets are sent again.",
@@ -68,11 +69,13 @@ function measuring.read(row, args)
         i = i + 1
         given = args[i] or ""
       end
-      local n = tonumber(given)
-      if not n or n ~= n or n < flag.min or n > flag.max or (flag.arg == "N" and not math.tointeger(n)) then
-        return nil, ('%s: expected a number from %g to %d, got "%s"'):format(name, flag.min, flag.max, given)
+      local whole, n = flag.arg == "N", tonumber(given)
+      if not whole then n = units.duration(n or given) end
+      if not n or n ~= n or n < flag.min or n > flag.max or (whole and not math.tointeger(n)) then
+        return nil, ('%s: expected %s from %g to %d, got "%s"'):format(name, whole and "an integer" or "seconds, or a duration such as 200ms,",
+          flag.min, flag.max, given)
       end
-      values[flag.name] = flag.arg == "N" and math.tointeger(n) or n
+      values[flag.name] = whole and math.tointeger(n) or n
     elseif flag then
       values[flag.name] = true
     else

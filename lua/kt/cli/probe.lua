@@ -28,7 +28,11 @@ end
 --- on kcptun's wire; "denied" or "protocol" if the peer is a kt that offers nothing.
 function probe.hello(link)
   local stream, err = link:open { to = reflector.TARGET, timeout = 10 }
-  if not stream then return nil, err end
+  if not stream and err.code == "unsupported" then
+    return nil, kt.err { code = err.code, message = "the server speaks kcptun's wire" }
+  elseif not stream then
+    return nil, err
+  end
   local text, why, came = stream:read_until("\n", 1024, { timeout = 10 })
   local hello = text and kt.json.decode(text)
   if type(hello) == "table" and hello.diagnose == 1 then return stream, plain(hello) end

@@ -28,20 +28,22 @@ end
 local way = { up = "to the server", down = "back" }
 
 local function addresses(facts, add)
+  local host = (facts.remote or ""):match "^%[?(.-)%]?:[^:]*$"
+  local remove = host and not host:find "^[%d.]+$" and not host:find ":" and ", or remove the address from the name" or ""
   for _, a in ipairs(facts.addresses) do
     local family = a.at:find "^%[" and "IPv6" or "IPv4"
     if a.rtt then
       add("address", "ok", ("%s (%s) answers"):format(a.at, family))
     elseif a.refused then
       add("address", "finding", ("%s (%s) refuses: nothing listens on this UDP port there"):format(a.at, family),
-        ("start the server on %s, or remove the address from the name"):format(a.at))
+        ("start the server on %s%s"):format(a.at, remove))
     elseif a.code == "auth" then
       local clock = a.error:find("clock", 1, true)
       add("address", "finding", ("%s (%s) turns this client away: %s"):format(a.at, family, a.error),
         clock and "set the clocks at both ends, for example with NTP" or "give both ends the same key and wire, and look at the server's log")
     else
       add("address", "finding", ("%s (%s) is silent: %s"):format(a.at, family, a.error),
-        ("let UDP to %s through firewalls, compare keys, or remove the address from the name"):format(a.at))
+        ("let UDP to %s through firewalls, %scompare keys%s"):format(a.at, remove == "" and "and " or "", remove))
     end
   end
 end
