@@ -104,7 +104,8 @@ end
 local function with_unit(unit, name)
   local function write(number) return units.write(unit, number) or number .. name end
   return function(d, value)
-    local number, expected = units[unit](value)
+    local number, expected, too_much = units[unit](value)
+    if too_much and (d.max or d.below) then expected = units.range(d, write) end -- narrower than what kt.units allows
     if not number then return nil, unfit(expected, value) .. units.missing(unit, value) end
     return in_range(d, number, value, write)
   end

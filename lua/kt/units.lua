@@ -1,5 +1,5 @@
 --- Parses units: "5s", "2MiB", "20Mbit", "5%". Each parser returns a plain number (seconds, bytes, bytes per second,
---- 0 to 1), or nil and what it expected. Pure; depends on no other module.
+--- 0 to 1), or nil, what it expected, and true if the number is too large. Pure; depends on no other module.
 local units = {}
 
 local seconds = { us = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600, d = 86400 }
@@ -64,7 +64,7 @@ function units.duration(value)
   local expected = units.expected.duration
   if math.type(value) then
     local n = plain(value)
-    if n and n > LONGEST then return nil, too_long end
+    if n and n > LONGEST then return nil, too_long, true end
     return n, not n and expected or nil
   end
   if type(value) ~= "string" then return nil, expected end
@@ -74,10 +74,10 @@ function units.duration(value)
     local number, unit, after = rest:match "^(%d+%.?%d*)%s*(%a+)%s*(.*)$"
     if not number or not seconds[unit] then return nil, expected end
     local n = tonumber(number)
-    if n > LONGEST / seconds[unit] then return nil, too_long end -- before the product, which might overflow
+    if n > LONGEST / seconds[unit] then return nil, too_long, true end -- before the product, which might overflow
     total, rest = total + n * seconds[unit], after
   until rest == ""
-  if total > LONGEST then return nil, too_long end
+  if total > LONGEST then return nil, too_long, true end
   return total
 end
 
@@ -85,7 +85,7 @@ local function scaled(value, expected, too_much, ...)
   if math.type(value) then
     local n = plain(value)
     if not n then return nil, expected end
-    if n > MOST then return nil, too_much end
+    if n > MOST then return nil, too_much, true end
     return math.tointeger(n) or math.floor(n)
   end
   if type(value) ~= "string" then return nil, expected end
@@ -94,7 +94,7 @@ local function scaled(value, expected, too_much, ...)
   for _, scale in ipairs { ... } do
     if number and scale.units[unit] then
       local n, factor = tonumber(number), scale.units[unit] / scale.divide
-      if n > MOST / factor then return nil, too_much end
+      if n > MOST / factor then return nil, too_much, true end
       n = n * factor
       if n > 0 and n < 1 then n = 1 end -- 0 has a meaning of its own
       return math.tointeger(n) or math.floor(n)

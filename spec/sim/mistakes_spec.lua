@@ -312,20 +312,20 @@ describe("a spec's mistake", function()
       assert.matches(("spec/sim/mistakes_spec.lua:%d: "):format(line), why, 1, true)
       assert.matches(want, why, 1, true)
     end
-    for _, rate in ipairs { 0, 1e-300, 1e14, 1 << 49, "0bit" } do
+    for _, rate in ipairs { 0, 1e-300, 1e300, math.maxinteger, "0bit" } do
       local shown = type(rate) == "string" and '"0bit"' or tostring(rate)
       refused("link:set.rate: expected 1kbit to 1000Gbit, got " .. shown, link { rate = rate })
     end
     refused("link:set.queue.time: expected 1us to 1h, got 0", link { queue = { time = 0 } })
     refused("link:set.queue.packets: expected 1 to 1000000000, got 1000000000000000000", link { queue = { packets = 10 ^ 18 // 1 | 0 } })
-    refused("link:set.reorder_by: expected at most 3.2e9 seconds (a hundred years), got 1e+300", link { reorder_by = 1e300 })
+    refused("link:set.reorder_by: expected at most 1h, got 1e+300", link { reorder_by = 1e300 })
     refused("host:slow_reader: expected 1 bytes per second to 1000Gbit, got 0", function() client:slow_reader(0) end)
-    refused("host:slow_reader: expected 1 bytes per second to 1000Gbit, got 1e+14", function() client:slow_reader(1e14) end)
-    refused("host:clock_jump: expected at most 3.2e9 seconds (a hundred years), got 1e+300", function() client:clock_jump(1e300) end)
+    refused("host:slow_reader: expected 1 bytes per second to 1000Gbit, got 1e+300", function() client:slow_reader(1e300) end)
+    refused("host:clock_jump: expected at most 1000000000s, got 1e+300", function() client:clock_jump(1e300) end)
     refused('host:clock_jump: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "-1x"',
       function() client:clock_jump "-1x" end)
-    refused("host:run.memory: expected 1MiB to 64GiB, got 100000000000000", function() client:run("m.lua", { memory = 100000000000000 }) end)
-    refused("host:nat.timeout: expected at most 3.2e9 seconds (a hundred years), got 1e+300",
+    refused("host:run.memory: expected 1MiB to 64GiB, got 1000000000000000000", function() client:run("m.lua", { memory = 1000000000000000000 }) end)
+    refused("host:nat.timeout: expected at most 1000000000s, got 1e+300",
       function() client:nat { public = "198.51.100.1", timeout = 1e300 } end)
     refused("198.51.100.256", function() client:nat { public = "198.51.100.256" } end)
     refused("224.0.0.1 cannot be a public address", function() client:nat { public = "224.0.0.1" } end)
