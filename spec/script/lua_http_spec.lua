@@ -71,6 +71,15 @@ describe("kt.http.serve", function()
     assert.equal("DELETE", body_of(ask((last "/any":gsub("^GET", "DELETE")))))
   end)
 
+  it("closes the conn after a method or a CONNECT that it refuses", function()
+    serve(HELLO)
+    for head, status in pairs { ["CONNECT a:1"] = 404, ["DELETE /"] = 405 } do
+      local answer = ask(head .. " HTTP/1.1\r\nHost: localhost\r\n\r\n", "100ms")
+      assert.equal(status, status_of(answer))
+      assert.matches("connection: close", answer)
+    end
+  end)
+
   it("does not count CONNECT among the methods of a path", function()
     serve(HELLO .. '["CONNECT *"] = function() return 403 end,')
     assert.equal(404, status_of(ask(last "/unknown")))

@@ -141,6 +141,7 @@ describe("kt.http.status", function()
     assert.matches("# TYPE kt_build_info gauge\n", body)
     assert.is_nil(body:find "# UNIT" or body:find "# EOF")
     metrics "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n"
+    assert.matches("content%-type: text/plain", (select(3, get("/metrics", "Accept: application/openmetrics-text;q=0.1, text/plain;q=0.9\r\n"))))
   end)
 
   it("is healthy while it runs, and ready unless a link is wanted and none is up, or a pool has none", function()

@@ -79,8 +79,12 @@ local function unready(script)
 end
 
 local function metrics_page(self, request)
-  local accept = (request.headers.accept or ""):lower()
-  local text = accept:find("text/plain", 1, true) and not accept:find("application/openmetrics-text", 1, true)
+  local weights = {} -- RFC 9110, 12.5.1
+  for range in (request.headers.accept or ""):lower():gmatch "[^,]+" do
+    local kind = range:match "^%s*([^%s;]+)"
+    if kind then weights[kind] = tonumber(range:match ";%s*q=([%d.]+)") or 1 end
+  end
+  local text = (weights["text/plain"] or 0) > (weights["application/openmetrics-text"] or 0)
   local now = { process = core.process(), counters = core.counters(), bounds = core.bounds, script = snapshot.take(0), rtts = self.history.kept.rtts }
   return answer(200, text and metrics.TEXT or metrics.OPENMETRICS, metrics.text(now, text, function() core.park(0) end))
 end
