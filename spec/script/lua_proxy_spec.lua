@@ -63,6 +63,20 @@ describe("kt.listen { proxy = true }", function()
     w:close()
   end)
 
+  it("counts refused conns by reason", function()
+    local w = world()
+    local script = listening(w)
+    w:host("lb"):connect "10.0.0.1:7000"
+    w:run_for "4s"
+    for _ = 1, 14 do w:host("lb"):connect("10.0.0.1:7000"):write "GET / HTTP/1.1\r\n" end
+    w:run_for "2s"
+    w:host("lb"):connect("10.0.0.1:7000"):write "GET / HTTP/1.1\r\n"
+    w:run_for "100ms"
+    assert.matches("header came in time\n", script:log())
+    assert.matches("not a PROXY protocol header; so were 13 more", script:log())
+    w:close()
+  end)
+
   it("resets conns of senders that proxy_from does not list", function()
     local w = world()
     local script = listening(w, [[, proxy_from = { "10.1.0.0/16", "2001:db8::1" } ]])

@@ -13,12 +13,17 @@
 
 #define LOG_EVERY_US 1000000u
 
+/* Why a conn is refused. Each reason is logged and counted apart from the others. */
+enum reason { MALFORMED, LATE, TOO_MANY, NOT_TRUSTED, NO_MEMORY, REASONS };
+
 /* The socket and its current owner, which a reload changes. */
 struct door {
     struct kt_listener *listener;
     struct kt_lua_listener *owner;
     struct kt_proxy_accept *proxy; /* NULL: no conn has had to wait for a header yet */
-    uint64_t logged_at, unlogged;  /* refused conns: last log line, µs; how many since without one */
+    struct refused {
+        uint64_t logged_at, unlogged; /* last log line, µs; how many since without one */
+    } refused[REASONS];
 };
 
 struct kt_lua_listener {
@@ -46,35 +51,43 @@ static void serve_conn(void *ctx, struct kt_conn *conn)
     kt_lua_pipe_serve(s, kt_conn_pipe(conn), conn, NULL);
 }
 
-/* Counts a conn that is refused for its header. why NULL: it ended by itself, as health checks do. */
-static void note_refused(struct door *door, struct kt_conn *conn, const char *why)
+static const char *const reasons[REASONS] = {
+    [MALFORMED] = "its first bytes are not a PROXY protocol header",
+    [LATE] = "no PROXY protocol header came in time",
+    [TOO_MANY] = "too many conns wait for their PROXY protocol header",
+    [NOT_TRUSTED] = "its address is not in proxy_from",
+    [NO_MEMORY] = "out of memory",
+};
+
+/* Counts a conn that is refused for its header. REASONS: it ended by itself, as health checks do. */
+static void note_refused(struct door *door, struct kt_conn *conn, enum reason why)
 {
     struct kt_runtime *rt = kt_service_runtime(&door->owner->service);
     const uint64_t now = kt_io_now(kt_runtime_io(rt));
     kt_runtime_counters(rt)->ProxyRefused++;
-    if (!why) return;
-    if (door->logged_at && now - door->logged_at < LOG_EVERY_US) {
-        door->unlogged++;
+    if (why == REASONS) return;
+    struct refused *r = &door->refused[why];
+    if (r->logged_at && now - r->logged_at < LOG_EVERY_US) {
+        r->unlogged++;
         return;
     }
     char more[64] = "";
-    if (door->unlogged)
-        snprintf(more, sizeof more, "; so were %llu more", (unsigned long long)door->unlogged);
-    door->logged_at = now;
-    door->unlogged = 0;
+    if (r->unlogged) snprintf(more, sizeof more, "; so were %llu more", (unsigned long long)r->unlogged);
+    *r = (struct refused){.logged_at = now};
     kt_log_with(kt_runtime_log(rt), KT_LOG_WARN, (struct kt_log_fields){.conn = kt_conn_peer(conn)},
-        "%s: conn of %s reset: %s%s", kt_listener_local(door->listener), kt_conn_peer(conn), why, more);
+        "%s: conn of %s reset: %s%s", kt_listener_local(door->listener), kt_conn_peer(conn), reasons[why],
+        more);
 }
 
 static void header_refused(void *ctx, struct kt_conn *conn, int code)
 {
-    const char *why = NULL;
+    enum reason why = REASONS;
     if (code == KT_EPROTO)
-        why = "its first bytes are not a PROXY protocol header";
+        why = MALFORMED;
     else if (code == KT_ETIMEOUT)
-        why = "no PROXY protocol header came in time";
+        why = LATE;
     else if (code == KT_ELIMIT || code == KT_ENOMEM)
-        why = "too many conns wait for their PROXY protocol header";
+        why = TOO_MANY;
     note_refused(ctx, conn, why);
 }
 
@@ -104,7 +117,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
         kt_proxy_accept_add(door->proxy, conn);
         return;
     }
-    note_refused(door, conn, door->proxy ? "its address is not in proxy_from" : "out of memory");
+    note_refused(door, conn, door->proxy ? NOT_TRUSTED : NO_MEMORY);
     kt_pipe_reset(kt_conn_pipe(conn), KT_EACCES);
 }
 
