@@ -106,13 +106,19 @@ static int open_control(struct process *p, struct kt_supervisor *sv, struct kt_e
 static int run(struct process *p, struct kt_supervisor *sv)
 {
     int code;
-    int rc = kt_supervisor_start(sv);
-    if (rc) return complain(p->logger, kt_supervisor_message(sv));
-    if (kt_supervisor_exited(sv, &code)) return code;
     struct kt_err err = {0};
-    if (p->start->pid_file && kt_pidfile_write(p->start->pid_file, &err))
+    /* A path in use must be found before the listeners open. */
+    if (p->start->control && open_control(p, sv, &err)) return complain(p->logger, err.text);
+    int rc = kt_supervisor_start(sv);
+    if (rc || kt_supervisor_exited(sv, &code)) {
+        kt_control_close(p->control);
+        return rc ? complain(p->logger, kt_supervisor_message(sv)) : code;
+    }
+    if (p->start->pid_file && kt_pidfile_write(p->start->pid_file, &err)) {
+        kt_control_close(p->control);
         return complain(p->logger, err.text);
-    if (open_control(p, sv, &err)) {
+    }
+    if (!p->start->control && open_control(p, sv, &err)) {
         if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
         return complain(p->logger, err.text);
     }
@@ -133,6 +139,9 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
     struct kt_err err = {0};
     if (start->log_format == KT_LOG_JOURNAL && start->log_file)
         return complain(logger, "--log: not with --log-format journald; the journal keeps the log");
+    if (start->http_token && !start->http) return complain(logger, "--http-token: only with --http");
+    if (start->control && !start->control[0])
+        return complain(logger, "--control: expected the path of a socket, or none");
     if (kt_logger_format(logger, start->log_format, &err)) return complain(logger, err.text);
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(logger, err.text);
     struct process process = {.start = start, .logger = logger, .io = io, .terminal = find_terminal()};

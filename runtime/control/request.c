@@ -6,15 +6,26 @@
 #include <string.h>
 #include "base/json.h"
 
+#define ARGS_MAX 16u
+
+/* Whether the object has an earlier item with the key of this one. */
+static bool repeats(const cJSON *object, const cJSON *item)
+{
+    for (const cJSON *other = object->child; other != item; other = other->next)
+        if (strcmp(other->string, item->string) == 0) return true;
+    return false;
+}
+
 /* Copies the id: an integer, or a short string. */
 static int read_id(struct kt_control_request *out, const cJSON *id, struct kt_err *err)
 {
-    const bool integer = cJSON_IsNumber(id) && id->valuedouble >= -9007199254740992.0 &&
-                         id->valuedouble <= 9007199254740992.0 &&
+    /* Beyond these bounds a double may be another integer than the text. */
+    const bool integer = cJSON_IsNumber(id) && id->valuedouble >= -9007199254740991.0 &&
+                         id->valuedouble <= 9007199254740991.0 &&
                          id->valuedouble == (double)(int64_t)id->valuedouble;
     if (!integer && !(cJSON_IsString(id) && strlen(id->valuestring) <= KT_CONTROL_ID_MAX))
-        return kt_err_set(
-            err, KT_EINVAL, "id: expected an integer or a string of at most %u bytes", KT_CONTROL_ID_MAX);
+        return kt_err_set(err, KT_EINVAL,
+            "id: expected an integer below 2^53 or a string of at most %u bytes", KT_CONTROL_ID_MAX);
     if (integer) {
         snprintf(out->id, sizeof out->id, "%lld", (long long)id->valuedouble);
         return 0;
@@ -42,6 +53,11 @@ static int read_protocol(const cJSON *protocol, struct kt_err *err)
 static int read_args(struct kt_control_request *out, const cJSON *args, struct kt_err *err)
 {
     if (!cJSON_IsObject(args)) return kt_err_set(err, KT_EINVAL, "args: expected an object");
+    size_t n = 0;
+    for (const cJSON *item = args->child; item; item = item->next) {
+        if (++n > ARGS_MAX) return kt_err_set(err, KT_EINVAL, "args: expected at most %u", ARGS_MAX);
+        if (repeats(args, item)) return kt_err_set(err, KT_EINVAL, "args: %.32s: given twice", item->string);
+    }
     out->args = args;
     return 0;
 }
@@ -64,6 +80,8 @@ static int read_object(struct kt_control_request *out, const cJSON *tree, struct
     for (const cJSON *item = tree->child; item; item = item->next) { /* all, so that an error has the id */
         struct kt_err wrong = {0};
         if (read_key(out, item, &wrong) && !first.code) first = wrong;
+        if (!first.code && repeats(tree, item))
+            kt_err_set(&first, KT_EINVAL, "%.32s: given twice", item->string);
     }
     if (first.code) return kt_err_set(err, first.code, "%s", first.text);
     if (!out->cmd[0]) return kt_err_set(err, KT_EINVAL, "cmd: missing");

@@ -96,7 +96,7 @@ int kt_key_parse(enum kt_key_kind kind, const char *text, size_t len, const char
 int kt_key_mode_check(const char *path, unsigned mode, struct kt_err *err)
 {
     if ((mode & 077) == 0) return 0;
-    return kt_err_set(err, KT_EACCES, "%s: other users can read this key; run chmod 600 %s", path, path);
+    return kt_err_set(err, KT_EACCES, "%s: other users can read this file; run chmod 600 %s", path, path);
 }
 
 int kt_key_from_passphrase(const char *text, size_t len, uint8_t key[KT_KEY])

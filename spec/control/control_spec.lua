@@ -99,6 +99,10 @@ describe("the control socket", function()
       local refused = start("run", "--control", path(), "other.lua")
       assert.equal(1, refused:wait_exit())
       assert.matches("s%.sock: address already in use", refused.stderr)
+      assert.is_nil(refused.stderr:find("listening on", 1, true))
+      local unnamed = start("run", "--control", "", "other.lua")
+      assert.equal(1, unnamed:wait_exit())
+      assert.matches("%-%-control: expected the path of a socket, or none", unnamed.stderr)
     end)
   end)
 
@@ -140,6 +144,8 @@ describe("the control socket", function()
       local cases = {
         ["not JSON"] = "GET / HTTP/1.1\r\n\r\n", ["expected a JSON object"] = "[1]\n", ["unknown key"] = '{"cmd":"hello","x":1}\n',
         ["too long"] = ('"'):rep(70000), ["cmd: missing"] = "{}\n", ["speaks version 1"] = '{"cmd":"hello","protocol":2}\n', ["id: expected"] = '{"id":{}}\n',
+        ["id: expected an integer below 2^53"] = '{"id":9007199254740993,"cmd":"hello"}\n', ["cmd: given twice"] = '{"cmd":"hello","cmd":"drain"}\n',
+        ["args: level: given twice"] = '{"cmd":"log","args":{"level":"info","level":"debug"}}\n',
       }
       for expected, text in pairs(cases) do
         local lines = ask(text .. '{"cmd":"hello"}\n')

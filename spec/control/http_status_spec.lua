@@ -91,6 +91,8 @@ end)]]):format(far, listen))
         { "kt: --http-token: missing; other machines can reach :9100; give a token, a loopback address, or unix:/path\n", "run", "--http", ":9100", "s.lua" },
         { 'kt: --http: "x:y": expected', "run", "--http", "x:y", "s.lua" },
         { "kt: --http-token: kt.secret_file: none: no such file\n", "run", "--http", ":9100", "--http-token", "none", "s.lua" },
+        { "kt: --http-token: only with --http\n", "run", "--http-token", "short", "s.lua" },
+        { "kt server: --httptoken: only with --http\n", "server", "--httptoken", "short" },
         { "kt client: --httptoken: missing; other", "client", "--http", "0.0.0.0:9100" },
         { "kt server: --httptoken: expected 16 to 256", "server", "--http", ":9100", "--httptoken", "short" },
       }

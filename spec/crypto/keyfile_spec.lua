@@ -47,7 +47,7 @@ describe("a key file", function()
   it("is for its owner alone", function()
     for _, mode in ipairs { tonumber("600", 8), tonumber("400", 8), tonumber("100600", 8) } do assert.is_nil(crypto.key_mode(mode)) end
     for _, mode in ipairs { "644", "640", "604", "620", "601" } do
-      assert.equal("psk: other users can read this key; run chmod 600 psk", crypto.key_mode(tonumber(mode, 8)))
+      assert.equal("psk: other users can read this file; run chmod 600 psk", crypto.key_mode(tonumber(mode, 8)))
     end
   end)
 end)

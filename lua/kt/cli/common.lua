@@ -61,6 +61,10 @@ function common.main(side, args, declare, more, in_words)
     core.stderr(("kt %s: --control: the path of a socket is at most 107 bytes long\n"):format(side))
     return core.exit(1)
   end
+  if values.httptoken ~= "" and values.http == "" then
+    core.stderr(("kt %s: --httptoken: only with --http\n"):format(side))
+    return core.exit(1)
+  end
   values.key = kt.secret(values.key) -- the only copy that stays
   local declared, handles, config = pcall(function()
     if values.http ~= "" then serve_status(values.http, values.httptoken ~= "" and values.httptoken or nil, { on = "--http", token = "--httptoken" }) end
