@@ -2071,7 +2071,7 @@ function kt.crypto.derive(key, label, options) end
 ---@field memory? kt.size The memory that it takes. (size, "8KiB" to "256MiB"; default "64MiB")
 ---@field timeout? kt.duration Timeout for the whole call, with its turn. (duration, at most "24h"; default "30s")
 
---- Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "limit": bound how often a client may try (kt.limit), as each try takes its turn.
+--- Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "limit": count the attempts of each client, as each takes its turn.
 ---
 --- Callable from tasks.
 --- Fails with: limit, timeout, memory.

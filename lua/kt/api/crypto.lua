@@ -59,7 +59,7 @@ return function(with)
     context = "task", returns = "secret | nil, err",
     doc = "Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the "
       .. "default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "
-      .. "\"limit\": bound how often a client may try (kt.limit), as each try takes its turn.",
+      .. "\"limit\": count the attempts of each client, as each takes its turn.",
     fails = { "limit", "timeout", "memory" },
     params = {
       param("password", "secret | string", "The password, at most 1024 bytes."),
