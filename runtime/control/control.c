@@ -287,13 +287,15 @@ static void run_log(struct call *call, const struct kt_control_request *r)
 static void on_event(void *ctx, const struct kt_event *e)
 {
     struct call *call = ctx;
-    char text[2048], link[400], pool[400], json[3200];
-    const int len =
-        snprintf(json, sizeof json, "{\"type\":\"%s\",\"time\":%.3f%s%s%s%s,\"failed\":%s,\"text\":%s}",
-            kt_event_name(e->type), (double)kt_io_wall(call->k->io) / 1e6, e->pool ? ",\"pool\":" : "",
-            e->pool ? kt_control_quote(pool, sizeof pool, e->pool) : "", e->link ? ",\"link\":" : "",
-            e->link ? kt_control_quote(link, sizeof link, e->link) : "", e->failed ? "true" : "false",
-            kt_control_quote(text, sizeof text, e->text));
+    char text[2048], link[400], pool[400], conn[400], peer[400], json[4096];
+    const int len = snprintf(json, sizeof json,
+        "{\"type\":\"%s\",\"time\":%.3f%s%s%s%s%s%s%s%s,\"failed\":%s,\"text\":%s}", kt_event_name(e->type),
+        (double)kt_io_wall(call->k->io) / 1e6, e->pool ? ",\"pool\":" : "",
+        e->pool ? kt_control_quote(pool, sizeof pool, e->pool) : "", e->link ? ",\"link\":" : "",
+        e->link ? kt_control_quote(link, sizeof link, e->link) : "", e->conn ? ",\"conn\":" : "",
+        e->conn ? kt_control_quote(conn, sizeof conn, e->conn) : "", e->peer ? ",\"peer\":" : "",
+        e->peer ? kt_control_quote(peer, sizeof peer, e->peer) : "", e->failed ? "true" : "false",
+        kt_control_quote(text, sizeof text, e->text));
     kt_control_stream(call->client, "event", json, (size_t)len);
 }
 

@@ -48,7 +48,7 @@ describe("kt", function()
     end)
   end)
 
-  it("says why it does not start as JSON too, and what a task logs is about its conn, also in tasks that it spawned", function()
+  it("says why it does not start as JSON too, and what a task logs is about its conn, also in tasks that it spawned, and when it fails", function()
     h.run(function()
       s.write("s.lua", [[
         local kt = require "kt"
@@ -60,15 +60,16 @@ describe("kt", function()
       s.write("t.lua", ([[
         local kt = require "kt"
         kt.log.info("one")
-        kt.listen { on = "unix:%s" }:serve(function() kt.spawn(function() kt.log.info('two "2"') end) end)]]):format(at))
+        kt.listen { on = "unix:%s" }:serve(function() kt.spawn(function() kt.log.info('two "2"') error "three" end) end)]]):format(at))
       p = s.kt("run", "--log-format", "json", "--control", "none", "t.lua")
       p:expect "listening"
       assert(os.execute(("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"%s\")'"):format(at)))
-      p:expect "two"
+      p:expect "three"
       p:stop()
       local text = objects(p.stderr, "t")
       assert.truthy(text:find('\n"msg":"one"\n', 1, true), text)
       assert.truthy(text:find('\n"conn":"unix:","msg":"two \\"2\\""\n', 1, true), text)
+      assert.truthy(text:find('\n"conn":"unix:","msg":"task failed: t.lua:3: three', 1, true), text)
     end)
   end)
 

@@ -453,6 +453,18 @@ describe("verbs for a running kt", function()
     end)
   end)
 
+  it("show the conn of a task that failed", function()
+    h.run(function()
+      local at = sockets.free_port()
+      s.write("s.lua", ('local kt = require "kt" kt.listen { on = "127.0.0.1:%d" }:serve(function() error "lost" end)'):format(at))
+      start("run", "--log-level", "debug", "s.lua"):expect "control socket at "
+      local events = start("events", "s", "--json")
+      events:expect "following s"
+      sockets.connect(at)
+      events:expect '"conn":"127%.0%.0%.1:%d+"'
+    end)
+  end)
+
   it("drain it, as SIGTERM does", function()
     h.run(function()
       local p = forward("s", "--allow-eval")

@@ -24,6 +24,8 @@ struct kt_event {
     enum kt_event_type type;
     const char *link; /* its name; NULL: of no link */
     const char *pool; /* NULL: of no pool */
+    const char *conn; /* of an error: the conn that the failed task served, as in the log; NULL: none */
+    const char *peer; /* likewise, the peer */
     const char *text; /* a sentence */
     bool failed;      /* of a reload: nothing has changed; of an error: always */
 };

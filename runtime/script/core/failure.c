@@ -163,6 +163,12 @@ struct report {
     bool told; /* result: it was logged, not only counted */
 };
 
+/* The conn or the peer that the task served. */
+static struct kt_log_fields about_of(const struct kt_failed *f)
+{
+    return kt_task_about(kt_task_of(f->thread));
+}
+
 static void log_failure(struct report *r, const char *text)
 {
     const struct kt_failed *f = r->f;
@@ -172,9 +178,11 @@ static void log_failure(struct report *r, const char *text)
     trace(f->thread, lines, sizeof lines);
     snprintf(line, sizeof line, "task failed: %s (%sspawned at %s:%d)", text, lines, f->origin->source,
         f->origin->line);
-    kt_log(f->rt->log, KT_LOG_ERROR, "%s", line);
-    kt_events_emit(
-        kt_runtime_events(f->rt), &(struct kt_event){.type = KT_EVENT_ERROR, .text = line, .failed = true});
+    const struct kt_log_fields about = about_of(f);
+    kt_log_with(f->rt->log, KT_LOG_ERROR, about, "%s", line);
+    kt_events_emit(kt_runtime_events(f->rt),
+        &(struct kt_event){
+            .type = KT_EVENT_ERROR, .text = line, .conn = about.conn, .peer = about.peer, .failed = true});
 }
 
 /* Runs protected on the main state: the error on top of the task's stack may have a __tostring metamethod
@@ -197,8 +205,8 @@ static const char *close_failed(const struct kt_failed *f)
 static int report_close(lua_State *L)
 {
     const struct kt_failed *f = lua_touserdata(L, 1);
-    kt_log(f->rt->log, KT_LOG_ERROR, "%s: %s (spawned at %s:%d)", close_failed(f), kt_err_raised(L, 2),
-        f->origin->source, f->origin->line);
+    kt_log_with(f->rt->log, KT_LOG_ERROR, about_of(f), "%s: %s (spawned at %s:%d)", close_failed(f),
+        kt_err_raised(L, 2), f->origin->source, f->origin->line);
     return 0;
 }
 
@@ -214,8 +222,8 @@ static void tell_close(const struct kt_failed *f)
     lua_pushlightuserdata(L, (void *)f);
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-        kt_log(f->rt->log, KT_LOG_ERROR, "%s (spawned at %s:%d)", close_failed(f), f->origin->source,
-            f->origin->line);
+        kt_log_with(f->rt->log, KT_LOG_ERROR, about_of(f), "%s (spawned at %s:%d)", close_failed(f),
+            f->origin->source, f->origin->line);
     kt_guard_switch(f->rt->guard, before);
 }
 
@@ -232,7 +240,7 @@ bool kt_failure_close(const struct kt_failed *f, int status, bool tell)
     }
     const int closed = lua_resetthread(f->thread);
     if (kt_guard_stopped(rt->guard))
-        kt_log(rt->log, KT_LOG_ERROR, "__close of a %s task: %s (spawned at %s:%d)",
+        kt_log_with(rt->log, KT_LOG_ERROR, about_of(f), "__close of a %s task: %s (spawned at %s:%d)",
             f->stopped ? "canceled" : "failed", kt_guard_text(f->thread), f->origin->source, f->origin->line);
     else if (tell && room && closed != LUA_OK)
         tell_close(f);
@@ -266,8 +274,8 @@ void kt_failure_note(lua_State *L, const char *what)
     const char *text = kt_err_raised(L, -1);
     if (is_news(rt, origin, text)) {
         trace(L, lines, sizeof lines);
-        kt_log(rt->log, KT_LOG_ERROR, "%s: %s (%sserved at %s:%d)", what, text, lines, origin->source,
-            origin->line);
+        kt_log_with(rt->log, KT_LOG_ERROR, kt_task_about(kt_task_of(L)), "%s: %s (%sserved at %s:%d)", what,
+            text, lines, origin->source, origin->line);
     }
     lua_pop(L, 1);
 }
