@@ -7,7 +7,7 @@ local function world(line, opts)
   opts = opts or {}
   local w = sim.world { seed = 5 }
   w:host("client", { files = { ["/proc/sys/net/core/rmem_max"] = "212992\n", ["/proc/sys/net/core/wmem_max"] = "4194304\n" } })
-  w:host("server", { address = opts.address })
+  w:host("server", { address = opts.address, files = opts.files })
   w:link("client", "server", line)
   w:host "server":run("kt server", { args = { "-l", opts.listen or ":29900", "-t", "127.0.0.1:1", "--key", "k", table.unpack(opts.server or {}) } })
   return w, function(...)
@@ -42,7 +42,8 @@ describe("kt doctor", function()
   end)
 
   it("finds loss, late packets, a small MTU and a small socket buffer", function()
-    local w, doctor = world { delay = "40ms", rate = "40Mbit", mtu = 1400, there = { loss = "6%" }, back = { reorder = "8%", reorder_by = "30ms" } }
+    local w, doctor = world({ delay = "40ms", rate = "40Mbit", mtu = 1400, there = { loss = "6%" }, back = { reorder = "8%", reorder_by = "30ms" } },
+      { files = { ["/proc/sys/net/core/rmem_max"] = "" } }) -- unreadable, as with ProcSubset=pid
     w:host "server":clock_jump "40s"
     local text, code = doctor("--seconds", "2")
     assert.equal(1, code, text)
@@ -53,6 +54,7 @@ describe("kt doctor", function()
     assert.matches("FINDING +clock +the server's clock is 40%.0 s ahead", text)
     assert.matches("FINDING +buffers +client: net%.core%.rmem_max is 212992; 512 KiB is needed for %d+%.%d Mbit/s at 80%.%d ms", text)
     assert.matches("at the client: sysctl -w net.core.rmem_max=524288\n", text, 1, true)
+    assert.matches("unknown +buffers +server: net%.core%.rmem_max cannot be read there\n", text)
   end)
 
   it("tries each address, and says which is silent and which refuses", function()

@@ -84,6 +84,11 @@ describe("kt speed", function()
     assert.is_true(r.up.loss < 0.02 and r.down.loss < 0.02)
   end)
 
+  it("prints a line for each direction, and no progress unless standard error is a terminal", function()
+    local _, kt = world { delay = "10ms", rate = "8Mbit" }
+    assert.matches("^up   %d+%.%d Mbit/s, [^\r\n]+ under load\ndown %d+%.%d Mbit/s, [^\r\n]+ under load\n$", (kt("speed", "--seconds", "1")))
+  end)
+
   it("says why it cannot measure", function()
     local _, kt = world({ delay = "10ms" }, { "--wire", "kcptun" })
     local text, code = kt "speed"

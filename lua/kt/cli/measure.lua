@@ -116,9 +116,11 @@ function run.speed(link)
   local result, code = { remote = values.remoteaddr }, measuring.FINE
   for _, way in ipairs { "up", "down" } do
     local function progress(rate)
-      if not own.json then out(("\r%-4s %s   "):format(way, mbit(rate))) end
+      core.stderr(("\r%-4s %s   "):format(way, mbit(rate)))
     end
-    local r, err = probe.transfer(link, way, own.seconds, progress)
+    local shown = core.stderr_terminal()
+    local r, err = probe.transfer(link, way, own.seconds, shown and progress or nil)
+    if shown then core.stderr "\r\27[K" end
     if not r then
       code = measuring.FINDINGS
       result[way] = { error = tostring(err) }

@@ -99,7 +99,7 @@ end
 -- A limit of a socket's buffer against what is in flight at the measured rate.
 local function buffer(add, where, key, limit, transfer, rtt)
   if not (transfer and transfer.rate and rtt) then return end
-  if not limit then return end
+  if not limit then return add("buffers", "unknown", ("%s: net.core.%s cannot be read there"):format(where, key)) end
   local product = transfer.rate * rtt
   local text = ("%s: net.core.%s is %.0f"):format(where, key, limit)
   if limit >= product then return add("buffers", "ok", text) end

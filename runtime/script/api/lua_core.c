@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "script/core/embedded.h"
 #include "script/core/handle.h"
 #include "script/core/logger.h"
@@ -230,6 +231,13 @@ static int stdout_failed(lua_State *L)
     return 1;
 }
 
+/* core.stderr_terminal() → whether standard error is a terminal. A simulated process has no TERM, and no terminal. */
+static int stderr_terminal(lua_State *L)
+{
+    lua_pushboolean(L, kt_runtime_getenv(kt_runtime_of(L), "TERM") && isatty(2));
+    return 1;
+}
+
 static int stderr_(lua_State *L)
 {
     return write_to(L, 2);
@@ -393,6 +401,7 @@ void kt_lua_core(lua_State *L)
         {"stdout", stdout_},
         {"stdout_failed", stdout_failed},
         {"stderr", stderr_},
+        {"stderr_terminal", stderr_terminal},
         {"log_format", log_format},
         {"log_level", log_level},
         {"log_file", log_file},
