@@ -84,6 +84,17 @@ describe("kt doctor", function()
     end
   end)
 
+  it("prints what it has measured on SIGINT", function()
+    local w = world { delay = "10ms" }
+    local script = w:host "client":run("kt doctor", { args = { "server:29900", "--key", "k" } })
+    w:run_for "2s"
+    script:signal "INT"
+    w:run_for "10ms"
+    assert.equal(130, script.exit_code)
+    assert.matches("ok +server +kt .*ok +rtt +", script:output())
+    assert.is_nil(script:output():find("Nothing to change", 1, true))
+  end)
+
   it("finds a queue that fills under load", function()
     local w, doctor = world { delay = "10ms", rate = "20Mbit" }
     local recent = {}

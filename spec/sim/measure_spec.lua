@@ -55,6 +55,19 @@ describe("kt ping", function()
     end
   end)
 
+  it("prints the summary on SIGINT, with and without an echo", function()
+    for _, server in ipairs { {}, { "--nodiagnose" } } do
+      local w = world({ delay = "10ms" }, server)
+      local script = w:host "client":run("kt ping", { args = { "server:29900", "--key", "k" }, beside = true })
+      w:run_for "2500ms"
+      script:signal "INT"
+      w:run_for "10ms"
+      assert.is_false(script:is_running())
+      assert.equal(0, script.exit_code)
+      assert.matches("3 sent, 3 received, 0% lost", script:output(), 1, true)
+    end
+  end)
+
   it("takes a duration for --every, and refuses others with a sentence", function()
     local _, kt = world { delay = "10ms" }
     local text, code = kt("ping", "--count", "2", "--every", "20ms")

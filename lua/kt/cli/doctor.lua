@@ -53,7 +53,7 @@ local function lifetime(dial, at, most, keepalive)
   return { lives = lives, dies = dies, keepalive = keepalive }
 end
 
---- Measures. dial(at, more): makes a link, with more settings. own: { count, seconds, nat, keepalive }. step(text): called before each step.
+--- Measures. dial(at, more): makes a link, with more settings. own: { count, seconds, nat, keepalive }. step(text, facts so far): called before each step.
 --- Returns the facts, or nil and an err if the name does not resolve.
 return function(remote, dial, own, step)
   local list, err = probe.addresses(remote)
@@ -77,19 +77,19 @@ return function(remote, dial, own, step)
   facts.wire, facts.hello = "kt", hello
   if hello.wall then facts.offset = hello.wall - (asked + kt.wall()) / 2 end
   stream:close()
-  step "measuring loss and round trips"
+  step("measuring loss and round trips", facts)
   facts.train = probe.train(link, { count = own.count, every = EVERY, wait = math.max(1, 4 * facts.rtt) })
   if facts.train.rtt then facts.rtt = facts.train.rtt.min end
   if own.seconds > 0 then
     for _, way in ipairs { "up", "down" } do
-      step("measuring bandwidth " .. way)
+      step("measuring bandwidth " .. way, facts)
       local t, wrong = probe.transfer(link, way, own.seconds)
       facts[way] = t or { error = tostring(wrong) }
     end
     facts.mtu = link:stats().mtu
   end
   if own.nat > 0 then
-    step(("measuring for how long a NAT keeps its mapping, up to %d s"):format(own.nat))
+    step(("measuring for how long a NAT keeps its mapping, up to %d s"):format(own.nat), facts)
     facts.nat = lifetime(dial, facts.at, own.nat, own.keepalive)
   end
   return facts

@@ -62,11 +62,17 @@ end
 
 local run = {}
 
--- A ping by the link's own probes.
-local function ping_link(link, each)
-  local times = {}
+-- Prints what has been measured when SIGINT arrives, and returns the exit code; nil: there is nothing to print.
+local interrupted
+
+-- A ping by the link's own probes. begun(result): takes a function that returns the result so far.
+local function ping_link(link, each, begun)
+  local times, sent = {}, 0
+  local function result() return { sent = sent, received = #times, rtt = probe.summary(times) } end
+  begun(result)
   for i = 1, own.count do
     local began = kt.now()
+    sent = i
     local rtt = link:probe { timeout = 3 }
     if rtt then
       times[#times + 1] = rtt
@@ -74,7 +80,23 @@ local function ping_link(link, each)
     end
     if i < own.count then kt.sleep(math.max(began + own.every - kt.now(), 0)) end
   end
-  return { sent = own.count, received = #times, rtt = probe.summary(times) }
+  return result()
+end
+
+local function ping_report(result, echo)
+  result.echo = echo
+  local loss = result.sent > 0 and 1 - result.received / result.sent or 1
+  if own.json then
+    result.remote, result.loss = values.remoteaddr, loss
+    out(core.json.encode(result) .. "\n")
+  else
+    out(("\n--- %s ---\n%d sent, %d received, %s lost"):format(values.remoteaddr, result.sent, result.received, percent(loss)))
+    if result.there then out((" (%s there, %s back)"):format(percent(result.there), percent(result.back))) end
+    out "\n"
+    local r = result.rtt
+    if r then out(("rtt min/avg/max/mdev = %.1f/%.1f/%.1f/%.1f ms\n"):format(r.min * 1e3, r.avg * 1e3, r.max * 1e3, r.mdev * 1e3)) end
+  end
+  return result.received > 0 and measuring.FINE or measuring.FINDINGS
 end
 
 function run.ping(link)
@@ -89,26 +111,13 @@ function run.ping(link)
   local function each(number, rtt)
     if text then out(("%s: seq=%d time=%s\n"):format(values.remoteaddr, number, ms(rtt))) end
   end
-  local result
-  if stream then
-    stream:close()
-    result = probe.train(link, { count = own.count, every = own.every, wait = math.max(1, 4 * first), got = each })
-  else
-    result = ping_link(link, each)
+  local function begun(so_far)
+    interrupted = function() return ping_report(so_far(), stream ~= nil) end
   end
-  result.echo = stream ~= nil
-  local loss = result.sent > 0 and 1 - result.received / result.sent or 1
-  if own.json then
-    result.remote, result.loss = values.remoteaddr, loss
-    out(core.json.encode(result) .. "\n")
-  else
-    out(("\n--- %s ---\n%d sent, %d received, %s lost"):format(values.remoteaddr, result.sent, result.received, percent(loss)))
-    if result.there then out((" (%s there, %s back)"):format(percent(result.there), percent(result.back))) end
-    out "\n"
-    local r = result.rtt
-    if r then out(("rtt min/avg/max/mdev = %.1f/%.1f/%.1f/%.1f ms\n"):format(r.min * 1e3, r.avg * 1e3, r.max * 1e3, r.mdev * 1e3)) end
-  end
-  return result.received > 0 and measuring.FINE or measuring.FINDINGS
+  if not stream then return ping_report(ping_link(link, each, begun), false) end
+  stream:close()
+  local train = { count = own.count, every = own.every, wait = math.max(1, 4 * first), got = each, begun = begun }
+  return ping_report(probe.train(link, train), true)
 end
 
 function run.speed(link)
@@ -140,20 +149,13 @@ end
 
 local marks = { ok = "ok", note = "note", finding = "FINDING", unknown = "unknown" }
 
-function run.doctor(link)
-  link:close()
-  own.keepalive = from.keepalive and values.keepalive or wire.native_setting("keepalive", true).default
-  local function step(text)
-    if not own.json then core.stderr(("kt doctor: %s\n"):format(text)) end
-  end
-  local facts, err = doctor(values.remoteaddr, dial, own, step)
-  if not facts then return fail(("%s: %s"):format(values.remoteaddr, tostring(err))) end
+local function doctor_report(facts, whole)
   local checks, advice = verdict.checks(facts), {}
   for _, check in ipairs(checks) do
     if not own.json then out(("%-8s %-14s %s\n"):format(marks[check.status], check.name, check.text)) end
     if check.status == "finding" then advice[#advice + 1] = check.advice end
   end
-  local code = not facts.at and measuring.UNREACHABLE or #advice > 0 and measuring.FINDINGS or measuring.FINE
+  local code = not whole and measuring.INTERRUPTED or not facts.at and measuring.UNREACHABLE or #advice > 0 and measuring.FINDINGS or measuring.FINE
   if own.json then
     facts.checks, facts.exit = checks, code
     out(core.json.encode(facts) .. "\n")
@@ -165,8 +167,21 @@ function run.doctor(link)
   return code
 end
 
+function run.doctor(link)
+  link:close()
+  own.keepalive = from.keepalive and values.keepalive or wire.native_setting("keepalive", true).default
+  local function step(text, facts)
+    if facts then interrupted = function() return doctor_report(facts, false) end end
+    if not own.json then core.stderr(("kt doctor: %s\n"):format(text)) end
+  end
+  local facts, err = doctor(values.remoteaddr, dial, own, step)
+  if not facts then return fail(("%s: %s"):format(values.remoteaddr, tostring(err))) end
+  return doctor_report(facts, true)
+end
+
 local declared, link = pcall(dial, values.remoteaddr)
 if not declared then fail(tostring(link)) end
+core.on_signal("INT", function() core.exit(interrupted and interrupted() or measuring.INTERRUPTED) end)
 kt.spawn(function()
   local code = run[row.name](link)
   core.exit(code)

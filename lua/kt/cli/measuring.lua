@@ -2,7 +2,7 @@
 local units = require "kt.units"
 local verbs = require "kt.cli.verbs"
 
-local measuring = { FINE = 0, FINDINGS = 1, UNREACHABLE = 2, by_name = {} }
+local measuring = { FINE = 0, FINDINGS = 1, UNREACHABLE = 2, INTERRUPTED = 130, by_name = {} }
 
 local shared = {
   { name = "json", doc = "print JSON, for other programs" },

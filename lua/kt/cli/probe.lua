@@ -95,6 +95,16 @@ function probe.train(link, opts)
   end)
   local ends = kt.now() + opts.count * opts.every + opts.wait
   local seen, times, arrived, arrived_of, late, late_back, highest = {}, {}, 0, 0, 0, 0, 0
+  local function result()
+    local received = #times
+    return {
+      sent = last, received = received, rtt = probe.summary(times),
+      there = arrived_of > 0 and math.max(0, 1 - arrived / arrived_of) or nil,
+      back = arrived > 0 and math.max(0, 1 - received / arrived) or nil,
+      late_there = arrived > 0 and late / arrived or nil, late_back = received > 0 and late_back / received or nil,
+    }
+  end
+  if opts.begun then opts.begun(result) end
   while #times < opts.count and kt.now() < ends do
     local number, count, late_there = echo.receive(math.max(ends - kt.now(), 0.001))
     if number and sent[number] and not seen[number] then
@@ -109,13 +119,7 @@ function probe.train(link, opts)
     end
   end
   echo.close()
-  local received = #times
-  return {
-    sent = last, received = received, rtt = probe.summary(times),
-    there = arrived_of > 0 and math.max(0, 1 - arrived / arrived_of) or nil,
-    back = arrived > 0 and math.max(0, 1 - received / arrived) or nil,
-    late_there = arrived > 0 and late / arrived or nil, late_back = received > 0 and late_back / received or nil,
-  }
+  return result()
 end
 
 local SAMPLES = 200 -- of a transfer, at most

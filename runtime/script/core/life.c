@@ -22,8 +22,9 @@
 
 struct kt_life {
     enum kt_phase phase;
-    bool replaced; /* another runtime has taken over */
-    bool exiting;  /* exit_code is final */
+    bool replaced;  /* another runtime has taken over */
+    bool exiting;   /* exit_code is final */
+    bool interrupt; /* the script handles the first SIGINT */
     int exit_code;
     void (*ended)(void *ctx);
     void *ended_ctx;
@@ -146,6 +147,16 @@ void kt_runtime_set_drain(struct kt_runtime *rt, uint64_t us)
 uint64_t kt_runtime_drain_us(const struct kt_runtime *rt)
 {
     return rt->life->exit_us;
+}
+
+void kt_runtime_take_interrupt(struct kt_runtime *rt)
+{
+    rt->life->interrupt = true;
+}
+
+bool kt_runtime_takes_interrupt(const struct kt_runtime *rt)
+{
+    return rt->life->interrupt;
 }
 
 void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us)

@@ -29,6 +29,9 @@ size_t kt_runtime_pipes(const struct kt_runtime *rt);
 
 /* Sets the drain time at process exit, and after a reload (KT_TIME_NEVER: no limit), in microseconds. */
 void kt_runtime_set_drain(struct kt_runtime *rt, uint64_t us);
+/* The script handles the first SIGINT itself; the process does not begin to end. */
+void kt_runtime_take_interrupt(struct kt_runtime *rt);
+bool kt_runtime_takes_interrupt(const struct kt_runtime *rt);
 void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us);
 
 /* Counts conns and streams that the script or its splices hold: `change` more, or fewer. */

@@ -37,6 +37,7 @@ struct kt_supervisor {
     struct kt_timer reload; /* armed: a SIGHUP is pending */
     uint64_t next_reload;   /* earliest time of the next reload */
     struct kt_err err;      /* why signals could not be watched */
+    bool interrupted;       /* SIGINT was left to the script */
     bool ending;            /* SIGTERM or SIGINT was received */
     bool stopped;           /* the loop is stopping; exit_code is final */
     int exit_code;
@@ -347,6 +348,8 @@ static void on_signal(void *ctx, int signum)
         write_counters(sv);
     else if (signum == SIGUSR2)
         reopen_log(sv);
+    else if (signum == SIGINT && !sv->interrupted && kt_runtime_takes_interrupt(sv->now))
+        sv->interrupted = true;
     else if (signum == SIGHUP && !(sv->opts.hung_up && sv->opts.hung_up(sv->opts.ctx)))
         kt_supervisor_ask_reload(sv);
     else
