@@ -43,6 +43,9 @@ end
 --- What kt.inspect shows, without tasks. max: rows of conns. With rows, it may let other tasks run.
 function snapshot.take(max)
   local now = require("kt").inspect { max = 0 }
+  for _, listener in ipairs(now.listeners) do -- no line of the script made the server of --http
+    if listener.line and listener.line:find("[kt.http.server]", 1, true) then listener.line = "--http" end
+  end
   for _, pool in ipairs(now.pools) do pool.links = core.json.array(pool.links) end
   return {
     memory = now.memory, memory_peak = now.memory_peak,

@@ -54,6 +54,10 @@ end)]]):format(far, listen))
       assert.equal(200, status)
       local is = decode(body)
       assert.same({ "s", p.pid, "info", false }, { is.name, is.pid, is.log_level, is.ending })
+      local lines = {}
+      for i, listener in ipairs(is.script.listeners) do lines[i] = listener.line end
+      table.sort(lines)
+      assert.matches("^%-%-http s%.lua:%d+$", table.concat(lines, " "))
       assert.equal(503, (get(port, "/readyz")))
       p:mark()
       p:signal_with "sighup"
