@@ -10,10 +10,10 @@
 local h = require "harness"
 
 local TUNNEL = [[
-kt.accept { on = "127.0.0.1:%d", key = KEY, max_streams = 16384, max_buffered = "512MiB" }:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:%d" }) end)
-local far = kt.link { remote = "127.0.0.1:%d", key = KEY, max_streams = 16384, max_buffered = "512MiB" }
+kt.accept { on = "127.0.0.1:%d", key = KEY, max_streams = 16384 }:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:%d" }) end)
+local far = kt.link { remote = "127.0.0.1:%d", key = KEY, max_streams = 16384 }
 kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) kt.splice(conn, far:open { timeout = "20s" }) end)
-local bad, sink = kt.listen { on = "127.0.0.1:%d" }, kt.link { remote = "127.0.0.1:%d", key = KEY, max_streams = 16384, max_buffered = "512MiB" }
+local bad = kt.listen { on = "127.0.0.1:%d" } local sink = kt.link { remote = "127.0.0.1:%d", key = KEY, max_streams = 16384, max_buffered = "512MiB" }
 ]]
 local SINK = 'kt.accept { on = "127.0.0.1:%d", key = KEY, max_streams = 16384, max_buffered = "512MiB" }:serve(function(stream) stream:read(1) end)'
 
