@@ -155,7 +155,8 @@ local last = { [400] = true, [405] = true } -- refused: what follows may be no r
 
 --- Answers a request that gets to no handler. head: the request's, if it is known. Returns whether the conn can carry another one.
 local function refuse(self, c, status, why, fields, head)
-  local request = { minor = head and head.minor or 1, keep = head and not last[status] and head.method ~= "CONNECT" and head.keep_alive and head.length == 0 or false }
+  local keep = head and head.keep_alive and head.length == 0 and head.method ~= "CONNECT" and not last[status] or false
+  local request = { minor = head and head.minor or 1, keep = keep }
   local out = new_response(self, c, request, head and head.method == "HEAD")
   count(self, status)
   core.log.debug("http %s: answered %d: %s", c.conn.peer, status, why)
