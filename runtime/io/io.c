@@ -49,6 +49,11 @@ uint64_t kt_io_now(const struct kt_io *io)
     return io->now;
 }
 
+uint64_t kt_io_left(const struct kt_io *io, uint64_t at)
+{
+    return at > io->now ? at - io->now : 0;
+}
+
 uint64_t kt_io_clock(struct kt_io *io)
 {
     return io->ops->clock(io);

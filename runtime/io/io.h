@@ -47,6 +47,8 @@ void kt_io_freed(struct kt_io *io);
 
 /* Monotonic clock, µs, read once per loop turn: cheap, and the same for everything in a turn. */
 uint64_t kt_io_now(const struct kt_io *io);
+/* Time from kt_io_now until `at`, µs; 0 if that has passed. */
+uint64_t kt_io_left(const struct kt_io *io, uint64_t at);
 /* The monotonic clock read again, µs, for measuring within a turn. */
 uint64_t kt_io_clock(struct kt_io *io);
 /* Wall clock, µs since 1970-01-01 UTC. */

@@ -285,7 +285,6 @@ static int send_or_wait(lua_State *L, struct kt_task *t)
     if (rc != KT_EAGAIN) return kt_err_return(L, rc, SEND ": out of memory for packets");
     lua_pushinteger(L, (lua_Integer)(from + taken));
     lua_replace(L, 5);
-    const uint64_t deadline = (uint64_t)lua_tointeger(L, 4), now = kt_io_now(kt_runtime_io(c->rt));
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = SEND,
@@ -293,7 +292,7 @@ static int send_or_wait(lua_State *L, struct kt_task *t)
             .missing = "no room in the send window",
             .op = c,
             .queue = &c->senders,
-            .timeout_us = deadline > now ? deadline - now : 0,
+            .timeout_us = kt_io_left(kt_runtime_io(c->rt), (uint64_t)lua_tointeger(L, 4)),
         });
 }
 
@@ -392,7 +391,6 @@ static int recv_or_wait(lua_State *L, struct kt_task *t)
         luaL_pushresultsize(&b, (size_t)n);
         return 1;
     }
-    const uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(kt_runtime_io(c->rt));
     c->receiver = t;
     return kt_task_wait(L, t,
         &(struct kt_wait){
@@ -401,7 +399,7 @@ static int recv_or_wait(lua_State *L, struct kt_task *t)
             .finish = recv_or_wait,
             .missing = "no data",
             .op = c,
-            .timeout_us = deadline > now ? deadline - now : 0,
+            .timeout_us = kt_io_left(kt_runtime_io(c->rt), (uint64_t)lua_tointeger(L, 3)),
         });
 }
 

@@ -283,7 +283,6 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     h->reading = r;
     int rc = step_reading(r);
     if (rc == KT_LUA_IO_WAIT) {
-        const uint64_t now = kt_io_now(kt_runtime_io(r->rt));
         return kt_task_wait(L, t,
             &(struct kt_wait){
                 .what = r->what,
@@ -294,7 +293,7 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
                            : r->gathers || r->peeks ? "not all bytes arrived"
                                                     : "no data",
                 .op = r,
-                .timeout_us = r->deadline > now ? r->deadline - now : 0,
+                .timeout_us = kt_io_left(kt_runtime_io(r->rt), r->deadline),
             });
     }
     stop_reading(r);

@@ -379,7 +379,6 @@ static int receive_or_wait(lua_State *L, struct kt_task *t)
     }
     int n = take(L, u);
     if (n) return n;
-    uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(kt_runtime_io(u->rt));
     u->receiver = t;
     return kt_task_wait(L, t,
         &(struct kt_wait){
@@ -388,7 +387,7 @@ static int receive_or_wait(lua_State *L, struct kt_task *t)
             .finish = receive_or_wait,
             .missing = "no datagram",
             .op = u,
-            .timeout_us = deadline > now ? deadline - now : 0,
+            .timeout_us = kt_io_left(kt_runtime_io(u->rt), (uint64_t)lua_tointeger(L, 3)),
         });
 }
 
