@@ -3,12 +3,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("what kt run allows a script", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   it("neither symbolic links nor .. lead out of a folder, for reading or for writing", function()
     h.run(function()

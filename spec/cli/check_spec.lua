@@ -5,14 +5,7 @@ local scripts = require "harness.scripts"
 local HEAD = scripts.HEAD
 
 describe("kt check", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function write(...) return s.write(...) end
 

@@ -6,18 +6,12 @@ local scripts = require "harness.scripts"
 local SCRIPT = 'local kt = require "kt"\nkt.listen { on = "127.0.0.1:0" }:serve(function() end)\nkt.log.info("up")\n'
 
 describe("a file argument", function()
-  local s
+  local s = scripts.each(before_each, after_each)
 
   before_each(function()
-    s = scripts.new()
     assert(os.execute(("mkfifo %s/fifo && mkdir %s/folder"):format(s.dir, s.dir)))
     s.write("s.lua", SCRIPT)
     s.write("file", "text\n")
-  end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
   end)
 
   local function start(...) return s.kt(...) end

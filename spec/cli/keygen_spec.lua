@@ -12,12 +12,7 @@ local function mode_of(path)
 end
 
 describe("kt keygen", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- Runs it in an empty folder; returns exit code, stdout, stderr.
   local function keygen(...)

@@ -3,12 +3,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("kt", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local TIME = '"time":"%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ"'
 

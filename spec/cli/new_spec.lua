@@ -3,12 +3,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("kt new", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- Runs it in an empty folder; returns exit code, stdout, stderr.
   local function new(...)

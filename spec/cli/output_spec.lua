@@ -6,17 +6,9 @@ local scripts = require "harness.scripts"
 local LINES = 30000 -- of some 100 bytes: several times what kt and a pipe hold
 
 describe("kt", function()
-  local s
+  local s = scripts.each(before_each, after_each)
 
-  before_each(function()
-    s = scripts.new()
-    assert(os.execute(("mkfifo %s/unread"):format(s.dir)))
-  end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  before_each(function() assert(os.execute(("mkfifo %s/unread"):format(s.dir))) end)
 
   --- Starts kt from a shell that has run `set_up` before.
   local function start(set_up, ...)

@@ -8,14 +8,7 @@ local HEAD = scripts.HEAD
 local HINT = "  run kt check to list all mistakes\n"
 
 describe("kt run", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function write(...) return s.write(...) end
   local function start(...) return s.kt(...) end

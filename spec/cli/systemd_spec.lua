@@ -4,12 +4,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("kt under a service manager", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- Starts kt run with a script, and with sockets as manager.py takes them. Returns the process, and kt's pid.
   local function managed(text, ...)

@@ -20,14 +20,7 @@ end)
 ]]
 
 describe("the control socket", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function start(...)
     return process.start { name = "kt", cmd = { scripts.kt, ... }, cwd = s.dir, env = { KT_RUNTIME_DIR = s.dir .. "/kt" } }
@@ -246,14 +239,7 @@ describe("the control socket", function()
 end)
 
 describe("verbs for a running kt", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function start(...)
     return process.start { name = "kt " .. ..., cmd = { scripts.kt, ... }, cwd = s.dir, env = { KT_RUNTIME_DIR = s.dir .. "/kt" } }

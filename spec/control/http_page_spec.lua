@@ -9,14 +9,7 @@ local sockets = h.sockets
 local HOSTILE = "<img src=x onerror=window.owned=1>"
 
 describe("the status page", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   it("shows a link that goes down and comes back, with charts, events, pools and conns, and runs no code from names", function()
     h.run(function()

@@ -11,14 +11,7 @@ local loop, sockets = h.loop, h.sockets
 local KEY = h.key
 
 describe("kt --http", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- GET; returns status and body. nil if nobody listens there. where: a port or the path of a unix socket.
   local function get(where, path, fields)

@@ -16,12 +16,7 @@ for path in io.popen "ls scripts/examples/*.lua":lines() do names[#names + 1] = 
 local function text_of(name) return h.read_file("scripts/examples/" .. name .. ".lua") end
 
 describe("scripts/examples", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   it("has the documented ones", function()
     local there = {}

@@ -32,12 +32,7 @@ end)
 
 for _, impl in ipairs { "kt", "kcptun" } do
   describe("settings that change while bytes run to a " .. impl .. " server", function()
-    local s
-    before_each(function() s = scripts.new() end)
-    after_each(function()
-      h.cleanup()
-      s.remove()
-    end)
+    local s = scripts.each(before_each, after_each)
 
     for _, loss in ipairs { 0, 0.03 } do
       it(("lose none, both ways, over a path that loses %d %%"):format(loss * 100), function()

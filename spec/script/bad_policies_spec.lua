@@ -8,12 +8,7 @@ local STOPPED = "stopped after 0.5 s without yielding; call kt.sleep(0) in long 
 local SERVES = "; using the first link that is up; further mistakes of this kind are not logged"
 
 describe("beside a script whose", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- A pool for each case { what is broken, its settings, what the log says of it }, on lines 7, 8 and so on: <line> stands for its own.
   --- Streams of each are still opened, and the log has the sentence once.

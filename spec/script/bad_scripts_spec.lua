@@ -10,12 +10,7 @@ local STOPPED = "stopped after 0.5 s without yielding; call kt.sleep(0) in long 
 local WIDE = ("_, "):rep(198) .. "_"
 
 describe("beside a script that", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function misbehaves(...) return bad_script.misbehaves(s, ...) end
 

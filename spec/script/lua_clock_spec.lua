@@ -3,12 +3,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("the wall clock of a script", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- Returns the output of the body in a time zone 5 h 30 min ahead of UTC.
   local function in_india(body)

@@ -4,12 +4,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("a script's flows", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- Runs a task that ends by itself; returns what it printed and its log.
   local function run(text)

@@ -7,14 +7,7 @@ local HEAD = scripts.HEAD
 local STOPPED = "stopped after 0%.5 s without yielding; call kt%.sleep%(0%) in long loops"
 
 describe("a script", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function run(...) return s.ran(...) end
   local function task(...) return s.ran_task(...) end

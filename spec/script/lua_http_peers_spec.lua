@@ -4,12 +4,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("kt.http with other programs", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function curl(...)
     local p = h.start { name = "curl", cmd = { "curl", "-sS", "--max-time", "20", ... }, cwd = s.dir }

@@ -29,13 +29,7 @@ end
 ]]
 
 describe("a link of a script", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- Runs `body` as a client's task against an echoing server; returns what it printed.
   local function client(body, port)
@@ -325,12 +319,7 @@ end)]]))
 end)
 
 describe("a handle made by a task", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   it("is open at once: a listener, an acceptor and a link, which carry bytes, and end when they are closed", function()
     local out

@@ -6,12 +6,7 @@ local scripts = require "harness.scripts"
 local HINT = "  run kt check to list all mistakes\n"
 
 describe("a message", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- What each of the calls raises in a task of a script that has `link`, `pool`, `listener`, `acceptor`, `socket` and `conn`.
   local function raised(...)

@@ -44,14 +44,7 @@ return out
 ]==]
 
 describe("string patterns in a script", function()
-  local s
-
-  before_each(function() s = scripts.new() end)
-
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function run(text)
     return s.exited("run", "--unsafe", s.write("s.lua", 'local kt = require "kt"\n' .. text))

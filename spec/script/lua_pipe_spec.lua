@@ -3,12 +3,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("a script's conn", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- A target that does `handler(conn)`, and a task that is connected to it as `conn`; returns what the task printed.
   local function with_conn(handler, text, ...)
@@ -575,12 +570,7 @@ end)]], h.temporary_path())
 end)
 
 describe("a script's stream", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- Two scripts with a link between: `far` is the body of a handler of streams, `near` that of a task with `stream`.
   local function linked(far, near, extra)

@@ -4,12 +4,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 local api = require "kt.api"
 
-local s
-before_each(function() s = scripts.new() end)
-after_each(function()
-  h.cleanup()
-  s.remove()
-end)
+local s = scripts.each(before_each, after_each)
 
 --- A far end that echoes a stream that begins with "e", swallows one that begins with "b", and pours "x" into one that
 --- begins with "p" until it breaks.

@@ -22,12 +22,7 @@ end)
 ]]
 
 describe("a pool in a script", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function server(name)
     return s.server(name, function(port, target) return s.write(name .. ".lua", SERVER:format(port, target)) end)

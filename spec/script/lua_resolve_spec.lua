@@ -17,12 +17,8 @@ end
 ]]
 
 describe("kt.resolve", function()
-  local s, server
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
+  local server
 
   --- What a script prints that asks the server in the spec: `what` is a list of tables' insides.
   local function ask(...)

@@ -39,16 +39,10 @@ end
 ]]
 
 describe("a link that serves", function()
-  local s, port
+  local s = scripts.each(before_each, after_each)
+  local port
 
-  before_each(function()
-    s = scripts.new()
-    port = h.sockets.free_port "udp"
-  end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  before_each(function() port = h.sockets.free_port "udp" end)
 
   local function start(name, text, options)
     text = text:format(port):gsub("OPTIONS", options or "")

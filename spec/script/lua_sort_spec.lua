@@ -32,12 +32,7 @@ return out
 ]==]
 
 describe("table.sort of a script", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   local function print_of(text)
     local said

@@ -4,12 +4,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 describe("a script's UDP socket", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   --- A peer in the spec: a socket on a port of 127.0.0.1 that collects datagrams.
   local function peer()

@@ -16,17 +16,11 @@ end)
 end
 
 describe("a reload", function()
-  local s, port
+  local s = scripts.each(before_each, after_each)
+  local port
   local kt = scripts.kt
 
-  before_each(function()
-    s = scripts.new()
-    port = h.sockets.free_port("tcp")
-  end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  before_each(function() port = h.sockets.free_port("tcp") end)
 
   --- Starts kt run with the options given and s.lua of this text.
   local function start(text, ...)

@@ -5,14 +5,8 @@ local scripts = require "harness.scripts"
 local HEAD = 'local kt = require "kt"\n'
 
 describe("a reload of a tunnel's end", function()
-  local s
+  local s = scripts.each(before_each, after_each)
   local kt = scripts.kt
-
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
 
   local function start(name, text)
     return h.start { name = name, cmd = { kt, "run", s.write(name .. ".lua", text) }, cwd = s.dir, graceful = true }

@@ -62,12 +62,7 @@ kt.spawn(function()
 end)]]
 
 describe("kt.kcp", function()
-  local s
-  before_each(function() s = scripts.new() end)
-  after_each(function()
-    h.cleanup()
-    s.remove()
-  end)
+  local s = scripts.each(before_each, after_each)
 
   for impl, crypt in pairs { kcptun = "none", kt = "null" } do
     it("speaks KCP with a server of " .. impl, function()

@@ -1,8 +1,6 @@
--- A folder for a spec's scripts, and kt run in it. In a spec file:
+-- A folder for a spec's scripts, and kt run in it. In a spec file, within describe:
 --
---   local scripts = require "harness.scripts"
---   before_each(function() s = scripts.new() end)
---   after_each(function() h.cleanup() s.remove() end)
+--   local s = scripts.each(before_each, after_each)
 local h = require "harness"
 local peer = require "harness.peer"
 local process = require "harness.process"
@@ -123,6 +121,18 @@ function scripts.new()
   end
 
   return s
+end
+
+--- Makes a folder before each test of a block, and ends what the test started and removes the folder after it. Takes the block's own
+--- before_each and after_each; returns what stands for the current test's folder, with the fields of scripts.new.
+function scripts.each(before_each, after_each)
+  local current
+  before_each(function() current = scripts.new() end)
+  after_each(function()
+    h.cleanup()
+    current.remove()
+  end)
+  return setmetatable({}, { __index = function(_, name) return current[name] end })
 end
 
 return scripts
