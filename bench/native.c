@@ -1,9 +1,9 @@
 /* Measures the cost of loss recovery on kt's own wire, and whether it depends on the window.
  *
  * A full window is kept in flight by a sender and a receiver without a path between them: each packet is sent,
- * received and acknowledged, with one ACK frame for every two packets. The cost of a
- * packet covers both ends. Each window runs without loss, with 10 % lost at random, and with one packet in five late
- * by up to 64. The last figure is that of an ACK with 64 random ranges, as a hostile peer may send them. */
+ * received and acknowledged; the receiver sends an ACK frame for every second packet. The cost of a packet covers
+ * both ends. Each window runs without loss, with 10 % lost at random, and with one packet in five late by up to 64.
+ * The last figure is that of an ACK with 64 random ranges, as a hostile peer may send them. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
