@@ -1,5 +1,6 @@
 -- Limits as a value (link/limits.h): arithmetic on the caller's clock.
 local link = require "spec_link"
+local ports = require "harness.ports"
 
 local SECOND = 1000000
 
@@ -64,7 +65,7 @@ end)
 describe("a stream's policy", function()
   it("reaches it through the end-to-end layer", function()
     local w = link.new()
-    local port = w:free_port()
+    local port = ports.free "udp"
     local at = "127.0.0.1:" .. port
     local acceptor = assert(w:accept { at = at, key = "k", tuncrypt = true })
     local far = assert(w:link { at = at, key = "k", tuncrypt = true })

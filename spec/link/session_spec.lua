@@ -1,4 +1,5 @@
 -- Links and acceptors of kcptun's wire, both in this process, over real UDP on loopback.
+local ports = require "harness.ports"
 local spec_link = require "spec_link"
 
 local S = 1000000
@@ -9,7 +10,7 @@ describe("a link and an acceptor", function()
 
   before_each(function()
     w = spec_link.new()
-    port = w:free_port()
+    port = ports.free "udp"
     servers, echoing = {}, {}
   end)
   after_each(function() w:free() end)

@@ -2,6 +2,7 @@
 -- a receiver stalls after a few chunks, like a stalled application.
 local uv = require "luv"
 local loop = require "harness.loop"
+local ports = require "harness.ports"
 
 local sockets = {}
 
@@ -179,31 +180,7 @@ function sockets.refusing()
   return handle:getsockname().port
 end
 
--- Ports given out in this run. The kernel avoids recently used ones only by chance.
-local given = {}
-
-local function bindable(make, port)
-  local handle = make()
-  local ok = handle:bind("127.0.0.1", port)
-  local got = ok and handle:getsockname()
-  handle:close()
-  return got and got.port
-end
-
---- A port that was free a moment ago, for "tcp" or "udp"; with count: the first of that many consecutive UDP ports.
-function sockets.free_port(kind, count)
-  local make = kind == "udp" and uv.new_udp or uv.new_tcp
-  for _ = 1, 200 do
-    local port = bindable(make, 0)
-    local ok = not given[port]
-    for next = port + 1, port + (count or 1) - 1 do ok = ok and next < 65536 and bindable(make, next) end
-    if ok then
-      for p = port, port + (count or 1) - 1 do given[p] = true end
-      return port
-    end
-  end
-  error("no free " .. kind .. " port")
-end
+sockets.free_port = ports.free
 
 --- Closes everything that this spec has opened here.
 function sockets.close_all()

@@ -134,15 +134,6 @@ static int relay_counts(lua_State *L)
     return 2;
 }
 
-int world_free_port(lua_State *L)
-{
-    struct world *w = check_world(L);
-    struct kt_udp *udp = open_udp(L, w, &down_events, NULL);
-    lua_pushinteger(L, port_of(udp));
-    kt_udp_close(udp);
-    return 1;
-}
-
 void link_spec_relay(lua_State *L)
 {
     static const luaL_Reg relay[] = {{"port", relay_port}, {"move", relay_move}, {"cut", relay_cut},
