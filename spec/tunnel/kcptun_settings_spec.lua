@@ -1,5 +1,5 @@
 -- The same flags, configuration file and environment given to Debian's kcptun (20210922) and to kt: both must listen and dial at the same
--- addresses, with the same key, and send datagrams that are made the same way. What kt refuses on purpose is at the end, and in the README.
+-- addresses, with the same key, and send datagrams that are made the same way. What kt refuses on purpose is at the end, and in docs/kcptun.md.
 local h = require "harness"
 
 -- In arguments and files: NEAR is a TCP port to listen on, FAR the UDP port of a server, TARGET a TCP port that echoes, FILE the case's file.
@@ -316,7 +316,7 @@ local refused_by_both = {
     file = '{\n  "mtu": 1350,\n}' },
 }
 
--- Settings that kcptun accepts and kt refuses: title, role, arguments, kt's error (patterns). The reasons are in the README.
+-- Settings that kcptun accepts and kt refuses: title, role, arguments, kt's error (patterns). The reasons are in docs/kcptun.md.
 local refused_by_kt = {
   { "a cipher that is not known", "client", { "--crypt", "aes-256" }, { "%-%-crypt", 'did you mean "aes"%?', "kcptun silently uses aes" } },
   { "a mode that is not known", "server", { "--mode", "Fast3" }, { "%-%-mode", 'did you mean "fast3"%?', "kcptun silently uses manual" } },
