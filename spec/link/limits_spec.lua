@@ -1,6 +1,5 @@
 -- Limits as a value (link/limits.h): arithmetic on the caller's clock.
 local link = require "spec_link"
-local ports = require "harness.ports"
 
 local SECOND = 1000000
 
@@ -65,7 +64,7 @@ end)
 describe("a stream's policy", function()
   it("reaches it through the end-to-end layer", function()
     local w = link.new()
-    local port = ports.free "udp"
+    local port = w:free_port()
     local at = "127.0.0.1:" .. port
     local acceptor = assert(w:accept { at = at, key = "k", tuncrypt = true })
     local far = assert(w:link { at = at, key = "k", tuncrypt = true })

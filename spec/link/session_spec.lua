@@ -1,5 +1,4 @@
 -- Links and acceptors of kcptun's wire, both in this process, over real UDP on loopback.
-local ports = require "harness.ports"
 local spec_link = require "spec_link"
 
 local S = 1000000
@@ -10,7 +9,7 @@ describe("a link and an acceptor", function()
 
   before_each(function()
     w = spec_link.new()
-    port = ports.free "udp"
+    port = w:free_port()
     servers, echoing = {}, {}
   end)
   after_each(function() w:free() end)

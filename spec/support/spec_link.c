@@ -4,7 +4,7 @@
  *   w = spec_link.new()              the world: an io on libuv; spec_link.new(io): of a process of spec_sim
  *   w:run(ms, fn)                    runs the loop until fn() is true (true) or the time is over (false)
  *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:link(cfg)
- * w:accept(cfg) w:relay(port) w:now() w:free()
+ * w:accept(cfg) w:relay(port) w:free_port() w:now() w:free()
  *
  * Only `run` calls Lua: its fn reads what the handles have recorded. Handles live until w:free(), which also
  * ends those that specs forgot. */
@@ -543,8 +543,8 @@ int luaopen_spec_link(lua_State *L)
     if (kt_crypto_init(&err)) return luaL_error(L, "%s", err.text);
     static const luaL_Reg world[] = {{"run", world_run}, {"now", world_now}, {"fake", world_fake},
         {"splice", world_splice}, {"tuncrypt", world_tuncrypt}, {"link", world_link},
-        {"accept", world_accept}, {"relay", world_relay}, {"free", world_free}, {"__gc", world_free},
-        {NULL, NULL}};
+        {"accept", world_accept}, {"relay", world_relay}, {"free_port", world_free_port},
+        {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
     static const luaL_Reg pipe[] = {{"read", pipe_read}, {"write", pipe_write}, {"eof", pipe_eof},
         {"gone", pipe_gone}, {"half_close", pipe_half_close}, {"shutdown", pipe_shutdown},
         {"close", pipe_close}, {"reset", pipe_reset}, {"cut", pipe_cut}, {"closed", pipe_closed},

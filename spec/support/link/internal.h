@@ -68,6 +68,7 @@ void link_spec_ends(lua_State *L);
 /* ---- link/relay.c ---- */
 
 int world_relay(lua_State *L);
+int world_free_port(lua_State *L);
 void link_spec_relay(lua_State *L);
 
 #endif

@@ -1,6 +1,11 @@
 /* A relay of spec_link: forwards datagrams between a client and a server over loopback, and can cut the path or
  * change the client's address. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include "../class.h"
 #include "internal.h"
 
@@ -132,6 +137,28 @@ static int relay_counts(lua_State *L)
     lua_pushinteger(L, r->to_server);
     lua_pushinteger(L, r->to_client);
     return 2;
+}
+
+/* A UDP port of 127.0.0.1 that no other process of specs uses, below the range from which the kernel takes ports. A
+ * guard, a socket on an address of its own, holds the number until this process ends. As harness/ports.lua, which is
+ * not available here: it needs luv. */
+int world_free_port(lua_State *L)
+{
+    enum { FIRST = 8000, COUNT = 3000 };
+    static unsigned next;
+    check_world(L);
+    int guard = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (guard < 0) return luaL_error(L, "socket: %s", strerror(errno));
+    for (int tries = 0; tries < COUNT; tries++) {
+        uint16_t port = (uint16_t)(FIRST + ((unsigned)getpid() * 8 + next++) % COUNT);
+        struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+        inet_pton(AF_INET, "127.75.84.1", &at.sin_addr);
+        if (bind(guard, (struct sockaddr *)&at, sizeof at)) continue;
+        lua_pushinteger(L, port);
+        return 1;
+    }
+    close(guard);
+    return luaL_error(L, "every port is taken");
 }
 
 void link_spec_relay(lua_State *L)
