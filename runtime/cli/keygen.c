@@ -85,7 +85,7 @@ static int write_shared(const char *path)
     if (random_key(key)) return 1;
     const int code = write_key(path, "", key, true);
     kt_wipe(key, sizeof key);
-    if (code == 0) printf("wrote %s; only you can read it. Whoever needs the key needs a copy\n", path);
+    if (code == 0) printf("wrote %s, which only you can read; copy it to the other end\n", path);
     return code;
 }
 

@@ -201,7 +201,7 @@ describe("kt's configuration file", function()
     h.run(function()
       local path = file_with '{"mtu": 1111, "nocomp": false}'
       for _, args in ipairs { { "-c", path, "--mtu", "999", "--nocomp" }, { "--mtu", "999", "--nocomp", "-c", path } } do
-        client_with(table.unpack(args)):expect "mtu 1111,[^\n]*\n[^\n]*compression on"
+        client_with(table.unpack(args)):expect "mtu 1111,.*nocomp off"
       end
     end)
   end)
@@ -221,6 +221,21 @@ end)
 describe("kt's flags", function()
   after_each(h.cleanup)
 
+  it("are all in the log of the start, but for the key", function()
+    package.path = "./lua/?.lua;" .. package.path
+    h.run(function()
+      local client = client_with("--key", "open sesame", "--autoexpire", "60", "--QPP", "--udp", "127.0.0.1:0=a:1", "--quiet")
+      local log = client:expect "kt client .*listening on":gsub("\n[^\n]-:     ", " ")
+      for _, row in ipairs((require("kt.cli.options").of "client")) do
+        local unset = row.default == nil or row.default == "" or row.default == false and not (row.of or row.wire)
+        if not unset and not row.when then assert.truthy(log:find(" " .. row.name .. " ", 1, true), row.name .. " in " .. log) end
+      end
+      assert.matches("settings: localaddr [^\n]*, udp 127.0.0.1:0=a:1, [^\n]*key from %-%-key, .*quiet on", log)
+      assert.matches("on kt's wire: [^\n]*keepalive 20 s, suspectpeer 3 s, .*on kcptun's wire: [^\n]*QPPCount 61, .*scavengettl 600 s, .*keepalive 10 s", log)
+      assert.is_nil(log:find("sesame", 1, true))
+    end)
+  end)
+
   it("when repeated, take the last one", function()
     h.run(function()
       client_with("--mtu", "1000", "--crypt", "xor", "--mtu=1200", "-crypt", "tea"):expect "crypt tea,.*mtu 1200,"
@@ -229,16 +244,16 @@ describe("kt's flags", function()
 
   it("that are boolean, when repeated, take the last one", function()
     h.run(function()
-      client_with("--nocomp", "--nocomp=false"):expect "compression on"
-      client_with("--nocomp=false", "--nocomp"):expect "compression off"
-      client_with("--nocomp", "--nocomp"):expect "compression off"
+      client_with("--nocomp", "--nocomp=false"):expect "nocomp off"
+      client_with("--nocomp=false", "--nocomp"):expect "nocomp on"
+      client_with("--nocomp", "--nocomp"):expect "nocomp on"
     end)
   end)
 
   it("that are boolean take =false and =true, and nothing else", function()
     h.run(function()
-      client_with("--nocomp=false", "-acknodelay=true"):expect "acknodelay on.*compression on"
-      client_with("-nocomp=true", "--acknodelay=false"):expect "acknodelay off.*compression off"
+      client_with("--nocomp=false", "-acknodelay=true"):expect "acknodelay on.*nocomp off"
+      client_with("-nocomp=true", "--acknodelay=false"):expect "acknodelay off.*nocomp on"
       local said, code = say("client", "--nocomp=perhaps")
       assert.is_true(code > 0)
       assert.matches("%-%-nocomp.*perhaps", said)

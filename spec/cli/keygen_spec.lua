@@ -36,7 +36,7 @@ describe("kt keygen", function()
 
   it("writes a shared key to a file for its owner alone", function()
     h.run(function()
-      assert.same({ 0, "wrote psk; only you can read it. Whoever needs the key needs a copy\n", "" }, { keygen("--out", "psk") })
+      assert.same({ 0, "wrote psk, which only you can read; copy it to the other end\n", "" }, { keygen("--out", "psk") })
       assert.matches("^" .. KEY .. "$", written "psk")
       assert.equal("600", mode_of(s.dir .. "/psk"))
     end)

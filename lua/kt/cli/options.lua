@@ -11,6 +11,10 @@
 --   only      "client" or "server", if only one of them has the flag; other: the other end's counterpart
 --   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, unit, values and default are taken
 --   kt        the setting of kt's own wire that the flag stands for, if it is not `of`
+--   wire      "kt" or "kcptun": the wire that alone has the setting; default: the one that alone has `of`
+--   native    set here: `kt`, or `of` if its default on kt's wire is another
+--   several   the key of a list that kt sip003 may set instead
+--   secret    whether the value is kept out of logs
 --   low, high kcptun accepts any integer. Where the tunnel can still work, kt replaces a value below min by low and one above max by
 --             high (a number; true: min or max itself; or a function of the value and the row that may return nil). Without low or high
 --             the value is refused.
@@ -34,9 +38,9 @@ local function expiring(values) return values.autoexpire > 0 end
 local rows = {
   { name = "localaddr", short = "l", type = "string", default = ":12948", only = "client", other = "listen",
     group = "addresses", arg = "ADDR", help = "where applications connect: host:port, :port, or the path of a unix socket" },
-  { name = "remoteaddr", short = "r", type = "string", default = "vps:29900", only = "client", other = "target",
+  { name = "remoteaddr", short = "r", type = "string", default = "vps:29900", only = "client", other = "target", several = "remotes",
     group = "addresses", arg = "ADDR", help = "the server: host:port, or host:min-max to pick a port for each session" },
-  { name = "listen", short = "l", type = "string", default = ":29900", only = "server", other = "localaddr",
+  { name = "listen", short = "l", type = "string", default = ":29900", only = "server", other = "localaddr", several = "listens",
     group = "addresses", arg = "ADDR", help = "UDP address to listen on: host:port, :port, or host:min-max" },
   { name = "target", short = "t", type = "string", default = "127.0.0.1:12948", only = "server", other = "remoteaddr",
     group = "addresses", arg = "ADDR", help = "where connections go: host:port, :port, or the path of a unix socket" },
@@ -60,7 +64,7 @@ local rows = {
   { name = "wire", type = "enum", values = wires, default = wires[1], group = "security", arg = "NAME",
     unknown = "kcptun has no such flag",
     help = "protocol: auto, kt's own between two kts and kcptun's with a kcptun; kt; kcptun" },
-  { name = "key", type = "string", default = wire.default_key, group = "security", arg = "KEY",
+  { name = "key", type = "string", default = wire.default_key, secret = true, group = "security", arg = "KEY",
     help = "shared secret; can also be set with $KCPTUN_KEY" },
   { name = "privatekey", type = "string", default = "", group = "security", arg = "FILE",
     help = "this end's private key, made by kt keygen --pair: the ends know each other by their keys; needs kt's wire" },
@@ -119,7 +123,7 @@ local rows = {
   { name = "scavengettl", type = "int", of = "scavenge", only = "client", group = "mux", arg = "SECONDS",
     when = expiring, help = "time that the streams of a replaced session have to finish",
     low = true, high = true },
-  { name = "nocomp", type = "bool", default = false, group = "mux", help = "disable compression; must match on both ends" },
+  { name = "nocomp", type = "bool", default = false, wire = "kcptun", group = "mux", help = "disable compression; must match on both ends" },
   { name = "smuxver", type = "int", of = "smux.version", group = "mux", arg = "N",
     help = "smux version; must match on both ends (kcptun before 2025-11 uses 1)" },
   { name = "smuxbuf", type = "int", of = "smux.buffer", group = "mux", arg = "SIZE",
@@ -173,10 +177,12 @@ local rows = {
 }
 
 local function complete(row, side)
-  local copy = {}
+  local copy, client = {}, side == "client"
   if row.of then
-    for name, value in pairs(wire.setting(row.of, side == "client")) do copy[name] = value end
+    for name, value in pairs(wire.setting(row.of, client)) do copy[name] = value end
     if row.type == "int" and type(copy.default) == "boolean" then copy.default = copy.default and 1 or 0 end
+    copy.wire, copy.native = wire.only(row.of), row.kt
+    if row.type == "int" and not copy.wire and wire.native_setting(row.of, client).default ~= copy.default then copy.native = row.of end
   end
   for key, value in pairs(row) do copy[key] = value end
   if copy.low == true then copy.low = copy.min end

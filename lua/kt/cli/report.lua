@@ -7,72 +7,67 @@ local wire = require "kt.api.wire"
 
 local report = {}
 
-local function onoff(value)
-  return value and "on" or "off"
+local WIDTH = 100 -- of a line of settings
+
+-- A value as it is logged, with what its flag takes.
+local function shown(row, value)
+  if type(value) == "boolean" then return value and "on" or "off" end
+  return tostring(value) .. (row.arg == "SECONDS" and " s" or "")
 end
 
--- The settings of kt's own wire.
-local function native(say, side, config)
-  local function value(path) return config[path] or wire.native_setting(path, side == "client").default end
-  say("  %smtu up to %d, bandwidth %s, keepalive %s, suspectpeer %s, deadpeer %s", config.wire == "auto" and "on kt's wire: " or "", value "mtu",
-    config.bandwidth or "measured", value "keepalive" > 0 and value "keepalive" .. " s" or "off", value "suspect_after" .. " s",
-    value "survive" .. " s")
-end
-
--- Names of the given flags that have no effect with a peer on kt's wire.
-local function only_kcptun(list, from)
-  local names = {}
-  for _, row in ipairs(list) do
-    if from[row.name] and not row.kt and (row.name == "nocomp" or row.of and wire.only(row.of) == "kcptun") then names[#names + 1] = row.name end
+-- The value of a row that means the same on each wire, or on kcptun's; nil: there is nothing to log.
+local function common(row, values, from)
+  local value = values[row.name]
+  if row.secret then return "from " .. (from[row.name] or "the default") end
+  if values.mode == "auto" and not from[row.name] and wire.sized(row.of) then return "auto" end
+  if row.several and values[row.several] then return table.concat(values[row.several], " and ") end
+  if type(value) == "table" then -- --udp of kt client
+    local list = {}
+    for i, udp in ipairs(value) do list[i] = udp.to and udp.at .. "=" .. udp.to or udp.at end
+    value = table.concat(list, ",")
   end
-  return names
+  if value == nil or value == "" or value == false and not row.of and not row.wire then return nil end
+  return shown(row, value)
 end
 
-local function kcptun(say, values, from)
-  local function sized(name)
-    return values.mode == "auto" and not from[name] and "auto" or ("%d"):format(values[name])
+-- The value of a row on kt's wire, which config has if it was given.
+local function native(row, side, config)
+  local value = config[row.native]
+  if value == nil then value = wire.native_setting(row.native, side == "client").default end
+  return shown(row, value)
+end
+
+-- Logs "title: name value, name value, …", on as many lines as that takes.
+local function say(title, list)
+  local line = title
+  for i, one in ipairs(list) do
+    local text = one .. (i < #list and "," or "")
+    if #line + #text >= WIDTH then
+      kt.log.info("  %s", line)
+      line = "  " .. text
+    else
+      line = line .. " " .. text
+    end
   end
-  say("  crypt %s, tuncrypt %s, QPP %s%s", values.crypt, onoff(values.tuncrypt), onoff(values.QPP),
-    values.QPP and (" (%d pads)"):format(values.QPPCount) or "")
-  say("  mode %s%s, sndwnd %s, rcvwnd %s, mtu %d, acknodelay %s", values.mode, values.mode == "manual"
-    and (" (nodelay %d, interval %d, resend %d, nc %d)"):format(values.nodelay, values.interval, values.resend, values.nc)
-    or values.bandwidth ~= "" and (" (bandwidth %s)"):format(values.bandwidth) or "",
-    sized "sndwnd", sized "rcvwnd", values.mtu, onoff(values.acknodelay))
-  local fec = values.datashard > 0 and values.parityshard > 0
-  local unsent = values.mode == "auto" and not from.datashard and not from.parityshard
-  local shards = ("%d+%d%s"):format(values.datashard, values.parityshard, unsent and " (parity not sent)" or "")
-  say("  FEC %s, compression %s, ratelimit %s", fec and shards or "off", onoff(not values.nocomp),
-    values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off")
-  say("  smux %d, smuxbuf %s, streambuf %s, framesize %d, keepalive %d s, suspectpeer %d s, deadpeer %d s", values.smuxver, sized "smuxbuf",
-    sized "streambuf", values.framesize, values.keepalive, values.suspectpeer, values.deadpeer)
+  if #list > 0 then kt.log.info("  %s", line) end
 end
 
 local speaks = { kcptun = "kcptun wire", kt = "kt wire", auto = "kt wire or kcptun wire" }
 
--- Logs the effective settings, without the key. config: what settings.link made.
+-- Logs the effective settings by the names of their flags, without the key. config: what settings.link made.
 function report.settings(side, values, from, config)
-  local say = kt.log.info
-  say("kt %s %s, %s", side, core.version, speaks[values.wire])
-  local sessions = side == "client" and values.wire ~= "kt" and (", conn %d, autoexpire %d s, scavengettl %d s"):format(values.conn,
-    values.autoexpire, values.scavengettl) or ""
-  if side == "client" then
-    say("  listen %s, remote %s%s", values.localaddr, table.concat(values.remotes or { values.remoteaddr }, ", "), sessions)
-    if values.acceptproxy ~= "" then say("  PROXY protocol headers from %s", values.acceptproxy) end
-    for _, udp in ipairs(values.udp) do say("  udp %s to %s", udp.at, udp.to or "the server's --udp") end
-  else
-    say("  listen %s, target %s%s", table.concat(values.listens or { values.listen }, ", "), values.target, values.udp ~= "" and ", udp " .. values.udp or "")
-    if values.proxy ~= "none" then say("  PROXY protocol %s to the target", values.proxy) end
+  kt.log.info("kt %s %s, %s", side, core.version, speaks[values.wire])
+  local both, on_kt, on_kcptun = {}, {}, {}
+  for _, row in ipairs((options.of(side))) do
+    if not row.when or row.when(values) then
+      local function add(list, text) list[#list + 1] = text and row.name .. " " .. text end
+      if row.native then add(on_kt, native(row, side, config)) end
+      add(row.wire == "kt" and on_kt or (row.native or row.wire) and on_kcptun or both, common(row, values, from))
+    end
   end
-  say("  key from %s, dscp %d, sockbuf %d, maxstreams %d, maxbuffered %d", from.key or "the default", values.dscp, values.sockbuf,
-    values.maxstreams, values.maxbuffered)
-  if values.wire ~= "kcptun" then native(say, side, config) end
-  if values.wire == "auto" then
-    local names = only_kcptun(options.of(side), from)
-    say("  on kcptun's wire%s:", #names > 0 and (", which alone uses %s"):format(table.concat(names, ", ")) or "")
-  end
-  if values.wire ~= "kt" then kcptun(say, values, from) end
-  say("  usertimeout %s, closewait %s", values.usertimeout > 0 and values.usertimeout .. " s" or "off",
-    values.closewait and values.closewait .. " s" or "as needed")
+  say("settings:", both)
+  if values.wire ~= "kcptun" then say("on kt's wire:", on_kt) end
+  if values.wire ~= "kt" then say("on kcptun's wire:", on_kcptun) end
 end
 
 -- SIGUSR1: logs all counters, one per line, then the statistics of each link or acceptor.

@@ -75,7 +75,7 @@ local function from_json(row, node)
   end
   if (row.type == "string" or row.type == "enum") and node.kind == "string" then return node.value end
   local got = node.kind == "object" and "an object" or node.kind == "array" and "an array" or "a " .. node.kind
-  if row.name ~= "key" and (node.kind == "string" or node.kind == "number") then
+  if not row.secret and (node.kind == "string" or node.kind == "number") then
     got = (node.kind == "string" and 'the string "%s"' or "%s"):format(node.value)
   elseif node.kind == "boolean" then
     got = tostring(node.value)
@@ -227,7 +227,7 @@ local function warn_of_wire(side, list, values, from, notes)
       if used ~= values[row.name] then
         notes[#notes + 1] = ("%s: %d is out of range on wire kt; using %d there"):format(from[row.name], values[row.name], used)
       end
-    elseif from[row.name] and values.wire == "kt" and (row.name == "nocomp" or row.of and wire.only(row.of) == "kcptun") then
+    elseif from[row.name] and values.wire == "kt" and row.wire == "kcptun" then
       unused[#unused + 1] = row.name
     end
   end
@@ -338,7 +338,7 @@ function settings.link(side, values, from)
   for _, row in ipairs((options.of(side))) do
     local given = from[row.name] and (not row.when or row.when(values))
     if given and row.kt and values.wire ~= "kcptun" then put(config, row.kt, on_native(side, row, values[row.name])) end
-    if given and row.of and not (values.wire == "kt" and wire.only(row.of) == "kcptun") then put(config, row.of, values[row.name]) end
+    if given and row.of and not (values.wire == "kt" and row.wire == "kcptun") then put(config, row.of, values[row.name]) end
   end
   if values.wire == "kt" then return config end
   if not from.mode and values.mode ~= "auto" then config.mode = values.mode end -- because of other flags
