@@ -90,10 +90,9 @@ static void ending(void *ctx)
     kt_notify_stopping(&((const struct process *)ctx)->notify);
 }
 
-static int open_control(struct process *p, struct kt_supervisor *sv, struct kt_err *err)
+/* path: NULL: the default. */
+static int open_control(struct process *p, struct kt_supervisor *sv, const char *path, struct kt_err *err)
 {
-    const char *path = p->start->control;
-    if (!path) path = kt_runtime_control(kt_supervisor_runtime(sv));
     if (!p->start->serves || (path && strcmp(path, "none") == 0)) return 0;
     return kt_control_open(&(struct kt_control_opts){.io = p->logger->io,
                                .sv = sv,
@@ -103,12 +102,26 @@ static int open_control(struct process *p, struct kt_supervisor *sv, struct kt_e
         &p->control, err);
 }
 
+/* A path in use must be found before anything listens. This one is the script's, that is, a flag of kt client or kt server. */
+static int loaded(void *ctx, struct kt_supervisor *sv, struct kt_err *err)
+{
+    struct process *p = ctx;
+    const char *path = kt_runtime_control(kt_supervisor_runtime(sv));
+    return p->start->control || !path ? 0 : open_control(p, sv, path, err);
+}
+
+/* Whether a flag says where the control socket is, or that there is none. */
+static bool placed(const struct process *p, const struct kt_supervisor *sv)
+{
+    return p->start->control || kt_runtime_control(kt_supervisor_runtime(sv));
+}
+
 static int run(struct process *p, struct kt_supervisor *sv)
 {
     int code;
     struct kt_err err = {0};
-    /* A path in use must be found before the listeners open. */
-    if (p->start->control && open_control(p, sv, &err)) return complain(p->logger, err.text);
+    if (p->start->control && open_control(p, sv, p->start->control, &err))
+        return complain(p->logger, err.text);
     int rc = kt_supervisor_start(sv);
     if (rc || kt_supervisor_exited(sv, &code)) {
         kt_control_close(p->control);
@@ -118,7 +131,7 @@ static int run(struct process *p, struct kt_supervisor *sv)
         kt_control_close(p->control);
         return complain(p->logger, err.text);
     }
-    if (!p->start->control && open_control(p, sv, &err)) {
+    if (!placed(p, sv) && open_control(p, sv, NULL, &err)) {
         if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
         return complain(p->logger, err.text);
     }
@@ -166,6 +179,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
         .module = start->module,
         .argc = start->argc,
         .argv = start->argv,
+        .loaded = loaded,
         .reloading = reloading,
         .ending = ending,
         .watch = start->watch,

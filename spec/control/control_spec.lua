@@ -93,9 +93,40 @@ describe("the control socket", function()
       assert.equal(1, refused:wait_exit())
       assert.matches("s%.sock: address already in use", refused.stderr)
       assert.is_nil(refused.stderr:find("listening on", 1, true))
+      local client = start("client", "--control", path(), "-l", "127.0.0.1:0")
+      assert.equal(1, client:wait_exit())
+      assert.matches("s%.sock: address already in use", client.stderr)
+      assert.is_nil(client.stderr:find("listening on", 1, true))
       local unnamed = start("run", "--control", "", "other.lua")
       assert.equal(1, unnamed:wait_exit())
       assert.matches("%-%-control: expected the path of a socket, or none", unnamed.stderr)
+    end)
+  end)
+
+  it("is one of its own for each of several kts that find a stale one at once", function()
+    h.run(function()
+      forward():kill()
+      s.write("s.lua", "require 'kt'.every('1h', print)")
+      local all = {}
+      for i = 1, 6 do all[i] = start("run", "--log-level", "debug", "s.lua") end
+      local paths = {}
+      for _, p in ipairs(all) do paths[p:expect "control socket at ([^\n]*)"] = true end
+      for n = 1, 6 do assert.is_true(paths[path(n > 1 and "s-" .. n or nil)]) end
+      local _, out = verb "list"
+      assert.equal(6, select(2, out:gsub("\ns +%d", "")))
+    end)
+  end)
+
+  it("does not take the place of a stale one whose folder another process holds locked", function()
+    h.run(function()
+      forward():kill()
+      for _, args in ipairs { { "run", "--control", path(), "s.lua" }, { "client", "--control", path(), "-l", "127.0.0.1:0" } } do
+        local p = process.start { name = "kt", cwd = s.dir, cmd = { "flock", s.dir .. "/kt", scripts.kt, table.unpack(args) } }
+        assert.equal(1, p:wait_exit())
+        assert.matches("kt: unix:[^\n]*/s%.sock: nothing listens there, but its folder cannot be locked %([^\n]*%); remove it\n", p.stderr)
+        assert.is_nil(p.stderr:find("listening on", 1, true)) -- found before anything is opened
+      end
+      assert.equal("600 socket", mode(path()))
     end)
   end)
 

@@ -1,15 +1,19 @@
 /* Listeners: a plain listening socket watched by libuv, with accept called by hand.
  *
  * Not uv_listen: when descriptors run out, it silently accepts and closes every waiting connection. Here
- * accepting pauses for a moment, and a log line says so. Invariant: no waiting connection is dropped; it stays in
- * the kernel's backlog until accepting resumes. */
+ * accepting pauses for a moment, and a log line says so. Invariants: no waiting connection is dropped; it stays in
+ * the kernel's backlog until accepting resumes. A socket file is taken for stale, and removed, only under a lock of its
+ * folder that each kt holds from bind to listen; so two never remove each other's. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "io/uv/internal.h"
@@ -18,6 +22,7 @@
 #define ACCEPTS 16u /* per event, so that a rush of clients does not starve the rest of the loop */
 #define PAUSE_US 100000u
 #define LOG_EVERY_US 1000000u
+#define LOCK_MS 200 /* most time to wait for another kt that begins to listen in the same folder */
 
 struct uv_listener {
     struct kt_listener listener;
@@ -185,6 +190,25 @@ static bool unix_is_live(const struct sockaddr_un *un)
     return !refused;
 }
 
+/* Locks the folder of a socket file, by a descriptor to be closed. -1: errno says why not. */
+static int lock_folder(const char *path)
+{
+    char folder[sizeof((struct sockaddr_un *)0)->sun_path + 1];
+    const char *slash = strrchr(path, '/');
+    const int len = slash ? (int)(slash - path) + (slash == path) : 0;
+    snprintf(folder, sizeof folder, "%.*s", slash ? len : 1, slash ? path : ".");
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int ms = 0; fd >= 0; ms++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+        if (errno != EWOULDBLOCK || ms == LOCK_MS) break;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    const int errnum = errno;
+    if (fd >= 0) close(fd);
+    errno = errnum;
+    return -1;
+}
+
 /* Linux gives the file the mode of the socket, so nobody else can open it even for a moment. Elsewhere the mode
  * is set before anyone can connect, as the socket does not listen yet. */
 static int bind_path(const struct uv_listener *l, const struct sockaddr_un *un)
@@ -194,8 +218,8 @@ static int bind_path(const struct uv_listener *l, const struct sockaddr_un *un)
     return l->mode ? chmod(l->path, l->mode) : 0;
 }
 
-/* Leaves l->fd bound. */
-static int bind_unix(struct uv_listener *l, struct kt_err *err)
+/* Leaves l->fd bound. unlocked: 0, or why the folder is not locked. */
+static int bind_unix(struct uv_listener *l, int unlocked, struct kt_err *err)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     struct stat st;
@@ -210,7 +234,11 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
             return kt_err_set(
                 err, KT_EINUSE, "%s: a file of this name exists and is not a socket", l->listener.local);
         if (unix_is_live(&un)) return kt_system_bind_error(err, l->listener.local, 0, EADDRINUSE);
-        /* Left behind by a process that did not exit cleanly. */
+        /* Left behind by a process that did not exit cleanly, or not listening yet. */
+        if (unlocked)
+            return kt_err_set(err, KT_EINUSE,
+                "%s: nothing listens there, but its folder cannot be locked (%s); remove it",
+                l->listener.local, strerror(unlocked));
         if ((unlink(l->path) < 0 && errno != ENOENT) || bind_path(l, &un) < 0)
             return kt_system_bind_error(err, l->listener.local, 0, errno);
     }
@@ -256,15 +284,33 @@ static int bind_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct 
     return errnum ? kt_system_bind_error(err, l->listener.local, at->port_min, errnum) : 0;
 }
 
-static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
+/* Leaves l->fd listening. */
+static int listen_unix(struct uv_listener *l, struct kt_err *err)
 {
-    int code = l->is_unix ? bind_unix(l, err) : bind_tcp(l, at, err);
+    const int lock = lock_folder(l->path);
+    int code = bind_unix(l, lock < 0 ? errno : 0, err);
+    if (code == 0 && listen(l->fd, BACKLOG) < 0)
+        code = kt_system_bind_error(err, l->listener.local, 0, errno);
+    if (lock >= 0) close(lock);
+    return code;
+}
+
+/* The same. */
+static int listen_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
+{
+    int code = bind_tcp(l, at, err);
     if (code == 0 && l->diverted == KT_DIVERTED_TPROXY)
         code = kt_uv_transparent(l->fd, l->listener.local, err);
     if (code) return code;
-    if (INHERITS && !l->is_unix) kt_uv_tune(l->fd);
-    if (kt_uv_fd_prepare(l->fd) < 0 || listen(l->fd, BACKLOG) < 0)
-        return kt_system_bind_error(err, l->listener.local, at->port_min, errno);
+    if (INHERITS) kt_uv_tune(l->fd);
+    return listen(l->fd, BACKLOG) < 0 ? kt_system_bind_error(err, l->listener.local, at->port_min, errno) : 0;
+}
+
+static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
+{
+    const int code = l->is_unix ? listen_unix(l, err) : listen_tcp(l, at, err);
+    if (code) return code;
+    if (kt_uv_fd_prepare(l->fd) < 0) return kt_system_bind_error(err, l->listener.local, at->port_min, errno);
     int r = uv_poll_init(&l->u->loop, &l->poll, l->fd);
     return r < 0 ? kt_err_set(err, kt_uv_code(r), "%s: %s", l->listener.local, uv_strerror(r)) : 0;
 }

@@ -36,7 +36,7 @@ struct kt_supervisor {
     struct kt_turn turn;    /* frees ended runtimes */
     struct kt_timer reload; /* armed: a SIGHUP is pending */
     uint64_t next_reload;   /* earliest time of the next reload */
-    struct kt_err err;      /* why signals could not be watched */
+    struct kt_err err;      /* why it did not start, if that is not for the script */
     bool interrupted;       /* SIGINT was left to the script */
     bool ending;            /* SIGTERM or SIGINT was received */
     bool stopped;           /* the loop is stopping; exit_code is final */
@@ -423,7 +423,8 @@ int kt_supervisor_start(struct kt_supervisor *sv)
 {
     int code, rc = load(sv, sv->now);
     if (rc || kt_runtime_exited(sv->now, &code)) return rc;
-    rc = watch_signals(sv);
+    if (sv->opts.loaded) rc = sv->opts.loaded(sv->opts.ctx, sv, &sv->err);
+    if (rc == 0) rc = watch_signals(sv);
     return rc ? rc : kt_runtime_open(sv->now);
 }
 

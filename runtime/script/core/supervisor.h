@@ -31,6 +31,8 @@ struct kt_supervisor_opts {
     char **argv;
     bool watch;                 /* reload when a source file of the script changes */
     struct kt_phrases *phrases; /* derived keys, shared with other processes; NULL: its own */
+    /* Called at the start, once the script is loaded and before it opens anything; a code ends the start. May be NULL. */
+    int (*loaded)(void *ctx, struct kt_supervisor *sv, struct kt_err *err);
     /* Called before a reload, and when the process begins to end (SIGTERM, SIGINT). May be NULL. */
     void (*reloading)(void *ctx);
     void (*ending)(void *ctx);
