@@ -44,7 +44,7 @@ static inline struct kt_kcp_segment kt_kcp_segment_get(const uint8_t *p)
         .conv = kt_get32(p),
         .cmd = p[4],
         .frg = p[5],
-        .wnd = (uint16_t)(p[6] | p[7] << 8),
+        .wnd = (uint16_t)kt_get16(p + 6),
         .ts = kt_get32(p + 8),
         .sn = kt_get32(p + 12),
         .una = kt_get32(p + 16),
@@ -57,8 +57,7 @@ static inline void kt_kcp_segment_put(uint8_t *p, const struct kt_kcp_segment *s
     kt_put32(p, s->conv);
     p[4] = s->cmd;
     p[5] = s->frg;
-    p[6] = (uint8_t)s->wnd;
-    p[7] = (uint8_t)(s->wnd >> 8);
+    kt_put16(p + 6, s->wnd);
     kt_put32(p + 8, s->ts);
     kt_put32(p + 12, s->sn);
     kt_put32(p + 16, s->una);

@@ -1,13 +1,20 @@
-/* Little-endian integers in byte arrays, and the smaller of two numbers. Pointers need no alignment. */
+/* Little-endian integers in byte arrays, and the smaller of two numbers. Pointers need no alignment.
+ *
+ * memcpy of a fixed size is a single load or store. Written byte by byte, gcc 12 assembles neighbouring integers in a
+ * vector, in some sixty instructions. */
 #ifndef KT_BASE_BYTES_H
 #define KT_BASE_BYTES_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline uint32_t kt_get16(const uint8_t *p)
 {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return le16toh(v);
 }
 
 static inline uint32_t kt_get24(const uint8_t *p)
@@ -17,14 +24,16 @@ static inline uint32_t kt_get24(const uint8_t *p)
 
 static inline uint32_t kt_get32(const uint8_t *p)
 {
-    return kt_get16(p) | kt_get16(p + 2) << 16;
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return le32toh(v);
 }
 
 /* Writes the low 16 bits of v. */
 static inline void kt_put16(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
+    const uint16_t low = htole16((uint16_t)v);
+    memcpy(p, &low, sizeof low);
 }
 
 static inline void kt_put24(uint8_t *p, uint32_t v)
@@ -35,8 +44,8 @@ static inline void kt_put24(uint8_t *p, uint32_t v)
 
 static inline void kt_put32(uint8_t *p, uint32_t v)
 {
-    kt_put16(p, v);
-    kt_put16(p + 2, v >> 16);
+    v = htole32(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline uint32_t kt_min32(uint32_t a, uint32_t b)
