@@ -45,7 +45,9 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_s
     k->mss = cfg->mtu - KT_KCP_OVERHEAD;
     k->max_len = (uint32_t)kt_kcp_block_size(cfg->mtu);
     k->ack_every = ack_every(cfg);
+    k->pads = cfg->pad > 0;
     k->now_us = now_us;
+    k->now_ts = kt_ts(now_us) + cfg->ts_base;
     k->early_at = UINT64_MAX;
     k->rmt_wnd = KT_KCP_RMT_WND_FIRST;
     k->evidence.want = k->cfg.resend;

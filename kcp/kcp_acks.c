@@ -32,11 +32,6 @@ static bool resize(struct kt_kcp_acks *a, uint32_t cap)
     return true;
 }
 
-static bool grow(struct kt_kcp_acks *a)
-{
-    return a->cap < KT_KCP_ACKS_MAX && resize(a, 2 * a->cap);
-}
-
 void kt_kcp_acks_trim(struct kt_kcp_acks *a)
 {
     uint32_t cap = FIRST_CAP;
@@ -44,8 +39,7 @@ void kt_kcp_acks_trim(struct kt_kcp_acks *a)
     if (cap < a->cap) resize(a, cap); /* out of memory: keep the larger one */
 }
 
-void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts)
+void kt_kcp_acks_make_room(struct kt_kcp_acks *a)
 {
-    if (a->count == a->cap && !grow(a)) kt_kcp_acks_pop(a);
-    a->ring[(a->head + a->count++) & (a->cap - 1)] = (struct kt_kcp_ack){.sn = sn, .ts = ts};
+    if (a->cap == KT_KCP_ACKS_MAX || !resize(a, 2 * a->cap)) kt_kcp_acks_pop(a);
 }

@@ -28,7 +28,14 @@ int kt_kcp_acks_init(struct kt_kcp_acks *a);
 void kt_kcp_acks_destroy(struct kt_kcp_acks *a);
 /* Frees room that is not in use. */
 void kt_kcp_acks_trim(struct kt_kcp_acks *a);
-void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts);
+/* Makes room for one more in a full ring. */
+void kt_kcp_acks_make_room(struct kt_kcp_acks *a);
+
+static inline void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts)
+{
+    if (a->count == a->cap) kt_kcp_acks_make_room(a);
+    a->ring[(a->head + a->count++) & (a->cap - 1)] = (struct kt_kcp_ack){.sn = sn, .ts = ts};
+}
 
 static inline const struct kt_kcp_ack *kt_kcp_acks_first(const struct kt_kcp_acks *a)
 {

@@ -60,7 +60,7 @@ bool kt_kcp_fits(const struct kt_kcp *k, const struct kt_kcp_head *head)
 
 void kt_kcp_path_changed(struct kt_kcp *k)
 {
-    k->evidence.dropped = k->order.tx + 1;
+    kt_loss_evidence_drop(&k->evidence, k->order.tx);
 }
 
 uint64_t kt_kcp_news(const struct kt_kcp *k)

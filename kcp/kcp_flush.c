@@ -22,8 +22,8 @@ struct flush {
     struct kt_kcp *k;
     struct kt_packet_writer *w;
     uint64_t now_us;
-    uint16_t wnd; /* wnd and una are the same in all its segments */
-    uint32_t una;
+    uint32_t una; /* una and wnd are the same in all its segments */
+    uint16_t wnd;
 };
 
 /* Pads the packet with WINS, which repeat what its segments say and which every peer accepts. */
@@ -58,7 +58,8 @@ static uint32_t owed(const struct kt_kcp *k)
 static void complete(void *kcp, struct kt_packet_writer *w)
 {
     struct kt_kcp *k = kcp;
-    if (k->rcv.nxt == 0) pad(k, w);
+    k->pads = k->pads && k->rcv.nxt == 0;
+    if (k->pads) pad(k, w);
     if (!w->again) return;
     struct kt_mtu_hole *hole = kt_kcp_hole(k, (uint32_t)w->len);
     /* Before the peer is heard a probe is a segment sent again, and would be followed by another. */
@@ -79,7 +80,7 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint8_t frg, uint32_t 
         const uint32_t most = kt_mtu_hole_cautious(&k->hole) ? k->hole.limit : k->cfg.mtu;
         p = kt_packet_writer_begin(w, KT_KCP_OVERHEAD + len, most);
         if (!p) return NULL;
-        w->attend = f->una == 0 && k->cfg.pad > 0;
+        w->attend = k->pads;
     }
     const struct kt_kcp_segment seg = {
         .conv = k->cfg.conv,
@@ -133,7 +134,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
 {
     struct kt_send_ring *r = &f->k->snd;
     struct kt_send_slot *s = kt_send_ring_at(r, sn);
-    uint8_t *p = put(f, KT_KCP_PUSH, s->frg, sn, kt_ts(f->now_us) + f->k->cfg.ts_base, s->len);
+    uint8_t *p = put(f, KT_KCP_PUSH, s->frg, sn, f->k->now_ts, s->len);
     if (!p) return false;
     memcpy(p, s->data, s->len);
     const bool again = sn != r->nxt;
@@ -143,9 +144,10 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
     } else {
         r->nxt++;
         s->told = f->una;
-        s->first_ms = kt_ts(f->now_us);
+        s->first_ts = f->k->now_ts;
     }
-    kt_retx_sent(&f->k->order, r, sn, again, level, f->now_us);
+    s->ts = f->k->now_ts;
+    kt_retx_sent(&f->k->order, r, s, sn, again, level, f->now_us);
     kt_cc_sent(f->k->cc, kt_send_ring_snapshot(r, sn), KT_KCP_OVERHEAD + s->len, again, f->now_us);
     return true;
 }
@@ -229,7 +231,7 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *resent)
 {
     struct kt_kcp *k = f->k;
     struct kt_retx_order *o = &k->order;
-    uint64_t lost = kt_loss_evidence_lost(&k->evidence);
+    const uint64_t lost = k->evidence.lost;
     for (uint32_t level, left = o->levels; left; left &= left - 1) {
         const struct kt_send_slot *s = head_of(k, left, &level);
         uint64_t wait = patience(k, level);
@@ -285,11 +287,10 @@ static void send_alone(struct flush *f)
     if (k->alone_at <= f->now_us && send_first(f)) k->alone_at = f->now_us + alone_pause(k);
 }
 
-/* window: the window when the flush began. */
-static void report_losses(struct kt_kcp *k, const struct resent *resent, uint32_t window, uint64_t now_us)
+static void report_losses(struct kt_kcp *k, const struct resent *resent, uint64_t now_us)
 {
     if (resent->fast.packets + resent->early.packets + resent->timeout.packets == 0) return;
-    struct kt_cc_loss loss = {.window = window, .reorder = k->cfg.resend, .now_us = now_us};
+    struct kt_cc_loss loss = {.window = kt_kcp_window(k), .reorder = k->cfg.resend, .now_us = now_us};
     k->stats.fast_retrans += resent->fast.packets;
     k->stats.early_retrans += resent->early.packets;
     k->stats.timeout_retrans += resent->timeout.packets;
@@ -312,7 +313,7 @@ static uint64_t early_delay(const struct kt_kcp *k)
 
 void kt_kcp_early_update(struct kt_kcp *k)
 {
-    uint64_t overtaken = kt_loss_evidence_overtaken(&k->evidence);
+    const uint64_t overtaken = k->evidence.overtaken;
     for (uint32_t level, left = k->order.levels; left; left &= left - 1) {
         if (head_of(k, left, &level)->tx >= overtaken) continue;
         if (k->early_at == UINT64_MAX) k->early_at = k->now_us + early_delay(k);
@@ -323,23 +324,21 @@ void kt_kcp_early_update(struct kt_kcp *k)
 
 static void fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
 {
-    if (now_us < k->now_us) now_us = k->now_us;
-    k->now_us = now_us;
+    now_us = kt_kcp_clock(k, now_us);
     struct flush f = {
         .k = k,
         .w = w,
         .now_us = now_us,
-        .wnd = (uint16_t)kt_recv_ring_free(&k->rcv),
         .una = k->rcv.nxt,
+        .wnd = (uint16_t)kt_recv_ring_free(&k->rcv),
     };
     uint64_t overtaken = 0;
     if (k->early_at <= now_us) {
         if (kt_kcp_may_send(k))
             k->early_at = now_us + early_delay(k); /* new segments will bring better evidence */
         else
-            overtaken = kt_loss_evidence_overtaken(&k->evidence);
+            overtaken = k->evidence.overtaken;
     }
-    const uint32_t window = kt_kcp_window(k);
     struct resent resent = {0};
     if (send_acks(&f) && send_probes(&f) && !k->paused) {
         if (kt_kcp_suspects_hole(k))
@@ -347,7 +346,7 @@ static void fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
         else if (resend(&f, overtaken, &resent))
             send_new(&f);
     }
-    report_losses(k, &resent, window, now_us);
+    report_losses(k, &resent, now_us);
     kt_kcp_early_update(k);
 }
 
@@ -372,7 +371,7 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
     if (k->paused) return at;
     if (kt_kcp_suspects_hole(k)) return k->alone_at < at ? k->alone_at : at;
     if (kt_kcp_may_send(k)) push = now_us;
-    const uint64_t lost = kt_loss_evidence_lost(&k->evidence);
+    const uint64_t lost = k->evidence.lost;
     for (uint32_t level, left = k->order.levels; left && push > now_us; left &= left - 1) {
         const struct kt_send_slot *s = head_of(k, left, &level);
         const bool now = s->tx < lost || s->tx < k->resumed;

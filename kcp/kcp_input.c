@@ -48,7 +48,6 @@ static uint32_t echo_of(
 static void on_push(
     struct kt_kcp *k, const struct kt_kcp_segment *seg, const uint8_t *data, struct news *news)
 {
-    uint32_t nxt = k->rcv.nxt;
     bool repeat = false;
     k->stats.in_push++;
     switch (kt_recv_ring_put(&k->rcv, seg->sn, seg->frg, data, seg->len)) {
@@ -70,7 +69,7 @@ static void on_push(
     ack_owed(k, seg->sn, echo_of(k, seg, repeat, news), news->now_us);
     /* A gap has opened or closed, or a segment came twice: the sender should know soon. A segment that FEC
      * had rebuilt before it arrived is not urgent. */
-    if (repeat ? news->regular : seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
+    if (repeat ? news->regular : k->rcv.nxt != seg->sn + 1) k->ack_now = true;
 }
 
 /* A challenge repeats an old sn on purpose, which does not mean a restart. */
@@ -88,9 +87,9 @@ static void note_push(struct news *news, const struct kt_kcp_segment *seg)
  * FEC, and its delay is not the path's. */
 static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts, struct news *news)
 {
-    const bool last = ts == kt_ts(s->sent_us);
-    if (!last && ts != s->first_ms) return;
-    const uint64_t rtt = last ? news->now_us - s->sent_us : (uint64_t)(kt_ts(news->now_us) - ts) * 1000;
+    const bool last = ts == s->ts;
+    if (!last && ts != s->first_ts) return;
+    const uint64_t rtt = last ? news->now_us - s->sent_us : (uint64_t)(k->now_ts - ts) * 1000;
     if (rtt > KT_KCP_RTO_MAX_US || news->now_us - rtt + 1000 <= k->arrived_us) return;
     news->rtt_us = (uint32_t)rtt;
     news->ambiguous = !last;
@@ -115,19 +114,18 @@ static inline void retire(struct kt_kcp *k, struct kt_send_slot *s, uint32_t sn,
 {
     kt_cc_acked(
         k->cc, kt_send_ring_snapshot(&k->snd, sn), known, s->sent_us, KT_KCP_OVERHEAD + s->len, now_us);
-    kt_retx_remove(&k->order, &k->snd, sn);
-    kt_send_ring_ack(&k->snd, sn);
+    kt_retx_remove(&k->order, &k->snd, s, sn);
+    kt_send_ring_ack(&k->snd, s);
 }
 
 static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct news *news)
 {
     struct kt_send_ring *w = &k->snd;
-    if (kt_sn_diff(seg->sn, w->una) < 0 || kt_sn_diff(seg->sn, w->nxt) >= 0) return;
+    if (seg->sn - w->una >= kt_send_ring_sent(w)) return;
     struct kt_send_slot *s = kt_send_ring_at(w, seg->sn);
     if (!s->data) return;
-    const uint32_t ts = seg->ts - k->cfg.ts_base;
-    const bool last = ts == kt_ts(s->sent_us);
-    note_rtt(k, s, ts, news);
+    const bool last = seg->ts == s->ts;
+    note_rtt(k, s, seg->ts, news);
     if (last) {
         kt_loss_evidence_add(&k->evidence, s->tx);
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
@@ -176,7 +174,7 @@ static void cover(struct kt_kcp *k, const struct news *news)
     for (; r->una != news->una; r->una++) {
         struct kt_send_slot *s = kt_send_ring_at(r, r->una);
         if (!s->data) continue;
-        const bool once = k->cc->ops->samples && news->regular && s->first_ms == kt_ts(s->sent_us);
+        const bool once = k->cc->ops->samples && news->regular && s->first_ts == s->ts;
         retire(k, s, r->una, once, news->now_us);
     }
 }
@@ -240,8 +238,7 @@ static void finish(struct kt_kcp *k, const struct news *news)
 int kt_kcp_input(
     struct kt_kcp *k, const uint8_t *data, size_t len, enum kt_kcp_origin origin, uint64_t now_us)
 {
-    if (now_us < k->now_us) now_us = k->now_us;
-    k->now_us = now_us;
+    now_us = kt_kcp_clock(k, now_us);
     struct news news = {.now_us = now_us, .regular = origin == KT_KCP_REGULAR, .rtt_us = NO_SAMPLE};
     uint32_t segs = 0;
     int err = len < KT_KCP_OVERHEAD ? KT_EPROTO : 0;

@@ -31,6 +31,8 @@ struct kt_kcp {
     uint32_t max_len;   /* longest payload accepted: the size of a block */
     uint32_t ack_every; /* this many acknowledgements owed may not wait */
     uint64_t now_us;    /* latest time passed in; never goes back */
+    uint32_t now_ts;    /* the ts of a PUSH sent at now_us */
+    bool pads;          /* packets may need padding: the peer has sent no data */
 
     struct kt_send_ring snd;
     struct kt_retx_order order;
@@ -67,6 +69,16 @@ struct kt_kcp {
 
     struct kt_kcp_stats stats; /* counters; kt_kcp_stats fills in the rest */
 };
+
+/* Takes the time from a caller. Returns now_us. */
+static inline uint64_t kt_kcp_clock(struct kt_kcp *k, uint64_t now_us)
+{
+    if (now_us > k->now_us) {
+        k->now_us = now_us;
+        k->now_ts = kt_ts(now_us) + k->cfg.ts_base;
+    }
+    return k->now_us;
+}
 
 /* The watch that a packet of this length is evidence for. */
 static inline struct kt_mtu_hole *kt_kcp_hole(struct kt_kcp *k, uint32_t packet)

@@ -20,9 +20,14 @@
 struct kt_loss_evidence {
     uint32_t want, count;           /* want 0: keeps nothing, and nothing is ever lost */
     uint64_t tx[KT_KCP_RESEND_MAX]; /* highest first */
-    uint64_t dropped;               /* transmissions below this are lost in any case */
-    uint64_t probed;                /* transmissions below this were sent before a probe that was answered */
+    uint64_t lost;                  /* transmissions below this are lost; never falls */
+    uint64_t overtaken; /* those below this were overtaken by another, or by a probe; never falls */
 };
+
+static inline void kt_loss_evidence_raise(uint64_t *mark, uint64_t tx)
+{
+    if (*mark < tx) *mark = tx;
+}
 
 /* A transmission has arrived. Call once for each. */
 static inline void kt_loss_evidence_add(struct kt_loss_evidence *e, uint64_t tx)
@@ -36,12 +41,20 @@ static inline void kt_loss_evidence_add(struct kt_loss_evidence *e, uint64_t tx)
     }
     for (; i > 0 && e->tx[i - 1] < tx; i--) e->tx[i] = e->tx[i - 1];
     e->tx[i] = tx;
+    if (e->count == e->want) kt_loss_evidence_raise(&e->lost, e->tx[e->want - 1]);
+    kt_loss_evidence_raise(&e->overtaken, tx);
 }
 
 /* A probe was answered; `tx` was the last transmission before it. */
 static inline void kt_loss_evidence_probed(struct kt_loss_evidence *e, uint64_t tx)
 {
-    if (tx + 1 > e->probed) e->probed = tx + 1;
+    kt_loss_evidence_raise(&e->overtaken, tx + 1);
+}
+
+/* All transmissions up to `tx` are lost, whatever has arrived. */
+static inline void kt_loss_evidence_drop(struct kt_loss_evidence *e, uint64_t tx)
+{
+    kt_loss_evidence_raise(&e->lost, tx + 1);
 }
 
 /* Changes `want`. Arrivals that were not kept do not count towards a larger one: evidence comes later, but
@@ -50,19 +63,6 @@ static inline void kt_loss_evidence_tune(struct kt_loss_evidence *e, uint32_t wa
 {
     e->want = want;
     if (e->count > want) e->count = want;
-}
-
-/* Transmissions below this are lost; 0: none. */
-static inline uint64_t kt_loss_evidence_lost(const struct kt_loss_evidence *e)
-{
-    const uint64_t lost = e->want > 0 && e->count == e->want ? e->tx[e->want - 1] : 0;
-    return lost > e->dropped ? lost : e->dropped;
-}
-
-/* Transmissions below this were overtaken by at least one other, or by a probe. */
-static inline uint64_t kt_loss_evidence_overtaken(const struct kt_loss_evidence *e)
-{
-    return e->count > 0 && e->tx[0] > e->probed ? e->tx[0] : e->probed;
 }
 
 #endif

@@ -33,10 +33,10 @@ struct kt_packet_writer {
     /* Called before a packet with `attend` set is complete; may append up to `room` bytes. */
     void (*complete)(void *ctx, struct kt_packet_writer *w);
     void *ctx;
-    uint8_t *buf; /* the packet being filled; NULL: none */
-    size_t len, room;
-    bool attend; /* a sender wants `complete` called for it */
-    bool again;  /* it holds something that was sent before */
+    uint8_t *buf;     /* the packet being filled; NULL: none */
+    size_t len, room; /* of that packet */
+    bool attend;      /* a sender wants `complete` called for it */
+    bool again;       /* it holds something that was sent before */
     size_t n;
     struct kt_packet batch[KT_PACKET_BATCH];
 };
@@ -49,7 +49,7 @@ static inline void kt_packet_writer_init(struct kt_packet_writer *w, const struc
     w->complete = complete;
     w->ctx = ctx;
     w->buf = NULL;
-    w->len = w->room = w->n = 0;
+    w->n = 0;
     w->attend = w->again = false;
 }
 

@@ -70,19 +70,14 @@ static void drop_first(struct kt_recv_ring *r)
     r->read++;
 }
 
-/* Moves nxt over contiguous segments, as far as the window allows, and read over empty ones. Each empty one
- * skipped makes room for nxt to move, hence one loop. */
+/* Moves nxt over contiguous segments, as far as the window allows, and read over those that were consumed or are
+ * empty, which makes room for nxt to move. */
 static void advance(struct kt_recv_ring *r)
 {
     for (;;) {
-        if (r->read != r->nxt && at(r, r->read)->len == 0) {
-            drop_first(r);
-        } else if (r->nxt - r->read < r->limit && held(r, r->nxt)) {
-            r->bytes += at(r, r->nxt)->len;
-            r->nxt++;
-        } else {
-            break;
-        }
+        for (; r->nxt - r->read < r->limit && held(r, r->nxt); r->nxt++) r->bytes += at(r, r->nxt)->len;
+        if (r->read == r->nxt || r->off < at(r, r->read)->len) break;
+        drop_first(r);
     }
     if (kt_sn_diff(r->edge, r->nxt) < 0) r->edge = r->nxt;
 }
@@ -137,9 +132,7 @@ void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n)
     if (n == 0) return;
     assert(r->read != r->nxt && n <= at(r, r->read)->len - r->off);
     r->off += (uint32_t)n;
-    if (r->off < at(r, r->read)->len) return;
-    drop_first(r);
-    advance(r);
+    if (r->off == at(r, r->read)->len) advance(r);
 }
 
 size_t kt_recv_ring_unread(const struct kt_recv_ring *r, size_t most)

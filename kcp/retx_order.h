@@ -26,11 +26,11 @@ struct kt_retx_order {
     struct kt_retx_list lists[KT_RETX_LEVELS];
 };
 
-/* Puts segment sn at the tail of `level`. For kt_retx_sent. */
-static inline void kt_retx_push(struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn, uint8_t level)
+/* Puts segment sn, whose slot is s, at the tail of `level`. For kt_retx_sent. */
+static inline void kt_retx_push(
+    struct kt_retx_order *o, struct kt_send_ring *r, struct kt_send_slot *s, uint32_t sn, uint8_t level)
 {
     struct kt_retx_list *l = &o->lists[level];
-    struct kt_send_slot *s = kt_send_ring_at(r, sn);
     s->level = level;
     s->prev = l->last;
     if (l->count == 0)
@@ -42,10 +42,10 @@ static inline void kt_retx_push(struct kt_retx_order *o, struct kt_send_ring *r,
     o->levels |= 1u << level;
 }
 
-/* Segment sn was acknowledged: takes it out of its list. */
-static inline void kt_retx_remove(struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn)
+/* Segment sn, whose slot is s, was acknowledged: takes it out of its list. */
+static inline void kt_retx_remove(
+    struct kt_retx_order *o, struct kt_send_ring *r, const struct kt_send_slot *s, uint32_t sn)
 {
-    const struct kt_send_slot *s = kt_send_ring_at(r, sn);
     struct kt_retx_list *l = &o->lists[s->level];
     if (l->first == sn)
         l->first = s->next;
@@ -58,16 +58,15 @@ static inline void kt_retx_remove(struct kt_retx_order *o, struct kt_send_ring *
     if (--l->count == 0) o->levels &= ~(1u << s->level);
 }
 
-/* Segment sn was transmitted now, for the first time or again: puts it at the tail of `level`, out of the
- * list it was in if `again`. */
-static inline void kt_retx_sent(
-    struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn, bool again, uint8_t level, uint64_t now_us)
+/* Segment sn, whose slot is s, was transmitted now, for the first time or again: puts it at the tail of `level`,
+ * out of the list it was in if `again`. */
+static inline void kt_retx_sent(struct kt_retx_order *o, struct kt_send_ring *r, struct kt_send_slot *s,
+    uint32_t sn, bool again, uint8_t level, uint64_t now_us)
 {
-    struct kt_send_slot *s = kt_send_ring_at(r, sn);
-    if (again) kt_retx_remove(o, r, sn);
+    if (again) kt_retx_remove(o, r, s, sn);
     s->sent_us = now_us;
     s->tx = ++o->tx;
-    kt_retx_push(o, r, sn, level);
+    kt_retx_push(o, r, s, sn, level);
 }
 
 /* The head of a list that is not empty. */

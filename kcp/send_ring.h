@@ -24,7 +24,8 @@ struct kt_send_slot {
     uint64_t tx;         /* and its number (retx_order.h) */
     uint32_t prev, next; /* sn of the neighbours in its list (retx_order.h) */
     uint32_t told;       /* our una in its first transmission; stays valid after the acknowledgement */
-    uint32_t first_ms;   /* ts of its first transmission */
+    uint32_t ts;         /* of its last transmission */
+    uint32_t first_ts;   /* of its first one */
     uint16_t len;
     uint8_t level; /* the list it is in (retx_order.h) */
     uint8_t frg;   /* segments of its message that follow it; 0 in a stream */
@@ -60,11 +61,10 @@ size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n,
  * whether it was taken: if not, the limit or memory is reached. */
 bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
 
-/* Segment sn, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the pool. The segment
- * counts towards the limit until una passes it. */
-static inline void kt_send_ring_ack(struct kt_send_ring *r, uint32_t sn)
+/* The segment in slot s, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the pool. The
+ * segment counts towards the limit until una passes it. */
+static inline void kt_send_ring_ack(struct kt_send_ring *r, struct kt_send_slot *s)
 {
-    struct kt_send_slot *s = kt_send_ring_at(r, sn);
     kt_slab_put(r->pool, s->data);
     s->data = NULL;
 }
