@@ -20,7 +20,7 @@ local rooms = {
   { name = "script/core", may = { "script/sandbox", "link/common", "link", "io", "crypto", "base" } },
   { name = "script/api", may = { "script/core", "script/sandbox", "link/common", "link", "http", "io", "crypto", "base" } },
   { name = "script/sim",
-    may = { "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto", "base" } },
+    may = { "control", "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto", "base" } },
   { name = "control", may = { "script/core", "link", "io", "crypto", "base" } },
   { name = "cli", may = { "control", "script/core", "script/api", "script/sim", "script/sandbox", "link", "io/uv", "io", "crypto", "base" } },
 }

@@ -98,6 +98,7 @@ static int open_control(struct process *p, struct kt_supervisor *sv, const char 
                                .sv = sv,
                                .path = path,
                                .name = p->logger->name,
+                               .pid = (long)getpid(),
                                .allow_eval = p->start->allow_eval},
         &p->control, err);
 }

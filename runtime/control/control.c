@@ -57,6 +57,7 @@ struct kt_control {
     struct kt_control_server *server;
     struct kt_list calls;
     uint64_t born;
+    long pid;
     bool allow_eval;
     char name[64];
     char path[KT_CONTROL_PATH];
@@ -173,7 +174,7 @@ static size_t facts(const struct kt_control *k, char *out, size_t size)
     return (size_t)snprintf(out, size,
         "{\"protocol\":%d,\"version\":\"%s\",\"name\":%s,\"pid\":%ld,\"uptime\":%.3f,\"log_level\":\"%s\","
         "\"conns\":%zu,\"ending\":%s,\"eval\":%s",
-        KT_CONTROL_PROTOCOL, KT_VERSION, kt_control_quote(name, sizeof name, k->name), (long)getpid(),
+        KT_CONTROL_PROTOCOL, KT_VERSION, kt_control_quote(name, sizeof name, k->name), k->pid,
         (double)(kt_io_now(k->io) - k->born) / 1e6, kt_log_level_name(logger->log.level),
         kt_supervisor_pipes(k->sv), kt_supervisor_ending(k->sv) ? "true" : "false",
         k->allow_eval ? "true" : "false");
@@ -438,6 +439,7 @@ int kt_control_open(const struct kt_control_opts *opts, struct kt_control **out,
     if (!k) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
     k->io = opts->io;
     k->sv = opts->sv;
+    k->pid = opts->pid;
     k->allow_eval = opts->allow_eval;
     k->born = kt_io_now(opts->io);
     kt_list_init(&k->calls);

@@ -14,6 +14,7 @@ struct kt_control_opts {
     struct kt_supervisor *sv; /* outlives it */
     const char *path;         /* of the socket; NULL: NAME.sock in the default folder (folder.h) */
     const char *name;         /* of this kt, as `kt list` shows it; copied */
+    long pid;                 /* likewise */
     bool allow_eval;          /* `eval` runs code in the script */
 };
 

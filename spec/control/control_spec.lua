@@ -538,10 +538,10 @@ kt.spawn(function() kt.sleep "1h" end)
       local events = start("events")
       events:expect "following s"
       a:kill()
-      events:expect " down +far: a: a is down: "
+      events:expect " down +far: a is down: "
       events:expect " switch +far: b: new streams now go to b instead of a"
       server(port)
-      events:expect " up +far: a: a is up"
+      events:expect " up +far: a is up"
       events:expect(" up +127.0.0.1:" .. port .. ": the link is up")
     end)
   end)

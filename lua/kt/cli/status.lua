@@ -100,8 +100,11 @@ end
 
 --- An event as a line.
 function status.event(e, date)
-  local where = e.pool and e.link and e.pool .. ": " .. e.link or e.pool or e.link
-  return ("%s %-6s %s%s"):format(date, e.type, where and where .. ": " or "", e.text)
+  local where = ""
+  for _, key in ipairs { "pool", "link", "conn", "peer" } do
+    if e[key] and e.text:find(e[key], 1, true) ~= 1 then where = where .. e[key] .. ": " end -- else the text begins with it
+  end
+  return ("%s %-6s %s%s%s"):format(date, e.type, where, e.type == "reload" and e.failed and "failed: " or "", e.text)
 end
 
 return status

@@ -54,7 +54,7 @@ end
 function history:take_events()
   local kept = self.kept
   for event in core.event_take, self.log do
-    for _, key in ipairs { "link", "pool", "text" } do event[key] = event[key] and snapshot.printable(event[key]) end
+    for _, key in ipairs { "link", "pool", "conn", "peer", "text" } do event[key] = event[key] and snapshot.printable(event[key]) end
     kept.sequence = kept.sequence + 1
     event.sequence = kept.sequence
     table.insert(kept.events, event)

@@ -34,6 +34,22 @@ end
 local modules = {
   client = "kt.cli.tunnel", server = "kt.cli.tunnel", ping = "kt.cli.measure", speed = "kt.cli.measure", doctor = "kt.cli.measure",
 }
+for _, verb in ipairs { "status", "list", "reload", "drain", "log", "events", "close" } do modules[verb] = "kt.cli.control" end
+
+--- The arguments of a module that runs a verb: those of the command line, after what the verb gets from the system.
+local function arguments(self, verb)
+  local args = { verb, table.unpack(self.opts.args) }
+  if modules[verb] ~= "kt.cli.control" then return args end
+  table.insert(args, 1, "--")
+  local place = 1
+  for _, other in ipairs(self.host.scripts) do
+    if other:is_running() and other.opts.control then
+      table.insert(args, place, other.opts.control)
+      place = place + 1
+    end
+  end
+  return args
+end
 
 -- Starts or restarts the script. what: the spec's call, for errors.
 local function start(self, what)
@@ -44,12 +60,12 @@ local function start(self, what)
   world.starting = self
   local args = opts.args
   local module = verb and "kt.cli." .. verb
-  if verb and modules[verb] then module, args = modules[verb], { verb, table.unpack(args) } end
+  if verb and modules[verb] then module, args = modules[verb], arguments(self, verb) end
   local core, id, said = world.core:start(self.host.name, {
     name = verb or self.path, path = not verb and self.path or nil, module = module,
     args = args, env = pairs_of(opts.env), unsafe = opts.unsafe, modules = opts.path or settings.path,
     allow_read = opts.allow_read, allow_write = opts.allow_write,
-    memory = opts.memory, level = world.level })
+    memory = opts.memory, level = world.level, control = opts.control })
   world.starting = nil
   if not core then complain.raise("%s: %s: %s", what, where, said) end
   if math.type(said) and said ~= 0 then

@@ -97,6 +97,7 @@ shape.run = { type = "table", keys = {
   { name = "allow_read", type = "strings", min = 0, max = 32, doc = "As kt run --allow-read: folders that kt.file may read in." },
   { name = "allow_write", type = "strings", min = 0, max = 32, doc = "As kt run --allow-write: folders that kt.append may write in." },
   { name = "memory", type = "size", min = 1 << 20, max = 1 << 36, doc = "As kt run --memory. Default: 256 MiB." },
+  { name = "control", type = "string", doc = "As kt run --control: the path of a control socket, for kt status and the like on this host. Default: none." },
   { name = "beside", type = "boolean", default = false, doc = "Allow other scripts to run on the host at the same time." },
 } }
 

@@ -501,16 +501,20 @@ local host = {}
 ---@field allow_read? string|string[] As kt run --allow-read: folders that kt.file may read in. (string or list of strings, 0 to 32)
 ---@field allow_write? string|string[] As kt run --allow-write: folders that kt.append may write in. (string or list of strings, 0 to 32)
 ---@field memory? kt.size As kt run --memory. Default: 256 MiB. (size, "1MiB" to "64GiB")
+---@field control? string As kt run --control: the path of a control socket, for kt status and the like on this host. Default: none.
 ---@field beside? boolean Allow other scripts to run on the host at the same time. (default false)
 
---- Runs an unmodified script as kt run would, in a Lua state of its own; raises if it fails to load or to open what it declares. The path is looked up among the host's files, then on the real machine. "kt client" and "kt server" run those commands, with args; so do "kt ping", "kt speed" and "kt doctor".
+--- Runs an unmodified script as kt run would, in a Lua state of its own; raises if it fails to load or to open what it declares. The path is looked up among the host's files, then on the real machine. "kt client" and "kt server" run those commands, with args; so do "kt ping", "kt speed" and "kt doctor", and, for scripts of this host that have a control socket, "kt status", "kt list", "kt reload", "kt drain", "kt log", "kt events" and "kt close".
 ---
 --- Callable from anywhere in a spec.
 --- ```lua
 --- w:host("server"):run "scripts/examples/server.lua"
---- w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" } })
+--- w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" }, control = "/run/kt/client.sock" })
+--- local status = w:host("client"):run("kt status", { beside = true })
+--- w:run_until(function() return not status:is_running() end)
+--- print(status:output())
 --- ```
----@param path string The script's path, or "kt client", "kt server", "kt ping", "kt speed" or "kt doctor".
+---@param path string The script's path, or one of these commands.
 ---@param options? kt.sim.host.run_options The options.
 ---@return kt.sim.script
 function host:run(path, options) end

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "io/sim/tcp.h"
 
 #define SHORT_US 5u       /* between two pieces of a short read or write */
@@ -308,6 +309,14 @@ static void conn_shutdown(struct kt_pipe *p)
     kt_sim_tcp_push(c);
 }
 
+/* All processes of a world belong to this one's user. */
+static int unix_user(const struct kt_conn *conn, uint32_t *uid)
+{
+    (void)conn;
+    *uid = geteuid();
+    return 0;
+}
+
 static bool conn_half_close(const struct kt_pipe *p)
 {
     (void)p;
@@ -396,6 +405,7 @@ void kt_sim_conn_name(struct sim_conn *c, const char *path)
         snprintf(text, sizeof text, "unix:%.107s", path);
         snprintf(c->conn.peer, sizeof c->conn.peer, "%s", c->side ? "unix:" : text);
         snprintf(c->conn.local, sizeof c->conn.local, "%s", c->side ? text : "unix:");
+        c->conn.user = unix_user;
         return;
     }
     kt_addr_text(&c->remote, c->conn.peer);

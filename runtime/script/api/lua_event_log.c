@@ -12,12 +12,13 @@
 #define EVENT_LOG "eventlog"
 #define EVENTS_MAX 128u
 #define TEXT_MAX 300u
+#define ADDRESS_MAX 160u
 
 struct entry {
     enum kt_event_type type;
-    bool failed, has_link, has_pool;
+    bool failed;
     uint64_t wall_us;
-    char link[TEXT_MAX], pool[TEXT_MAX], text[TEXT_MAX];
+    char link[TEXT_MAX], pool[TEXT_MAX], text[TEXT_MAX], conn[ADDRESS_MAX], peer[ADDRESS_MAX]; /* "": none */
 };
 
 struct event_log {
@@ -27,12 +28,11 @@ struct event_log {
     size_t first, n;
 };
 
-/* Copies text, or what fits. Returns whether there is any. */
-static bool keep(char out[TEXT_MAX], const char *text)
+/* Copies text, or what fits. */
+static void keep(char *out, size_t size, const char *text)
 {
     out[0] = 0;
-    if (text) strncat(out, text, TEXT_MAX - 1);
-    return text != NULL;
+    if (text) strncat(out, text, size - 1);
 }
 
 static void on_event(void *ctx, const struct kt_event *e)
@@ -46,9 +46,11 @@ static void on_event(void *ctx, const struct kt_event *e)
     out->type = e->type;
     out->failed = e->failed;
     out->wall_us = kt_io_wall(log->io);
-    out->has_link = keep(out->link, e->link);
-    out->has_pool = keep(out->pool, e->pool);
-    keep(out->text, e->text);
+    keep(out->link, sizeof out->link, e->link);
+    keep(out->pool, sizeof out->pool, e->pool);
+    keep(out->conn, sizeof out->conn, e->conn);
+    keep(out->peer, sizeof out->peer, e->peer);
+    keep(out->text, sizeof out->text, e->text);
 }
 
 /* core.event_log() → a log of what happens from now on */
@@ -66,17 +68,25 @@ static int make(lua_State *L)
     return 1;
 }
 
-/* core.event_take(log) → { time = seconds since 1970, type, link, pool, text, failed } | nil: the oldest one that was not taken */
+static void add(lua_State *L, const char *name, const char *text)
+{
+    if (text[0]) kt_field_string(L, name, text);
+}
+
+/* core.event_take(log) → { time = seconds since 1970, type, link, pool, conn, peer, text, failed } | nil: the oldest one that was not
+ * taken */
 static int take(lua_State *L)
 {
     struct event_log *log = luaL_checkudata(L, 1, EVENT_LOG);
     if (log->n == 0) return 0;
     const struct entry *e = &log->entries[log->first];
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 8);
     kt_field_number(L, "time", (double)e->wall_us / 1e6);
     kt_field_string(L, "type", kt_event_name(e->type));
-    if (e->has_link) kt_field_string(L, "link", e->link);
-    if (e->has_pool) kt_field_string(L, "pool", e->pool);
+    add(L, "link", e->link);
+    add(L, "pool", e->pool);
+    add(L, "conn", e->conn);
+    add(L, "peer", e->peer);
     kt_field_string(L, "text", e->text);
     kt_field_boolean(L, "failed", e->failed);
     log->first = (log->first + 1) % EVENTS_MAX;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include "control/control.h"
 #include "link/link.h"
 #include "script/api/bind.h"
 #include "script/api/config.h"
@@ -29,13 +30,15 @@ struct script {
     struct kt_io *io;
     struct kt_logger logger;
     struct kt_supervisor *supervisor; /* NULL: not started, or ended */
-    struct kt_arena arena;            /* memory of its Lua states */
-    bool dead;                        /* killed, or its host has crashed */
-    char *env;                        /* NUL-terminated "NAME=value" strings, ended by an empty one */
-    char *args;                       /* its arguments, likewise */
-    char *what;                       /* path or module */
-    char *modules;                    /* as kt run --path; NULL: none */
-    char *allow[2];                   /* as kt run --allow-read and --allow-write, one after the other */
+    struct kt_control *control;       /* NULL: none */
+    char *control_at;      /* as kt run --control; NULL: none, unless kt client or kt server has the flag */
+    struct kt_arena arena; /* memory of its Lua states */
+    bool dead;             /* killed, or its host has crashed */
+    char *env;             /* NUL-terminated "NAME=value" strings, ended by an empty one */
+    char *args;            /* its arguments, likewise */
+    char *what;            /* path or module */
+    char *modules;         /* as kt run --path; NULL: none */
+    char *allow[2];        /* as kt run --allow-read and --allow-write, one after the other */
     const char *allowed[2][ALLOW_MAX + 1];
     char *argv[ARGS_MAX + 1]; /* into args */
 };
@@ -89,6 +92,8 @@ static void on_livelock(void *ctx, const char *text)
 static void free_script(struct script *s)
 {
     kt_list_remove(&s->node);
+    kt_control_close(s->control);
+    s->control = NULL;
     kt_supervisor_free(s->supervisor);
     s->supervisor = NULL;
     if (s->io) kt_io_free(s->io);
@@ -100,11 +105,12 @@ static void free_script(struct script *s)
     free(s->args);
     free(s->what);
     free(s->modules);
+    free(s->control_at);
     for (size_t i = 0; i < 2; i++) {
         free(s->allow[i]);
         s->allow[i] = NULL;
     }
-    s->env = s->args = s->what = s->modules = NULL;
+    s->env = s->args = s->what = s->modules = s->control_at = NULL;
 }
 
 struct ended {
@@ -141,6 +147,23 @@ void kt_lua_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *
         struct script *s = KT_CONTAINER(n, struct script, node);
         if (s->host == h) s->dead = true;
     }
+}
+
+/* ---- the control socket ---- */
+
+static int on_loaded(void *ctx, struct kt_supervisor *sv, struct kt_err *err)
+{
+    struct script *s = ctx;
+    const char *path = s->control_at ? s->control_at : kt_runtime_control(kt_supervisor_runtime(sv));
+    if (!path || strcmp(path, "none") == 0) return 0;
+    const struct kt_control_opts opts = {
+        .io = s->io, .sv = sv, .path = path, .name = s->logger.name, .pid = (long)s->id};
+    return kt_control_open(&opts, &s->control, err);
+}
+
+static void on_reloaded(void *ctx, int code, const char *text)
+{
+    kt_control_reloaded(((const struct script *)ctx)->control, code, text);
 }
 
 /* ---- start ---- */
@@ -196,6 +219,9 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
         .module = is_module ? s->what : NULL,
         .argc = argc,
         .argv = s->argv,
+        .loaded = on_loaded,
+        .reloaded = on_reloaded,
+        .ctx = s,
         .phrases = s->w->phrases};
     rc = kt_supervisor_new(&s->supervisor, &opts, err);
     if (rc == 0) rc = kt_supervisor_start(s->supervisor);
@@ -226,7 +252,7 @@ static void read_allowed(lua_State *L, struct script *s, size_t which, const cha
 }
 
 /* world:start(host, { name =, path = | module =, modules =, args = {…}, env = { "NAME=value" }, unsafe =, memory =,
- * level = }) → script, id, the exit code if it exited in its main chunk | nil, code, sentence */
+ * level =, control = }) → script, id, the exit code if it exited in its main chunk | nil, code, sentence */
 static int world_start(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -258,6 +284,8 @@ static int world_start(lua_State *L)
     s->what = strdup(path ? path : module ? module : "");
     const char *modules = string_field(L, 3, "modules");
     s->modules = modules ? strdup(modules) : NULL;
+    const char *control = string_field(L, 3, "control");
+    s->control_at = control ? strdup(control) : NULL;
     read_allowed(L, s, 0, "allow_read");
     read_allowed(L, s, 1, "allow_write");
 

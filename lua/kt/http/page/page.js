@@ -246,7 +246,7 @@
   const showEvents = () => {
     byId("no-events").hidden = events.length > 0;
     fill(byId("events"), events.map((e) => [clock(e.time), e.type + (e.failed && e.type === "reload" ? " failed" : ""),
-      [e.pool, e.link].filter(Boolean).join(": "), e.text]), { 3: "what" });
+      [e.pool, e.link, e.conn, e.peer].filter(Boolean).join(": "), e.text]), { 3: "what" });
   };
 
   const takeEvents = (fresh) => {

@@ -23,11 +23,15 @@ return function(with)
     signature = "run(path, { args = { … }, files = { … } }) → script",
     doc = "Runs an unmodified script as kt run would, in a Lua state of its own; raises if it fails to load or to open what it declares. The "
       .. 'path is looked up among the host\'s files, then on the real machine. "kt client" and "kt server" run those commands, with args; so do "kt '
-      .. 'ping", "kt speed" and "kt doctor".',
-    params = { { name = "path", type = "string", doc = 'The script\'s path, or "kt client", "kt server", "kt ping", "kt speed" or "kt doctor".' } },
+      .. 'ping", "kt speed" and "kt doctor", and, for scripts of this host that have a control socket, "kt status", "kt list", "kt reload", '
+      .. '"kt drain", "kt log", "kt events" and "kt close".',
+    params = { { name = "path", type = "string", doc = "The script's path, or one of these commands." } },
     example = [[
 w:host("server"):run "scripts/examples/server.lua"
-w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" } })]],
+w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" }, control = "/run/kt/client.sock" })
+local status = w:host("client"):run("kt status", { beside = true })
+w:run_until(function() return not status:is_running() end)
+print(status:output())]],
   })
   local to = { name = "to", type = "string", doc = 'The address as seen from this host: "host:port", or "unix:/run/app.sock" for a unix socket.' }
   method("host", {
