@@ -92,7 +92,8 @@ function response:start(options)
   if self.started then misuse("response:start: the response has begun") end
   local status = options.status or 200
   check_status(status)
-  return write(self, head_of(self, status, options.headers, nil, TEXT))
+  local n, err = write(self, head_of(self, status, options.headers, nil, TEXT))
+  return n and true, err
 end
 
 function response:write(data)
@@ -131,7 +132,8 @@ function response:event(options)
     if not ok then return nil, err end
   end
   if self.stopping() then return nil, core.err("closed", "the server is stopping") end
-  return self:write(text .. "\n")
+  local n, err = self:write(text .. "\n")
+  return n and true, err
 end
 
 -- ---- the end ----

@@ -86,26 +86,20 @@ function request_methods.take(self, options)
   return r.conn
 end
 
-function response_methods.start(self, options)
-  local r = inside_response(self, "start")
-  core.need_task "response:start"
-  local n, err = r:start(options_of("response:start", options))
-  return n and true, err
+--- response:NAME(value), by the method of kt.http.response.
+local function add_response_method(name, read)
+  local what = "response:" .. name
+  response_methods[name] = function(self, value)
+    local r = inside_response(self, name)
+    core.need_task(what)
+    if read then value = read(what, value) end
+    local out, err = r[name](r, value)
+    return out, err
+  end
 end
-
-function response_methods.write(self, data)
-  local r = inside_response(self, "write")
-  core.need_task "response:write"
-  local n, err = r:write(data)
-  return n, err
-end
-
-function response_methods.event(self, options)
-  local r = inside_response(self, "event")
-  core.need_task "response:event"
-  local n, err = r:event(options_of("response:event", options))
-  return n and true, err
-end
+add_response_method("start", options_of)
+add_response_method("write")
+add_response_method("event", options_of)
 
 local function methods_of(t, order)
   local out = {}

@@ -1,32 +1,60 @@
 /* kt.resolve { name, type = "A", servers, timeout = "5s" } → records | nil, err
- * core.name_server(text) → true | nil, sentence: whether it is a valid entry of `servers`; used by kt.api. */
+ * core.name_server(text) → true | nil, sentence: whether it is a valid entry of `servers`; used by kt.api.
+ * core.lookup(endpoint, timeout_s) → { ip, … } | nil, err: the addresses of an endpoint's host. The verbs use it to
+ * report a bad name at startup rather than with the first connection, and kt doctor to try each address. */
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "script/api/api.h"
 #include "script/core/fields.h"
 
 #define WHAT "kt.resolve"
+#define LOOKUP "kt.core.lookup"
 #define TIMEOUT_US 5000000u
 
+/* ---- answers ---- */
+
+/* A copy of what was found, for the task's results. */
 struct answer {
     size_t n;
-    struct kt_record records[];
+    alignas(max_align_t) unsigned char items[];
 };
 
-static void answered(void *ctx, const struct kt_record *records, size_t n, const struct kt_err *err)
+/* Wakes the task with n items of `size` bytes each, or with the error if there are none. */
+static void answer(struct kt_task *t, const void *items, size_t n, size_t size, const struct kt_err *err)
 {
-    struct kt_task *t = ctx;
     if (n == 0) {
         kt_task_wake(t, err->code, err->text);
         return;
     }
-    struct answer *a = malloc(sizeof *a + n * sizeof *records);
+    struct answer *a = malloc(sizeof *a + n * size);
     if (a) {
         a->n = n;
-        memcpy(a->records, records, n * sizeof *records);
+        memcpy(a->items, items, n * size);
         kt_task_bring(t, a);
     }
     kt_task_wake(t, a ? 0 : KT_ENOMEM, NULL);
+}
+
+/* Pushes the list of a task's items; push() pushes one. */
+static int push_answer(
+    lua_State *L, const struct kt_task *t, size_t size, void (*push)(lua_State *L, const void *item))
+{
+    const struct answer *a = kt_task_brought(t);
+    lua_createtable(L, (int)a->n, 0);
+    for (size_t i = 0; i < a->n; i++) {
+        push(L, a->items + i * size);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+/* ---- kt.resolve ---- */
+
+static void answered(void *ctx, const struct kt_record *records, size_t n, const struct kt_err *err)
+{
+    answer(ctx, records, n, sizeof *records, err);
 }
 
 static void cancel(struct kt_task *t)
@@ -34,8 +62,9 @@ static void cancel(struct kt_task *t)
     kt_query_cancel(kt_task_op(t));
 }
 
-static void push_record(lua_State *L, const struct kt_record *r)
+static void push_record(lua_State *L, const void *item)
 {
+    const struct kt_record *r = item;
     lua_createtable(L, 0, 5);
     if (r->target[0]) {
         kt_field_string(L, "target", r->target);
@@ -51,13 +80,7 @@ static void push_record(lua_State *L, const struct kt_record *r)
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    const struct answer *a = kt_task_brought(t);
-    lua_createtable(L, (int)a->n, 0);
-    for (size_t i = 0; i < a->n; i++) {
-        push_record(L, &a->records[i]);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    return 1;
+    return push_answer(L, t, sizeof(struct kt_record), push_record);
 }
 
 static bool read_type(const char *text, enum kt_record_type *type)
@@ -153,8 +176,53 @@ static int name_server(lua_State *L)
     return 2;
 }
 
+/* ---- core.lookup ---- */
+
+static void found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
+{
+    answer(ctx, addrs, n, sizeof *addrs, err);
+}
+
+static void cancel_lookup(struct kt_task *t)
+{
+    kt_resolve_cancel(kt_task_op(t));
+}
+
+static void push_address(lua_State *L, const void *item)
+{
+    char text[KT_ADDR_TEXT];
+    lua_pushstring(L, kt_addr_ip_text(item, text));
+}
+
+static int finish_lookup(lua_State *L, struct kt_task *t)
+{
+    return push_answer(L, t, sizeof(struct kt_addr), push_address);
+}
+
+static int lookup(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, LOOKUP);
+    const char *text = luaL_checkstring(L, 1);
+    const lua_Number timeout = luaL_checknumber(L, 2);
+    struct kt_err err = {0};
+    struct kt_endpoint at;
+    struct kt_resolve *op;
+    int rc = kt_endpoint_parse(&at, text, KT_ENDPOINT_RANGE | KT_ENDPOINT_HOST, &err);
+    if (!rc) rc = kt_resolve(kt_runtime_io(kt_task_runtime(t)), at.host, at.port_min, found, t, &op, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = LOOKUP,
+            .cancel = cancel_lookup,
+            .finish = finish_lookup,
+            .op = op,
+            .timeout_us = (uint64_t)(timeout * 1e6),
+        });
+}
+
 void kt_lua_resolve(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"resolve", resolve}, {"name_server", name_server}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"resolve", resolve}, {"name_server", name_server}, {"lookup", lookup}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }
