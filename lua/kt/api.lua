@@ -135,7 +135,7 @@ api.values = {
   { name = "kt.env", type = "table", since = "0.1.0",
     doc = "Environment variables: kt.env.NAME is a string, or nil if it is not set. Raises for a name that kt run --env does not give." },
   { name = "kt.http", type = "table", doc = "HTTP.", since = "0.1.0" },
-  { name = "kt.crypto", type = "table", doc = "Cryptography, by libsodium.", since = "0.1.0" },
+  { name = "kt.crypto", type = "table", doc = "Cryptography, by libsodium; SHA-1 by libgcrypt.", since = "0.1.0" },
   { name = "kt.json", type = "table", doc = "JSON.", since = "0.1.0" },
   { name = "kt.json.null", type = "any", doc = "The value of null in JSON. It is not nil, and counts as true.", since = "0.1.0" },
   { name = "kt.log", type = "table", doc = "The log, with one function per level.", since = "0.1.0" },

@@ -1170,7 +1170,7 @@ kt.env = {}
 --- HTTP.
 kt.http = {}
 
---- Cryptography, by libsodium.
+--- Cryptography, by libsodium; SHA-1 by libgcrypt.
 kt.crypto = {}
 
 --- JSON.
@@ -2029,22 +2029,22 @@ function kt.crypto.equal(a, b) end
 ---@field size? integer Bytes of the result. Only BLAKE2b. (integer, 16 to 64; default 32)
 ---@field key? string|kt.secret A key of 16 to 64 bytes. Only BLAKE2b.
 
---- Returns the hash of the data, as bytes: BLAKE2b (RFC 7693), or SHA-2. With a key, BLAKE2b is a MAC. If the data is a secret, so is the result. For passwords use kt.crypto.argon2id.
+--- Returns the hash of the data, as bytes: BLAKE2b (RFC 7693), or SHA-2. With a key, BLAKE2b is a MAC. If the data is a secret, so is the result. For passwords use kt.crypto.argon2id. SHA-1 is not for security, as two texts with the same hash can be made; it is for protocols that ask for it, such as WebSocket.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
 --- local id = kt.crypto.hex(kt.crypto.hash("blake2b", text, { size = 16 }))
 --- ```
----@param name "blake2b"|"sha256"|"sha512" The hash.
+---@param name "blake2b"|"sha256"|"sha512"|"sha1" The hash.
 ---@param data string|kt.secret The data, at most 16 MiB.
 ---@param options? kt.crypto.hash_options The options.
 ---@return string
 function kt.crypto.hash(name, data, options) end
 
---- Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal.
+--- Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal. "sha1" is for protocols that ask for it, such as TURN's passwords and one-time passwords (RFC 6238).
 ---
 --- Callable from the main chunk and tasks.
----@param name "sha256"|"sha512" The hash.
+---@param name "sha256"|"sha512"|"sha1" The hash.
 ---@param key kt.secret|string The key, of any length.
 ---@param data string|kt.secret The data, at most 16 MiB.
 ---@return string

@@ -1,7 +1,10 @@
-/* Thin over libsodium, so that nothing outside of this room includes its header. Keys that are derived on the way are wiped. */
+/* Thin over libsodium, so that nothing outside of this room includes its header; SHA-1, which it lacks, is libgcrypt's. Keys
+ * that are derived on the way are wiped. */
 #include "crypto/primitives.h"
 #include <assert.h>
+#include <gcrypt.h>
 #include <sodium.h>
+#include <string.h>
 #include "base/err.h"
 
 /* ---- hashes and MACs ---- */
@@ -12,14 +15,39 @@ void kt_blake2b(uint8_t *out, size_t size, struct kt_bytes key, struct kt_bytes 
     crypto_generichash(out, size, data.data, data.len, key.len ? key.data : NULL, key.len);
 }
 
+#define SHA1_BYTES 20u
+
 size_t kt_sha_size(enum kt_sha sha)
 {
+    if (sha == KT_SHA1) return SHA1_BYTES;
     return sha == KT_SHA256 ? crypto_hash_sha256_BYTES : crypto_hash_sha512_BYTES;
+}
+
+/* RFC 2104, in place of gcry_md_hash_buffers with GCRY_MD_FLAG_HMAC, which may run out of memory. */
+static void hmac_sha1(uint8_t *out, struct kt_bytes key, struct kt_bytes data)
+{
+    enum { BLOCK = 64 };
+    uint8_t pad[BLOCK] = {0}, inner[SHA1_BYTES];
+    gcry_buffer_t parts[2] = {{.data = pad, .len = BLOCK}};
+    if (key.len > BLOCK)
+        gcry_md_hash_buffer(GCRY_MD_SHA1, pad, key.data, key.len);
+    else if (key.len)
+        memcpy(pad, key.data, key.len);
+    for (size_t i = 0; i < BLOCK; i++) pad[i] ^= 0x36;
+    parts[1] = (gcry_buffer_t){.data = (void *)(uintptr_t)data.data, .len = data.len};
+    gcry_md_hash_buffers(GCRY_MD_SHA1, 0, inner, parts, 2);
+    for (size_t i = 0; i < BLOCK; i++) pad[i] ^= 0x36 ^ 0x5c;
+    parts[1] = (gcry_buffer_t){.data = inner, .len = sizeof inner};
+    gcry_md_hash_buffers(GCRY_MD_SHA1, 0, out, parts, 2);
+    sodium_memzero(pad, sizeof pad);
+    sodium_memzero(inner, sizeof inner);
 }
 
 void kt_sha(enum kt_sha sha, uint8_t *out, struct kt_bytes data)
 {
-    if (sha == KT_SHA256)
+    if (sha == KT_SHA1)
+        gcry_md_hash_buffer(GCRY_MD_SHA1, out, data.data, data.len);
+    else if (sha == KT_SHA256)
         crypto_hash_sha256(out, data.data, data.len);
     else
         crypto_hash_sha512(out, data.data, data.len);
@@ -27,7 +55,9 @@ void kt_sha(enum kt_sha sha, uint8_t *out, struct kt_bytes data)
 
 void kt_hmac(enum kt_sha sha, uint8_t *out, struct kt_bytes key, struct kt_bytes data)
 {
-    if (sha == KT_SHA256) {
+    if (sha == KT_SHA1) {
+        hmac_sha1(out, key, data);
+    } else if (sha == KT_SHA256) {
         crypto_auth_hmacsha256_state st;
         crypto_auth_hmacsha256_init(&st, key.data, key.len);
         crypto_auth_hmacsha256_update(&st, data.data, data.len);

@@ -1,5 +1,5 @@
 /* The primitives that scripts get as kt.crypto, by libsodium: hashes, MACs, an AEAD, signatures, boxes, Argon2id, and
- * texts for bytes. They allocate nothing, except for Argon2id, and check no length: callers do. Requires kt_crypto_init. */
+ * texts for bytes. They check no length: callers do. Requires kt_crypto_init. */
 #ifndef KT_CRYPTO_PRIMITIVES_H
 #define KT_CRYPTO_PRIMITIVES_H
 
@@ -20,8 +20,8 @@ struct kt_bytes {
 /* key.len 0: none. */
 void kt_blake2b(uint8_t *out, size_t size, struct kt_bytes key, struct kt_bytes data);
 
-/* SHA-2 (FIPS 180-4). */
-enum kt_sha { KT_SHA256, KT_SHA512 };
+/* SHA-2 and SHA-1 (FIPS 180-4). SHA-1, by libgcrypt, is for old protocols only: collisions are known. */
+enum kt_sha { KT_SHA256, KT_SHA512, KT_SHA1 };
 #define KT_SHA_MAX 64u
 size_t kt_sha_size(enum kt_sha sha);
 void kt_sha(enum kt_sha sha, uint8_t *out, struct kt_bytes data);

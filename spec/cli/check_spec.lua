@@ -281,7 +281,7 @@ kt.connect()]])
 
     it("finds wrong functions, names and arguments of kt.crypto, and methods of its secrets", function()
       assert.equal("s.lua:5: kt.crypto.sing: no such function; did you mean kt.crypto.sign?\n"
-        .. 's.lua:6: kt.crypto.hash: unknown name "md5"; expected one of "blake2b", "sha256", "sha512"\n'
+        .. 's.lua:6: kt.crypto.hash: unknown name "md5"; expected one of "blake2b", "sha256", "sha512", "sha1"\n'
         .. "s.lua:7: kt.crypto.aead_seal: argument 2: expected a string, got 5\n"
         .. "s.lua:8: secret.exprot: no such field; did you mean secret.export?\n", task [[
 local private, public = kt.crypto.sign_keys()

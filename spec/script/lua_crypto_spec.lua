@@ -9,7 +9,7 @@ local function x(text) return assert(c.unhex((text:gsub("%s", "")))) end]], { se
 end
 
 describe("kt.crypto", function()
-  it("hashes as RFC 7693 (BLAKE2b), FIPS 180-4 (SHA-2) and RFC 4231 (HMAC) say", function()
+  it("hashes as RFC 7693 (BLAKE2b), FIPS 180-4 (SHA-2, SHA-1), RFC 4231 and RFC 2202 (HMAC) say", function()
     assert.equal(table.concat({
       "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
       "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -17,6 +17,8 @@ describe("kt.crypto", function()
       "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
       "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
       "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+      "a9993e364706816aba3e25717850c26c9cd0d89d", "b617318655057264e28bc0b6fb378c8ef146be00",
+      "aa4ae5e15272d00e95705637ce8a3b55ed402112", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
       "16\ttrue\tfalse\n",
     }, "\n"), run [[
 print(c.hex(c.hash("blake2b", "abc", { size = 64 })))
@@ -26,6 +28,10 @@ local key = x(("0b"):rep(20))
 print(c.hex(c.hmac("sha256", key, "Hi There")))
 print(c.hex(c.hmac("sha512", kt.secret(key), "Hi There")))
 print(c.hex(c.hmac("sha256", ("\xaa"):rep(131), "Test Using Larger Than Block-Size Key - Hash Key First")))
+print(c.hex(c.hash("sha1", "abc")))
+print(c.hex(c.hmac("sha1", kt.secret(key), "Hi There")))
+print(c.hex(c.hmac("sha1", ("\xaa"):rep(80), "Test Using Larger Than Block-Size Key - Hash Key First")))
+print(c.base64_encode(c.hash("sha1", "dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))) -- RFC 6455, section 1.3
 local keyed = c.hash("blake2b", "abc", { size = 16, key = kt.secret(key) })
 print(#keyed, keyed == c.hash("blake2b", "abc", { size = 16, key = key }), keyed == c.hash("blake2b", "abc", { size = 16 }))]])
   end)
@@ -190,11 +196,11 @@ print(err)]])
 
   it("raises for misuse, and shows nothing of a key", function()
     local cases = {
-      { 'c.hash("md5", "x")', 'kt.crypto.hash: unknown name "md5"; expected one of "blake2b", "sha256", "sha512"' },
+      { 'c.hash("md5", "x")', 'kt.crypto.hash: unknown name "md5"; expected one of "blake2b", "sha256", "sha512", "sha1"' },
       { 'c.hash("sha256", "x", { size = 16 })', 'kt.crypto.hash: argument 3: only "blake2b" has a size and a key' },
       { 'c.hash("blake2b", "x", { key = "passw0rd" })', "kt.crypto.hash: key: expected 16 to 64 bytes, got 8" },
       { 'c.hash("blake2b", "x", { size = 65 })', "kt.crypto.hash.size: expected 16 to 64, got 65" },
-      { 'c.hmac("sha1", "k", "x")', 'kt.crypto.hmac: unknown name "sha1"; expected one of "sha256", "sha512"' },
+      { 'c.hmac("md5", "k", "x")', 'kt.crypto.hmac: unknown name "md5"; expected one of "sha256", "sha512", "sha1"' },
       { 'c.aead_seal("passw0rd", "x")', "kt.crypto.aead_seal: argument 1: expected a key of 32 bytes, got 8" },
       { "c.aead_seal(c.key(), c.key())", "kt.crypto.aead_seal: argument 2: expected a string, got secret" },
       { 'c.aead_seal(c.key(), "x", { nonce = "short" })', "kt.crypto.aead_seal: nonce: expected 24 bytes, got 5" },

@@ -34,10 +34,11 @@ return function(with)
     example = "if not kt.crypto.equal(tag, kt.crypto.hmac(\"sha256\", key, message)) then return conn:reset \"denied\" end",
   })
 
-  crypto("hash", '("blake2b" | "sha256" | "sha512", data [, { size = 32, key = … }]) → string | secret', {
+  crypto("hash", '("blake2b" | "sha256" | "sha512" | "sha1", data [, { size = 32, key = … }]) → string | secret', {
     returns = "string", doc = "Returns the hash of the data, as bytes: BLAKE2b (RFC 7693), or SHA-2. With a key, BLAKE2b is a MAC. If the data is a "
-      .. "secret, so is the result. For passwords use kt.crypto.argon2id.",
-    params = { param("name", '"blake2b" | "sha256" | "sha512"', "The hash."), any },
+      .. "secret, so is the result. For passwords use kt.crypto.argon2id. SHA-1 is not for security, as two texts with the same hash can be made; it is "
+      .. "for protocols that ask for it, such as WebSocket.",
+    params = { param("name", '"blake2b" | "sha256" | "sha512" | "sha1"', "The hash."), any },
     optional = true,
     argument = { type = "table", keys = {
       size("Bytes of the result. Only BLAKE2b."),
@@ -45,9 +46,10 @@ return function(with)
     } },
     example = 'local id = kt.crypto.hex(kt.crypto.hash("blake2b", text, { size = 16 }))',
   })
-  crypto("hmac", '("sha256" | "sha512", key, data) → string | secret', {
-    returns = "string", doc = "Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal.",
-    params = { param("name", '"sha256" | "sha512"', "The hash."), key("of any length", "The key"), any },
+  crypto("hmac", '("sha256" | "sha512" | "sha1", key, data) → string | secret', {
+    returns = "string", doc = "Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal. "
+      .. "\"sha1\" is for protocols that ask for it, such as TURN's passwords and one-time passwords (RFC 6238).",
+    params = { param("name", '"sha256" | "sha512" | "sha1"', "The hash."), key("of any length", "The key"), any },
   })
   crypto("derive", "(key, label [, { size = 32 }]) → secret", {
     returns = "secret", doc = "Derives a key from another one: BLAKE2b of the label, with the key. Give each use of a key a label of its own.",

@@ -130,14 +130,16 @@ static int crypto_equal(lua_State *L)
 
 /* ---- hashes and MACs ---- */
 
-/* The SHA-2 of this name; raises for any other. others: names that the caller knows besides, for the message. */
+/* The SHA-1 or SHA-2 of this name; raises for any other. others: names that the caller knows besides, for the message. */
 static enum kt_sha sha_arg(lua_State *L, const char *what, const char *others)
 {
     const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;
     if (!name) kt_raise(L, "%s: argument 1: expected a name, got %s", what, kt_type_name(L, 1));
     if (strcmp(name, "sha256") == 0) return KT_SHA256;
     if (strcmp(name, "sha512") == 0) return KT_SHA512;
-    kt_raise(L, "%s: unknown name \"%s\"; expected one of %s\"sha256\", \"sha512\"", what, name, others);
+    if (strcmp(name, "sha1") == 0) return KT_SHA1;
+    kt_raise(
+        L, "%s: unknown name \"%s\"; expected one of %s\"sha256\", \"sha512\", \"sha1\"", what, name, others);
 }
 
 /* kt.crypto.hash(name, data [, { size = 32, key = … }]) → string; a secret if data is one */
