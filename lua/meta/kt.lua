@@ -828,6 +828,17 @@ function flow:stats() end
 --- Callable from the main chunk and tasks.
 function flow:close() end
 
+--- A set of networks; made by kt.cidr.
+---@class kt.cidr
+local cidr = {}
+
+--- Whether an IP address is in one of the networks. It may have a port, as `conn.peer` has, or a scope; an IPv4 address that is mapped into IPv6 counts as IPv4. False for a name, which is not looked up, and for any other text.
+---
+--- Callable from the main chunk and tasks.
+---@param address string The address.
+---@return boolean
+function cidr:contains(address) end
+
 --- A UDP socket; made by kt.udp.
 ---@class kt.socket
 ---@field local_addr string|nil The address it is bound to, while it is open.
@@ -1507,6 +1518,37 @@ function kt.splice(a, b, options) end
 ---@return kt.limit
 function kt.limit(options) end
 
+--- Splits an address, by the rules of all functions that take one. An IP address comes without brackets, in its one short form: "2001:db8::1", "fe80::1%eth0", and "192.0.2.1" also if it was mapped into IPv6. A name comes in lower case, and is not looked up. Text that a resolver might read as an IP address, such as "0x7f.1", is refused. Of ":443" the host is "". Of a unix socket it is the path, and there is no port. `last` is the last port of a range.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: config.
+--- ```lua
+--- local host, port = kt.address(stream.target)
+--- if not host or port ~= 443 then return stream:reset "denied" end
+--- ```
+---@param text string The address, such as `conn.peer`.
+---@return string|nil
+---@return integer|kt.err|nil
+---@return integer|nil
+function kt.address(text) end
+
+--- Makes a set of networks in CIDR notation (RFC 4632), of one or of a list of up to 65536. A network may be a single address. Bits after its length must be zero.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: config, limit.
+--- ```lua
+--- local private = assert(kt.cidr { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7" })
+--- kt.listen { on = ":1080" }:serve(function(conn)
+---   if not private:contains(conn.peer) then return conn:reset "denied" end
+---   local stream = far:open { client = conn.peer }
+---   if stream then kt.splice(conn, stream) end
+--- end)
+--- ```
+---@param networks string|table The network, or a list of them.
+---@return kt.cidr? cidr
+---@return kt.err? err
+function kt.cidr(networks) end
+
 ---@class (exact) kt.udp_options
 ---@field on? string The address to bind; port 0 means any free port.
 ---@field to? string The only peer. A host name is looked up, which only a task can do.
@@ -1662,7 +1704,7 @@ function kt.reload(options) end
 --- ```lua
 --- local used = kt.keep("used", {}) -- bytes by client
 --- kt.listen { on = ":1080" }:serve(function(conn)
----   local client = conn.peer:match "^(.*):%d+$"
+---   local client = kt.address(conn.peer) -- without the port
 ---   local stream = assert(far:open())
 ---   local sum = kt.splice(conn, stream)
 ---   if sum then used[client] = (used[client] or 0) + sum.a_to_b + sum.b_to_a end

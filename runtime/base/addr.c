@@ -158,6 +158,15 @@ bool kt_addr_from_ip(struct kt_addr *out, const char *ip, uint16_t port)
     return true;
 }
 
+void kt_addr_unmap(struct kt_addr *a)
+{
+    if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) return;
+    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = a->in6.sin6_port};
+    memcpy(&in4.sin_addr, a->in6.sin6_addr.s6_addr + 12, 4);
+    memset(a, 0, sizeof *a);
+    a->in4 = in4;
+}
+
 bool kt_endpoint_equal(const struct kt_endpoint *a, const struct kt_endpoint *b)
 {
     return a->is_unix == b->is_unix && a->port_min == b->port_min && a->port_max == b->port_max &&

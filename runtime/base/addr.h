@@ -30,6 +30,9 @@ const char *kt_addr_text(
     const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4:5", "[::1]:5"; returns out */
 const char *kt_addr_ip_text(const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4", "::1" */
 
+/* Makes an IPv4 address of one that is mapped into IPv6 (::ffff:192.0.2.1), as it leads to the same host. */
+void kt_addr_unmap(struct kt_addr *a);
+
 /* 0, or KT_EUNREACH and a sentence if `a` is a link-local IPv6 address without a scope. Such an address is
  * ambiguous: every interface has its own link-local network. */
 int kt_addr_check_scope(const struct kt_addr *a, struct kt_err *err);

@@ -143,10 +143,19 @@ static int parse_bracketed(const struct parse *p)
     return parse_ports(p, ip + len + 2);
 }
 
-/* Only digits and dots: meant as an IPv4 address, so it must not reach a resolver that might read "1.2" as one. */
+/* Only numbers and dots: meant as an IPv4 address, so it must not reach a resolver, which reads 1.2, 010.0.0.1 and
+ * 0x7f.1 as one (inet_aton). */
 static bool looks_like_ipv4(const char *host)
 {
-    return host[0] && host[strspn(host, "0123456789.")] == '\0';
+    for (const char *s = host; *s;) {
+        const bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
+        s += hex ? 2 + strspn(s + 2, "0123456789abcdefABCDEF") : strspn(s, "0123456789");
+        if (*s == '.')
+            s++;
+        else if (*s)
+            return false;
+    }
+    return host[0] != '\0';
 }
 
 static int parse_host_port(const struct parse *p)

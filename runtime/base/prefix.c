@@ -1,7 +1,12 @@
-/* Networks: parsing and membership. Invariant: all bits of a parsed prefix beyond its length are zero. */
+/* Networks: parsing and membership. Invariants: all bits of a parsed prefix beyond its length are zero; the prefixes of
+ * a set are disjoint and in order, so the one that may have an address is the last that does not begin after it. */
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/prefix.h"
+#include "base/text.h"
+
+#define QUOTE_MAX_BYTES 60 /* how much of the text an error quotes */
 
 /* The address's bytes; *bits: how many bits they have. */
 static const uint8_t *bytes_of(const struct kt_addr *a, unsigned *bits)
@@ -39,8 +44,9 @@ int kt_prefix_parse(struct kt_prefix *out, const char *text, struct kt_err *err)
         ip[n] = '\0';
     }
     if (n >= sizeof ip || strchr(ip, '%') || !kt_addr_from_ip(&out->addr, ip, 0))
-        return kt_err_set(
-            err, KT_ECONFIG, "expected an IP address, or a network such as 10.0.0.0/8 or 2001:db8::/32");
+        return kt_err_set(err, KT_ECONFIG,
+            "\"%.*s\": expected an IP address, or a network such as 10.0.0.0/8 or 2001:db8::/32",
+            (int)(strlen(text) > QUOTE_MAX_BYTES ? kt_text_cut(text, QUOTE_MAX_BYTES) : strlen(text)), text);
     unsigned all;
     const uint8_t *bytes = bytes_of(&out->addr, &all);
     const int len = slash ? length_of(slash + 1) : (int)all;
@@ -52,7 +58,7 @@ int kt_prefix_parse(struct kt_prefix *out, const char *text, struct kt_err *err)
     return 0;
 }
 
-bool kt_prefix_has(const struct kt_prefix *p, const struct kt_addr *a)
+static bool has(const struct kt_prefix *p, const struct kt_addr *a)
 {
     if (p->addr.sa.sa_family != a->sa.sa_family) return false;
     unsigned all;
@@ -60,4 +66,42 @@ bool kt_prefix_has(const struct kt_prefix *p, const struct kt_addr *a)
     const unsigned whole = p->bits / 8, rest = p->bits % 8;
     if (memcmp(x, y, whole) != 0) return false;
     return rest == 0 || ((x[whole] ^ y[whole]) & (0xff00u >> rest & 0xffu)) == 0;
+}
+
+/* By family and first address; of two that begin alike, the larger network first. */
+static int compare(const struct kt_addr *a, unsigned a_bits, const struct kt_addr *b, unsigned b_bits)
+{
+    if (a->sa.sa_family != b->sa.sa_family) return a->sa.sa_family < b->sa.sa_family ? -1 : 1;
+    unsigned all;
+    const uint8_t *x = bytes_of(a, &all), *y = bytes_of(b, &all);
+    const int order = memcmp(x, y, all / 8);
+    return order ? order : (a_bits > b_bits) - (a_bits < b_bits);
+}
+
+static int compare_prefixes(const void *a, const void *b)
+{
+    const struct kt_prefix *x = a, *y = b;
+    return compare(&x->addr, x->bits, &y->addr, y->bits);
+}
+
+size_t kt_prefixes_sort(struct kt_prefix *set, size_t n)
+{
+    size_t kept = 0;
+    if (n) qsort(set, n, sizeof *set, compare_prefixes);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || !has(&set[kept - 1], &set[i].addr)) set[kept++] = set[i];
+    return kept;
+}
+
+bool kt_prefixes_have(const struct kt_prefix *set, size_t n, const struct kt_addr *a)
+{
+    size_t from = 0, to = n; /* those before `from` do not begin after it, those from `to` on do */
+    while (from < to) {
+        const size_t middle = from + (to - from) / 2;
+        if (compare(&set[middle].addr, 0, a, 0) > 0)
+            to = middle;
+        else
+            from = middle + 1;
+    }
+    return from > 0 && has(&set[from - 1], a);
 }

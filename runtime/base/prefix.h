@@ -14,7 +14,11 @@ struct kt_prefix {
 /* 0, or KT_ECONFIG with a sentence that says what to write instead. Bits of the address beyond the prefix must be
  * zero, as they are a slip most of the time. */
 int kt_prefix_parse(struct kt_prefix *out, const char *text, struct kt_err *err);
-/* Whether the address is in it, whatever its port. A family is never in a prefix of the other. */
-bool kt_prefix_has(const struct kt_prefix *p, const struct kt_addr *a);
+/* Makes a set of n prefixes, in place: sorts them and drops those within others. Returns how many are left. One prefix is a
+ * set as it is. */
+size_t kt_prefixes_sort(struct kt_prefix *set, size_t n);
+/* Whether one of a set has the address, whatever its port; O(log n). A family is never in a prefix of the other; for
+ * addresses that may be mapped, see kt_addr_unmap. */
+bool kt_prefixes_have(const struct kt_prefix *set, size_t n, const struct kt_addr *a);
 
 #endif

@@ -28,7 +28,7 @@ local function count(client, bytes)
 end
 
 kt.listen { on = ":12948" }:serve(function(conn)
-  local client = conn.peer:gsub(":%d+$", "") -- without the port
+  local client = kt.address(conn.peer) -- without the port
   if count(client, 0) >= QUOTA then return conn:reset(client .. " has used its quota") end
   local stream, err = far:open { timeout = "5s", client = conn.peer }
   if not stream then return conn:reset(err) end

@@ -38,7 +38,8 @@ function ends.near()
 end
 
 function ends.far()
-  local function inner(target) return not target or target:find "^127%." or target:find "^%[::" end -- this machine itself
+  local own = assert(kt.cidr { "0.0.0.0/8", "127.0.0.0/8", "::/127" }) -- this machine itself
+  local function inner(target) return not target or own:contains(target) end
   local links = kt.accept { on = ":29900", wire = "kt", key = key }
   links:serve(function(stream)
     if inner(stream.target) then return stream:reset "denied" end

@@ -282,12 +282,14 @@ proofs["Block clients by a file"] = function(t, w)
     return app ~= nil and app:try_echo "hello" ~= nil
   end
   assert.same({ false, true }, { ask(1), ask(2) })
-  t.client:file("recipe/deny.txt", w:host("user2"):addresses()[1] .. "\n")
+  t.client:file("recipe/deny.txt", "192.0.2.0/24\n" .. w:host("user2"):addresses()[1] .. "/32\n")
   w:run_for "1s"
   assert.same({ true, false }, { ask(1), ask(2) })
-  t.client:file("recipe/deny.txt", nil)
-  w:run_for "1s"
-  assert.same({ true, false }, { ask(1), ask(2) })
+  for _, text in ipairs { "10.0.0.1/8", false } do
+    t.client:file("recipe/deny.txt", text or nil)
+    w:run_for "1s"
+    assert.same({ true, false }, { ask(1), ask(2) })
+  end
 end
 
 proofs["Take settings from arguments and the environment"] = function(t)

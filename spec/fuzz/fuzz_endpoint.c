@@ -1,4 +1,4 @@
-/* Fuzz target: endpoints and numeric addresses. The first byte gives the flags, the rest is the text. What is
+/* Fuzz target: endpoints, numeric addresses and networks. The first byte gives the flags, the rest is the text. What is
  * accepted must keep the header's promises; what is refused must come with a printable sentence; a numeric
  * address must survive being printed and parsed again. */
 #include <stdbool.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/addr.h"
+#include "base/prefix.h"
 #include "check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,6 +59,35 @@ static void round_trip(const char *ip)
     CHECK(strcmp(text, kt_addr_text(&b, again)) == 0);
 }
 
+/* The text as lines, each a network: a set of them has what one of them has. Changes the text. */
+static void networks(char *text)
+{
+    struct kt_prefix all[64], set[64];
+    size_t n = 0;
+    for (char *line = strtok(text, "\n"); line && n < 64; line = strtok(NULL, "\n")) {
+        struct kt_err err = {0};
+        if (kt_prefix_parse(&all[n], line, &err) == 0)
+            n++;
+        else
+            CHECK(err.code == KT_ECONFIG && strlen(err.text) < sizeof err.text - 1 && printable(err.text));
+    }
+    memcpy(set, all, sizeof set);
+    const size_t left = kt_prefixes_sort(set, n);
+    CHECK(left <= n);
+    for (size_t i = 0; i < n; i++) {
+        struct kt_addr a = all[i].addr; /* the first address of each, the one before, and the one after */
+        uint8_t *last =
+            a.sa.sa_family == AF_INET6 ? a.in6.sin6_addr.s6_addr + 15 : (uint8_t *)&a.in4.sin_addr + 3;
+        for (int step = -1; step <= 1; step++) {
+            bool one = false;
+            *last = (uint8_t)(*last + (step == -1 ? -1 : 1));
+            for (size_t j = 0; j < n; j++) one = one || kt_prefixes_have(&all[j], 1, &a);
+            CHECK(one == kt_prefixes_have(set, left, &a));
+            CHECK(one || step != 0);
+        }
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
@@ -75,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         refused(&e, &err);
     round_trip(text);
+    networks(text);
     free(text);
     return 0;
 }

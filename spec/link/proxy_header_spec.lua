@@ -75,9 +75,9 @@ describe("a network", function()
 
   it("is refused with what to write instead", function()
     for text, message in pairs {
-      ["here"] = "^expected an IP address, or a network such as ", ["10.0.0.0/33"] = "^10.0.0.0: expected a length of 0 to 32 after the slash$",
+      ["here"] = '^"here": expected an IP address, or a network such as ', ["10.0.0.0/33"] = "^10.0.0.0: expected a length of 0 to 32 after the slash$",
       ["10.0.0.1/8"] = "^10.0.0.1/8: bits after the first 8 must be zero$", ["10.0.0.0/"] = "after the slash", ["10.0.0.0/08"] = "after the slash",
-      ["fe80::1%1"] = "^expected an IP address", ["::/129"] = "0 to 128", [""] = "^expected an IP address",
+      ["fe80::1%1"] = '^"fe80::1%%1": expected an IP address', ["::/129"] = "0 to 128", [""] = '^"": expected an IP address',
     } do
       local ok, err = proxy.prefix(text, "192.0.2.7:1")
       assert.is_nil(ok, text)

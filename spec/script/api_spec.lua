@@ -262,7 +262,8 @@ describe("kt help", function()
     assert.matches("^kt.json: table\n\nJSON.\n\n  kt.json.decode +Reads JSON\n", run("help", "kt.json").out)
     assert.equal("tap: a key of kt.splice (kt help kt.splice.tap)\n", run("help", "tap").out)
     assert.equal("peek: a method of conn (kt help conn:peek)\npeek: a method of stream (kt help stream:peek)\n", run("help", "peek").out)
-    assert.matches("^Addresses:\n.-192.0.2.1:443.-\naddress: a field of record", run("help", "address").out)
+    assert.matches("^kt.address .-\nAddresses:\n.-192.0.2.1:443.-", run("help", "address").out)
+    assert.matches("^Addresses:\n.-192.0.2.1:443.-", run("help", "addresses").out)
     for word, text in pairs { handles = "^Handles with", counters = "stats", require = "Modules", loopback = "kt.http.serve" } do
       assert.matches(text, run("help", word).out)
     end

@@ -60,7 +60,7 @@ static int prefix(lua_State *L)
         return 2;
     }
     address(L, 2, &a);
-    lua_pushboolean(L, kt_prefix_has(&p, &a));
+    lua_pushboolean(L, kt_prefixes_have(&p, 1, &a));
     return 1;
 }
 

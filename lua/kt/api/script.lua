@@ -42,7 +42,7 @@ return function(with)
     example = [[
 local used = kt.keep("used", {}) -- bytes by client
 kt.listen { on = ":1080" }:serve(function(conn)
-  local client = conn.peer:match "^(.*):%d+$"
+  local client = kt.address(conn.peer) -- without the port
   local stream = assert(far:open())
   local sum = kt.splice(conn, stream)
   if sum then used[client] = (used[client] or 0) + sum.a_to_b + sum.b_to_a end

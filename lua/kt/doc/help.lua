@@ -246,6 +246,7 @@ function help.of(name)
   local spec = find(sim, plain)
   local unit = script and of_unit(name) -- "duration" is kt.duration too
   if unit then script = unit .. "\n" .. script end
+  if name == "address" or name == "kt.address" then script = script .. "\n" .. of_topic "address" end
   if script and spec then return script .. "\nIn specs (kt.sim):\n\n" .. spec end
   local text = script or spec or of_code(name) or of_unit(name) or of_key(name) or of_key("kt." .. name)
   if text then return text end

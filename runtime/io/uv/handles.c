@@ -91,15 +91,6 @@ int kt_uv_fd_prepare(int fd)
     return fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-void kt_uv_addr_unmap(struct kt_addr *a)
-{
-    if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) return;
-    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = a->in6.sin6_port};
-    memcpy(&in4.sin_addr, a->in6.sin6_addr.s6_addr + 12, 4);
-    memset(a, 0, sizeof *a);
-    a->in4 = in4;
-}
-
 void kt_uv_addr_map(struct kt_addr *a)
 {
     if (a->sa.sa_family != AF_INET) return;

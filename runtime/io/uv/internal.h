@@ -79,9 +79,9 @@ int kt_uv_code(int uverr);
 /* Sets fd to non-blocking and close-on-exec. 0, or -1 with errno. */
 int kt_uv_fd_prepare(int fd);
 
-/* Turns a v4-mapped address, as IPv6 sockets show IPv4 peers, into plain IPv4. Leaves others alone. */
+/* Maps an IPv4 address into IPv6, for an IPv6 socket; kt_addr_unmap is the reverse, for the peers that such sockets show. Leaves others
+ * alone. */
 void kt_uv_addr_map(struct kt_addr *a);
-void kt_uv_addr_unmap(struct kt_addr *a);
 
 /* ---- transparent sockets (transparent.c) ---- */
 

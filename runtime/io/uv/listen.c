@@ -99,7 +99,7 @@ static void find_original(const struct uv_listener *l, int fd, struct kt_conn *c
     struct kt_addr original, local;
     socklen_t len = sizeof local;
     if (getsockname(fd, &local.sa, &len) < 0) return;
-    kt_uv_addr_unmap(&local);
+    kt_addr_unmap(&local);
     if (l->diverted == KT_DIVERTED_TPROXY)
         original = local;
     else if (!kt_uv_original(fd, &local, &original) || kt_addr_equal(&original, &local))

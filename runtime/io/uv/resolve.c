@@ -48,7 +48,7 @@ static size_t collect(struct kt_addr addrs[ADDRS], const struct addrinfo *res, u
     for (; res && n < ADDRS; res = res->ai_next) {
         if (!kt_addr_from_sockaddr(&addrs[n], res->ai_addr)) continue;
         kt_addr_set_port(&addrs[n], port);
-        kt_uv_addr_unmap(&addrs[n]);
+        kt_addr_unmap(&addrs[n]);
         n++;
     }
     return n;

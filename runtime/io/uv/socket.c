@@ -21,7 +21,7 @@ void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len)
         const int n = (int)(len - offsetof(struct sockaddr_un, sun_path)), at = path[0] ? 0 : 1;
         snprintf(out, 128, "unix:%s%.*s", at ? "@" : "", n - at, path + at);
     } else if (kt_addr_from_sockaddr(&addr, &name->sa)) {
-        kt_uv_addr_unmap(&addr);
+        kt_addr_unmap(&addr);
         kt_addr_text(&addr, out);
     }
 }

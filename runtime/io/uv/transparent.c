@@ -64,7 +64,7 @@ bool kt_uv_read_original(const struct cmsghdr *c, struct kt_addr *out)
     memset(&addr, 0, sizeof addr);
     memcpy(&addr, CMSG_DATA(c), v4 ? sizeof(struct sockaddr_in) : sizeof addr);
     if (!kt_addr_from_sockaddr(out, (const struct sockaddr *)(const void *)&addr)) return false;
-    kt_uv_addr_unmap(out);
+    kt_addr_unmap(out);
     return true;
 }
 

@@ -98,7 +98,7 @@ static void udp_local(const struct kt_udp *udp, struct kt_addr *out)
     memset(out, 0, sizeof *out);
     socklen_t len = sizeof *out;
     if (getsockname(s->fd, &out->sa, &len) < 0) out->sa.sa_family = AF_INET;
-    kt_uv_addr_unmap(out);
+    kt_addr_unmap(out);
 }
 
 /* ---- opening ---- */

@@ -128,7 +128,7 @@ static bool local_v6(const struct cmsghdr *c, struct kt_addr *to)
     to->in6.sin6_family = AF_INET6;
     to->in6.sin6_addr = info.ipi6_addr;
     if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) to->in6.sin6_scope_id = (uint32_t)info.ipi6_ifindex;
-    kt_uv_addr_unmap(to);
+    kt_addr_unmap(to);
     if (to->sa.sa_family == AF_INET) return !IN_MULTICAST(ntohl(to->in4.sin_addr.s_addr));
     return !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
 }
@@ -164,7 +164,7 @@ static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local, s
         return false;
     }
     struct kt_addr *from = m->msg_name;
-    kt_uv_addr_unmap(from);
+    kt_addr_unmap(from);
     uint8_t *data = m->msg_iov->iov_base;
     const struct about about = read_control(m, local, original);
     struct kt_dgram d = {

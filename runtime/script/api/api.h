@@ -36,6 +36,7 @@ char *kt_lua_secret_new(lua_State *L, size_t len);
 /* Each adds its functions to kt.core, the table on top of the stack. */
 void kt_lua_core(lua_State *L);
 void kt_lua_check(lua_State *L);
+void kt_lua_address(lua_State *L);
 void kt_lua_resolve(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);

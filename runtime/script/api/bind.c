@@ -6,6 +6,7 @@ void kt_api_bind(lua_State *L)
 {
     kt_lua_core(L);
     kt_lua_check(L);
+    kt_lua_address(L);
     kt_lua_resolve(L);
     kt_lua_log(L);
     kt_lua_task(L);

@@ -97,9 +97,7 @@ static bool trusts(const struct kt_lua_listener *l, const struct kt_conn *conn)
     struct kt_addr peer;
     if (!l->trusted || l->at.is_unix) return true;
     if (!kt_addr_parse(&peer, kt_conn_peer(conn))) return false;
-    for (size_t i = 0; i < l->trusted_count; i++)
-        if (kt_prefix_has(&l->trusted[i], &peer)) return true;
-    return false;
+    return kt_prefixes_have(l->trusted, l->trusted_count, &peer);
 }
 
 static void on_conn(void *ctx, struct kt_conn *conn)
@@ -209,24 +207,10 @@ static void read_trusted(lua_State *L, struct kt_lua_listener *l)
             lua_pop(L, 1);
         }
         l->trusted = trusted;
-        l->trusted_count = n;
+        l->trusted_count = kt_prefixes_sort(trusted, n);
         lua_setiuservalue(L, -3, TRUSTED);
     }
     lua_pop(L, 1);
-}
-
-/* core.prefix(text) → true | nil, sentence: whether it is an address or a network; used by kt.api. */
-static int prefix(lua_State *L)
-{
-    struct kt_prefix p;
-    struct kt_err err = {0};
-    if (kt_prefix_parse(&p, luaL_checkstring(L, 1), &err) == 0) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    lua_pushnil(L);
-    lua_pushstring(L, err.text);
-    return 2;
 }
 
 int kt_lua_diverted_alike(const struct kt_endpoint *at, const struct kt_endpoint *old, struct kt_err *err)
@@ -314,7 +298,6 @@ void kt_lua_listen(lua_State *L)
                           .close = close_method,
                           .gc = gc,
                           .tostring = to_string});
-    static const luaL_Reg functions[] = {
-        {"listen", listen_on}, {"prefix", prefix}, {"await_stop", await_stop}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"listen", listen_on}, {"await_stop", await_stop}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

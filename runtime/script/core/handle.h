@@ -24,6 +24,7 @@ struct kt_task;
 #define KT_HANDLE_FLOW "flow"
 #define KT_HANDLE_UDPLISTENER "udplistener"
 #define KT_HANDLE_LIMIT "limit"
+#define KT_HANDLE_CIDR "cidr"
 #define KT_HANDLE_KCP "kcp"
 #define KT_HANDLE_SECRET "secret"
 #define KT_HANDLE_ERR "err"

@@ -15,7 +15,9 @@ describe("http-proxy.lua", function()
     w:host("web"):serve { on = ":443", kind = "echo" }
     w:host("web"):serve { on = ":80", kind = "echo" }
     w:host("server"):run("kt server", { args = { "--key", "our secret", "--allow", "*:443,*:80" } })
-    proxy = client:run("scripts/examples/http-proxy.lua", { files = { ["deny.txt"] = "# trackers\n.ads.example\nweb.example:80 # only TLS\n10.0.0.1.\n" } })
+    proxy = client:run("scripts/examples/http-proxy.lua", { files = {
+      ["deny.txt"] = "# trackers\n.ads.example\nweb.example:80 # only TLS\n10.0.0.1\n192.0.2.0/24\n2001:db8::/32\n",
+    } })
     w:run_for "2s"
   end)
 
@@ -50,6 +52,19 @@ describe("http-proxy.lua", function()
       assert.equal(403, (through(target)), target)
     end
     assert.equal(200, (through "10.0.0.10:80"))
+  end)
+
+  it("denies networks, and takes other IPv6 addresses", function()
+    for target, status in pairs {
+      ["192.0.2.7:443"] = 403, ["192.0.3.7:443"] = 200, ["[2001:db8:1::7]:443"] = 403, ["[2001:DB8:0:0::7]:443"] = 403, ["[2001:db9::7]:443"] = 200,
+    } do assert.equal(status, (through(target)), target) end
+  end)
+
+  it("keeps the list when a change of it has a mistake", function()
+    client:file("scripts/examples/deny.txt", "10.0.0.1/8\n")
+    w:run_for "2s"
+    assert.equal(403, (through "192.0.2.7:443"))
+    proxy:wait_log "10.0.0.1/8: bits after the first 8 must be zero"
   end)
 
   it("follows the list when it changes", function()
