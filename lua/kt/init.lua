@@ -243,6 +243,18 @@ function kt.args(spec)
 end
 
 --- Loaded on first use, too.
+function kt.limit_count(config)
+  local c = checked("kt.limit_count", config)
+  return (require("kt.limit_count").new(c))
+end
+
+--- Loaded on first use, too.
+function kt.cache(config)
+  local c = checked("kt.cache", config)
+  return (require("kt.cache").new(c))
+end
+
+--- Loaded on first use, too.
 function kt.watch(path, fn)
   local handle, err = require("kt.watch").new(path, fn)
   return handle, err

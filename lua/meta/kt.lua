@@ -976,6 +976,42 @@ local timer = {}
 --- Callable from the main chunk and tasks.
 function timer:cancel() end
 
+--- A limit on how often something may happen; made by kt.limit_count. All tasks share it.
+---@class kt.limitcount
+local limitcount = {}
+
+--- Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds until it would be true.
+---
+--- Callable from the main chunk and tasks.
+---@param key any The key, such as an address or a user's name.
+---@return boolean
+---@return number|nil
+function limitcount:take(key) end
+
+--- A table with a bound on its entries, which expire; made by kt.cache. All tasks share it.
+---@class kt.cache
+local cache = {}
+
+--- Returns the value, or nil.
+---
+--- Callable from the main chunk and tasks.
+---@param key any The key; not nil.
+---@return any
+function cache:get(key) end
+
+--- Sets the value of a key, for as long as `ttl` says from now.
+---
+--- Callable from the main chunk and tasks.
+---@param key any The key; not nil.
+---@param value any The value; not nil.
+function cache:set(key, value) end
+
+--- Drops the entry, if there is one.
+---
+--- Callable from the main chunk and tasks.
+---@param key any The key; not nil.
+function cache:delete(key) end
+
 --- Secret bytes: tostring gives `<secret>`, and only :export() gives the bytes. Their memory is wiped when the value is collected.
 ---@class kt.secret
 local secret = {}
@@ -1684,6 +1720,45 @@ function kt.after(delay, fn) end
 ---@param fn fun() The function, called without arguments.
 ---@return kt.timer
 function kt.every(interval, fn) end
+
+---@class (exact) kt.limit_count_options
+---@field count integer How often. (integer, 1 to 1000000)
+---@field per kt.duration In how long. (duration, "1ms" to "720h")
+---@field keys? integer Most keys to remember, each for `per` since it asked last. The one that has not asked for longest is forgotten first; each takes about 350 bytes. (integer, 1 to 1048576; default 10000)
+
+--- Makes a limit on how often something may happen, for each key by itself, such as a client's address: `count` times at once, and again one by one, `count` in each `per` (a token bucket). A reload starts it anew. For bandwidth use kt.limit.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local attempts = kt.limit_count { count = 5, per = "1m" }
+--- kt.listen { on = ":8443" }:serve(function(conn)
+---   local ok, wait = attempts:take(kt.address(conn.peer))
+---   if not ok then return conn:reset(("again in %.0f s"):format(wait)) end
+---   local stream = far:open { client = conn.peer }
+---   if stream then kt.splice(conn, stream) end
+--- end)
+--- ```
+---@param options kt.limit_count_options The options.
+---@return kt.limitcount
+function kt.limit_count(options) end
+
+---@class (exact) kt.cache_options
+---@field size integer Most entries. (integer, 1 to 1048576)
+---@field ttl? kt.duration How long an entry lasts since it was set. Default: no limit. (duration, "1ms" to "720h")
+
+--- Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. What has expired is dropped as others are set. A reload starts it anew.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local users = kt.cache { size = 10000, ttl = "1m" }
+--- local function may_connect(name)
+---   if users:get(name) == nil then users:set(name, ask_directory(name)) end
+---   return users:get(name)
+--- end
+--- ```
+---@param options kt.cache_options The options.
+---@return kt.cache
+function kt.cache(options) end
 
 ---@class (exact) kt.reload_options
 ---@field old? "keep"|"drain" "keep": conns stay open until they end. "drain": those still open after timeout are reset. (default "keep")

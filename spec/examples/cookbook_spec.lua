@@ -212,6 +212,19 @@ proofs["Limit each client"] = function(t, w)
   assert.equal("vps", t.reached("user1", "client:12948"))
 end
 
+proofs["Refuse clients that connect too often"] = function(t, w)
+  t.server "vps"
+  t.run("vps", "server.lua")
+  t.users(2)
+  t.run("client", "near.lua")
+  for _ = 1, 5 do assert.equal("vps", t.reached("user1", "client:12948")) end
+  assert.is_nil(t.reached("user1", "client:12948"))
+  assert.equal("vps", t.reached("user2", "client:12948"))
+  w:run_for "12s"
+  assert.equal("vps", t.reached("user1", "client:12948"))
+  assert.is_nil(t.reached("user1", "client:12948"))
+end
+
 proofs["Another bandwidth by night"] = function(t, w)
   t.server "vps"
   w:host("vps"):run("scripts/examples/server.lua")

@@ -185,7 +185,7 @@ function guard.begin(notes, quiet)
     if f.context == "task" then guard.note_error(core.task_only(f.name), core.where()) end
   end
   require("kt.args").checking = true
-  for _, name in ipairs { "kt.pool", "kt.watch" } do require(name) end -- so that their handles are guarded too
+  for _, name in ipairs { "kt.pool", "kt.watch", "kt.cache", "kt.limit_count" } do require(name) end -- so that their handles are guarded too
   for path, t in next, core.api do guard_table(path, t) end
   for kind, h in next, core.handles() do guard_handle(kind, h) end
   guard_globals(quiet)

@@ -11,7 +11,7 @@ local function bound()
   for path, t in next, core.api do
     for key in next, t do out[#out + 1] = path .. "." .. key end
   end
-  for _, module in ipairs { "kt.pool", "kt.watch", "kt.http.server" } do require(module) end -- they define their handles
+  for _, module in ipairs { "kt.pool", "kt.watch", "kt.cache", "kt.limit_count", "kt.http.server" } do require(module) end -- they define their handles
   for kind, h in next, core.handles() do
     out[#out + 1] = kind
     for _, method in ipairs(h.methods) do out[#out + 1] = kind .. ":" .. method end

@@ -8,6 +8,7 @@
 local body = require "kt.http.body"
 local core = require "kt.core"
 local hosts = require "kt.http.hosts"
+local list = require "kt.list"
 local message = require "kt.http.message"
 local response = require "kt.http.response"
 local schema = require "kt.schema"
@@ -19,18 +20,16 @@ local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 
 -- ---- the list of waiting conns ----
 
-local function list_add(list, c)
+local function list_add(waiting, c)
   if c.waits then return end
-  c.before, list.last = list.last, c
-  if c.before then c.before.after = c else list.first = c end
+  list.add(waiting, c)
   c.waits = true
 end
 
-local function list_remove(list, c)
+local function list_remove(waiting, c)
   if not c.waits then return end
-  if c.before then c.before.after = c.after else list.first = c.after end
-  if c.after then c.after.before = c.before else list.last = c.before end
-  c.before, c.after, c.waits = nil, nil, false
+  list.remove(waiting, c)
+  c.waits = false
 end
 
 -- ---- requests, as a script has them ----
@@ -318,11 +317,11 @@ end
 
 --- Makes room for a conn; false if the functions of all others run.
 local function make_room(self)
-  local most, list = self.config.max_conns, self.waiting
+  local most, waiting = self.config.max_conns, self.waiting
   if self.conns >= most and core.now() >= self.counted + 1 then recount(self) end
-  while self.conns >= most and list.first do
+  while self.conns >= most and waiting.first do
     self.dropped = self.dropped + 1
-    drop(self, list.first)
+    drop(self, waiting.first)
   end
   return self.conns < most
 end

@@ -1,0 +1,60 @@
+--- Describes limits by count, and caches, for kt.api.
+
+return function(with)
+  local def, handle, method = with.def, with.handle, with.method
+
+  def {
+    name = "kt.limit_count", context = "any", returns = "limitcount", path = "kt.limit_count",
+    signature = 'kt.limit_count { count = 5, per = "1m" } → limitcount',
+    doc = "Makes a limit on how often something may happen, for each key by itself, such as a client's address: `count` times at once, and again "
+      .. "one by one, `count` in each `per` (a token bucket). A reload starts it anew. For bandwidth use kt.limit.",
+    argument = { type = "table", keys = {
+      { name = "count", type = "integer", min = 1, max = 1000000, required = true, expected = "an integer", doc = "How often." },
+      { name = "per", type = "duration", min = 0.001, max = 30 * 86400, required = true, expected = 'a duration such as "1m"', typical = 60,
+        doc = "In how long." },
+      { name = "keys", type = "integer", min = 1, max = 1 << 20, default = 10000,
+        doc = "Most keys to remember, each for `per` since it asked last. The one that has not asked for longest is forgotten first; each takes about "
+          .. "350 bytes." },
+    } },
+    example = [[
+local attempts = kt.limit_count { count = 5, per = "1m" }
+kt.listen { on = ":8443" }:serve(function(conn)
+  local ok, wait = attempts:take(kt.address(conn.peer))
+  if not ok then return conn:reset(("again in %.0f s"):format(wait)) end
+  local stream = far:open { client = conn.peer }
+  if stream then kt.splice(conn, stream) end
+end)]],
+  }
+
+  handle { name = "limitcount", doc = "A limit on how often something may happen; made by kt.limit_count. All tasks share it." }
+  method("limitcount", {
+    name = "take", context = "any", returns = "boolean, number | nil", signature = "take(key) → true | false, seconds",
+    doc = "Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds until it would be true.",
+    params = { { name = "key", type = "any", doc = "The key, such as an address or a user's name." } },
+  })
+
+  def {
+    name = "kt.cache", context = "any", returns = "cache", path = "kt.cache", signature = 'kt.cache { size = 1000, ttl = "1m" } → cache',
+    doc = "Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. What has expired "
+      .. "is dropped as others are set. A reload starts it anew.",
+    argument = { type = "table", keys = {
+      { name = "size", type = "integer", min = 1, max = 1 << 20, required = true, expected = "an integer", doc = "Most entries." },
+      { name = "ttl", type = "duration", min = 0.001, max = 30 * 86400, typical = 60, doc = "How long an entry lasts since it was set. Default: no limit." },
+    } },
+    example = [[
+local users = kt.cache { size = 10000, ttl = "1m" }
+local function may_connect(name)
+  if users:get(name) == nil then users:set(name, ask_directory(name)) end
+  return users:get(name)
+end]],
+  }
+
+  handle { name = "cache", doc = "A table with a bound on its entries, which expire; made by kt.cache. All tasks share it." }
+  local key = { name = "key", type = "any", doc = "The key; not nil." }
+  method("cache", { name = "get", context = "any", returns = "any", signature = "get(key) → value", doc = "Returns the value, or nil.", params = { key } })
+  method("cache", {
+    name = "set", context = "any", signature = "set(key, value)", doc = "Sets the value of a key, for as long as `ttl` says from now.",
+    params = { key, { name = "value", type = "any", doc = "The value; not nil." } },
+  })
+  method("cache", { name = "delete", context = "any", signature = "delete(key)", doc = "Drops the entry, if there is one.", params = { key } })
+end
