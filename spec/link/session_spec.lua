@@ -536,8 +536,12 @@ describe("a link and an acceptor", function()
     open(link):write "x"
     local far
     await("the stream", function()
-      far = server:next(true)
+      far = far or server:next(true)
       return far
+    end)
+    await("its byte to arrive", function()
+      local now = link:stats()
+      return now.inflight == 0 and now.queued == 0
     end)
     server:close()
     local conn = w:fake()
