@@ -7,9 +7,12 @@
 ---   signature   usage, beginning with the name
 ---   doc         what it does, in sentences
 ---   returns     types by position, "stream | nil, err": names in api.handles or api.records, or Lua types
+---   keys_of_argument  whether the table that it returns has the keys of its argument, and no others
+---   mac         whether what it returns proves who made a message, and so is to be compared by kt.crypto.equal
 ---   instead     the handle that it returns if the argument has a key: { udp = "flow" }
 ---   fails       common err.codes, most likely first
----   params      positional parameters before `argument`: { name, type, doc, optional; min, max }; "..." takes the rest. Also:
+---   params      positional parameters before `argument`: { name, type, doc, optional; min, max }; "..." takes the rest, and then a table
+---               that its `options` describes. Also: instead = advice by the type that was given instead;
 ---               value = the description of a unit, for kt.schema; format: whether it is a format string of what follows; of a
 ---               function: by = its type by the value of the parameter before it (or `other`), passes = whether it gets the arguments
 ---               that follow
@@ -17,10 +20,12 @@
 ---   optional    whether `argument` may be omitted
 ---   example     code to copy
 ---   since       the first version that has it
---- A key that takes a function has its type in `call`, or in `each` if it takes a table of them; waits = false, and `what` it is called,
---- if it must not wait. A duration's `typical` value is what most scripts give, where no default tells: `kt check` takes a number far
---- above for milliseconds.
+--- A key that takes a function has its type in `call`, or in `each` if it takes a table of them; `reply` describes a table that it returns;
+--- waits = false, and `what` it is called, if it must not wait. `constant` describes what a value must be that is written in the script;
+--- another one, which may come from a client, fails at run time.
+--- A duration's `typical` value is what most scripts give, where no default tells: `kt check` takes a number far above for milliseconds.
 --- A field of type string may have `values`, all that it can be; with `codes`, those in api.codes and those of the script (kt.err) too.
+--- A handle may be `owned`: it belongs to a task.
 --- api.values: members of the kt table that are not functions. api.handles: objects that constructors return; their methods
 --- are in api.functions. api.records: plain tables that calls return. api.codes: every err.code. api.counters: those of a process.
 local describe = require "kt.doc.describe"
@@ -93,6 +98,10 @@ local function patient()
   return { type = "table", keys = { { name = "timeout", type = "duration", default = 30, doc = "Timeout for the whole call." } } }
 end
 
+-- What an address must be that is written in a script.
+local address = { type = "endpoint", allow = "uh", expected = '"host:port", or "unix:/path"' }
+local peer = { type = "endpoint", allow = "h", expected = '"host:port"' }
+
 local lua_types = { count = "integer", bytes = "integer", rate = "integer", seconds = "number", share = "number", flag = "boolean" }
 
 -- Tables of what only one wire has: on the other it is nil.
@@ -116,6 +125,7 @@ end
 -- Helpers for the files in kt/api/.
 with.statistics = statistics
 with.concat, with.handler, with.serve_doc, with.patient = concat, handler, serve_doc, patient
+with.address, with.peer = address, peer
 require "kt.api.links"(with)
 require "kt.api.pool"(with)
 require "kt.api.conns"(with)

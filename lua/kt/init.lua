@@ -13,6 +13,13 @@ function schema.types.endpoint(d, value)
   return nil, message or wrong, suggestion
 end
 
+--- A URL for kt.http.request.
+function schema.types.url(_, value)
+  local wrong, advice = require("kt.http.client").objection(core, value)
+  if wrong then return nil, wrong, advice end
+  return value
+end
+
 --- An IP address.
 function schema.types.ip(_, value)
   local text = type(value) == "string" and (value:find ":" and "[%s]:1" or value:find "^[%d.]+$" and "%s:1")

@@ -1,7 +1,7 @@
 --- Checks a value against a description, fills in defaults, and reports all mistakes at once.
 ---
 --- A description is a table with `type` and the fields of that type:
----   string, boolean, function
+---   string, boolean, function, any
 ---   flag        true, false, 1 or 0 → boolean
 ---   integer     min, max
 ---   enum        values; fn: a function is accepted too, also by keys; meant: maps other common names, in lower case, to values
@@ -114,6 +114,7 @@ end
 local types = schema.types
 types.string = of_type("string", "a")
 types["function"] = of_type("function", "a")
+function types.any(_, value) return value end
 types.duration = with_unit("duration", " s")
 types.size = with_unit("size", " bytes")
 types.rate = with_unit("rate", " bytes per second")

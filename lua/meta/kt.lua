@@ -1383,7 +1383,7 @@ function kt.accept(options) end
 ---@field timeout? kt.duration Timeout for a check. (duration, "10ms" to "1m"; default "800ms")
 ---@field fall? integer A link goes down after this many failed checks in a row. (integer, 1 to 100; default 3)
 ---@field rise? integer A link comes up after this many successful checks in a row; after one, if it has never been up. (integer, 1 to 100; default 2)
----@field with? fun(link: kt.link): boolean|number|nil, string|nil Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a stream and send a request. Default: link:probe.
+---@field with? fun(link: kt.link): boolean|number|nil, string|kt.err|nil Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a stream and send a request. Default: link:probe.
 
 ---@class (exact) kt.pool_options.discover.link
 ---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
@@ -1433,7 +1433,7 @@ function kt.accept(options) end
 ---@field links? (kt.link|kt.pool_options.links)[] The links, most preferred first: each a link or { link = …, weight = 2, name = "spare" }.
 ---@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|fun(up: kt.facts[], request: kt.poolrequest): integer How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. hash: sticky: by the request's key, so that a client keeps its link. When a link goes down, drains or leaves the pool, only its clients move, spread over the others, and they return with it. Or a function policy(up, request) → index into up, where up is a list of facts and request is { client, key }; a draining link is in the list, with draining = true. It cannot wait. If it raises or returns anything else, the first link that is up is used and a warning is logged. (default "first")
 ---@field hold? kt.duration Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a function; set it for a function that prefers one link. Not allowed with policies that spread streams.
----@field key? fun(request: kt.poolrequest): string key({ client }) → string: the key for hash or a policy function. Default: the host of `client` given to open. Streams without either all take the same link.
+---@field key? fun(request: kt.poolrequest): string|integer key({ client }) → text or an integer: the key for hash or a policy function. Default: the host of `client` given to open. Streams without either all take the same link.
 ---@field retries? integer How many other links to try, in the order of the policy, when a link fails to open a stream. (integer, 0 to 16; default 2)
 ---@field check? kt.pool_options.check|false How links are checked; false disables checks, and all links count as up.
 ---@field migrate? "new-only" Which streams move to another link: only new ones. kcptun's wire cannot move an open stream. (default "new-only")
@@ -1655,7 +1655,7 @@ function kt.spawn(fn, ...) end
 --- local function open(link) return link:open { timeout = "5s", to = "db:5432" } end
 --- local stream, err = kt.first(kt.spawn(open, near), kt.spawn(open, far))
 --- ```
----@param ... any The tasks, then optionally a table with `timeout`.
+---@param ... kt.task|table The tasks, then optionally a table with `timeout`.
 ---@return any|nil
 ---@return kt.err? err
 function kt.first(...) end
@@ -2110,7 +2110,7 @@ function kt.http.status(options) end
 --- ```lua
 --- local response, err = kt.http.request { url = "http://docker/info", to = "unix:/var/run/docker.sock" }
 --- if not response then return nil, err end
---- if response.status == 200 then print(kt.json.decode(response.body).Containers) end
+--- if response.status == 200 then print(assert(kt.json.decode(response.body)).Containers) end
 --- ```
 ---@param options kt.http.request_options The options.
 ---@return kt.httpresponse? httpresponse

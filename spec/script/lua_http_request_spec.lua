@@ -70,7 +70,7 @@ protocol	kt.http.request: http://127.0.0.1/f: malformed response: unexpected con
 protocol	kt.http.request: http://127.0.0.1/g: too many interim responses
 limit	kt.http.request: http://127.0.0.1/h: the header of the response is too long
 protocol	kt.http.request: http://127.0.0.1/i: malformed response: folded header field
-unsupported	kt.http.request: https://127.0.0.1/: https is not supported, as kt has no TLS
+unsupported	kt.http.request: https://127.0.0.1/: https is not supported, as kt has no TLS; send http to a program on this machine that adds TLS, such as stunnel
 config	kt.http.request: http://a b/: malformed URL
 config	kt.http.request: ftp://a/: a URL that is not http
 config	kt.http.request: /a: expected a URL such as "http://host:port/path"
@@ -86,7 +86,7 @@ refused	kt.http.request: http://127.0.0.1:81/: 127.0.0.1:81: connection refused
 
   it("never repeats a user and password of the URL", function()
     assert.equal([[
-unsupported	kt.http.request: https://a/: https is not supported, as kt has no TLS
+unsupported	kt.http.request: https://a/: https is not supported, as kt has no TLS; send http to a program on this machine that adds TLS, such as stunnel
 config	kt.http.request: ftp://a/: a URL that is not http
 config	kt.http.request: http://a/: malformed URL
 config	kt.http.request: a/: malformed URL

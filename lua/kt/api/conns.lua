@@ -107,8 +107,8 @@ end)]],
         if raw.client ~= nil and raw.proxy == nil then mistake("client", 'only with proxy', 'give proxy = "v2"') end
       end,
       keys = {
-        { name = "to", type = "string", expected = '"host:port", or "unix:/path"', doc = "Where to connect." },
-        { name = "udp", type = "string", expected = '"host:port"', doc = "Where the datagrams of a flow go, instead of `to`." },
+        { name = "to", type = "string", constant = with.address, expected = '"host:port", or "unix:/path"', doc = "Where to connect." },
+        { name = "udp", type = "string", constant = with.peer, expected = '"host:port"', doc = "Where the datagrams of a flow go, instead of `to`." },
         { name = "timeout", type = "duration", default = 10, doc = "Timeout for the whole call." },
         { name = "proxy", type = "enum", values = { "v1", "v2" },
           doc = "With to: sends a PROXY protocol header of this version first, so that the target learns the client's address. The target must "
@@ -220,7 +220,7 @@ end)]],
   })
 
   handle {
-    name = "conn", doc = "A local TCP or unix connection.",
+    name = "conn", owned = true, doc = "A local TCP or unix connection.",
     fields = {
       { name = "peer", type = "string | nil",
         doc = "Address of the other end, also after closing. For a unix socket: \"unix:/path\", or \"unix:\" if the other end is unnamed." },
@@ -230,7 +230,7 @@ end)]],
     },
   }
   handle {
-    name = "stream", doc = "A reliable, ordered byte pipe inside a link.",
+    name = "stream", owned = true, doc = "A reliable, ordered byte pipe inside a link.",
     fields = {
       { name = "peer", type = "string | nil", doc = "Address of the link's other end." },
       { name = "local_addr", type = "string | nil",

@@ -47,7 +47,8 @@ return function(with)
     example = 'local id = kt.crypto.hex(kt.crypto.hash("blake2b", text, { size = 16 }))',
   })
   crypto("hmac", '("sha256" | "sha512" | "sha1", key, data) → string | secret', {
-    returns = "string", doc = "Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal. "
+    returns = "string", mac = true,
+    doc = "Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal. "
       .. "\"sha1\" is for protocols that ask for it, such as TURN's passwords and one-time passwords (RFC 6238).",
     params = { param("name", '"sha256" | "sha512" | "sha1"', "The hash."), key("of any length", "The key"), any },
   })

@@ -4,7 +4,7 @@ return function(with)
   local def, handle, method = with.def, with.handle, with.method
 
   def {
-    name = "kt.args", context = "declare", returns = "table",
+    name = "kt.args", context = "declare", returns = "table", keys_of_argument = true,
     signature = 'kt.args { port = { default = 8388, help = "…" }, { name = "target", required = true } } → values',
     doc = "Parses the script's arguments, those after its name: a flag for each name (--port 9000, --port=9000; _ is -), and an operand for each "
       .. "element of the list, in order. Returns their values by the same keys. An entry is { default, type, required, help, name }; type is string, "

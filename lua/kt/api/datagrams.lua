@@ -17,7 +17,7 @@ return function(with)
       end,
       keys = {
         { name = "on", type = "endpoint", allow = "z", expected = '":5353", or "ip:port"', doc = "The address to bind; port 0 means any free port." },
-        { name = "to", type = "string", doc = "The only peer. A host name is looked up, which only a task can do." },
+        { name = "to", type = "string", constant = with.peer, doc = "The only peer. A host name is looked up, which only a task can do." },
         { name = "timeout", type = "duration", max = 86400, default = 10, doc = "Timeout for looking up the name." },
         { name = "queue", type = "size", min = 4096, max = 16 << 20, default = 65536,
           doc = "Receive queue, in bytes; each datagram counts 60 bytes more than its size. Datagrams that do not fit are dropped and counted." },
@@ -61,7 +61,7 @@ for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weigh
   }
 
   handle {
-    name = "socket", doc = "A UDP socket; made by kt.udp.",
+    name = "socket", owned = true, doc = "A UDP socket; made by kt.udp.",
     fields = {
       { name = "local_addr", type = "string | nil", doc = "The address it is bound to, while it is open." },
       { name = "peer", type = "string | nil", doc = "The peer given as `to`, else nil." },

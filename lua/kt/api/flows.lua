@@ -25,7 +25,7 @@ end)]],
   })
 
   handle {
-    name = "flow",
+    name = "flow", owned = true,
     doc = "Datagrams that belong together by their addresses, neither sent again nor put in order. kt.splice joins two; until then, the last "
       .. "datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.",
     fields = {

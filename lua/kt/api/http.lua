@@ -11,6 +11,9 @@ end
 
 return function(with)
   local def, handle, method, record = with.def, with.handle, with.method, with.record
+  local reply = with.concat(head "200", {
+    { name = "body", type = "string", doc = "The body." }, { name = "json", type = "any", doc = "The value to send as JSON." },
+  })
 
   def {
     name = "kt.http.serve", context = "any", returns = "httpserver | nil, err", path = "http.serve",
@@ -27,7 +30,8 @@ return function(with)
       keys = {
         { name = "on", type = "endpoint", allow = "uz", required = true,
           expected = '"127.0.0.1:9100", ":9100", or "unix:/path"', doc = "Where to listen." },
-        { name = "routes", type = "routes", each = "fun(request: request, response: response)", required = true,
+        { name = "routes", type = "routes", required = true, reply = { type = "table", keys = reply },
+          each = "fun(request: request, response: response): string | integer | table | nil, string | table | err | nil",
           expected = 'a table of functions by "METHOD /path"',
           doc = 'Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in '
             .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may '
@@ -104,13 +108,13 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
         if out.to == false and not out.via then mistake("to", "false is only for via") end
       end,
       keys = {
-        { name = "url", type = "string", required = true, expected = 'a URL such as "http://host:port/path"', doc = "The URL." },
+        { name = "url", type = "string", required = true, constant = { type = "url" }, expected = 'a URL such as "http://host:port/path"', doc = "The URL." },
         { name = "method", type = "string", default = "GET", doc = "The method." },
         { name = "headers", type = "headers", expected = "a table of strings by name",
           doc = "Header fields by name. kt writes Host, User-Agent and Accept unless they are given, and the length of the body." },
         { name = "body", type = "string", doc = "The body." },
         { name = "timeout", type = "duration", max = 86400, default = 30, doc = "Timeout for the whole call." },
-        { name = "to", type = "string", off = true,
+        { name = "to", type = "string", off = true, constant = with.address,
           doc = 'Where to connect instead of the URL\'s host, "host:port" or "unix:/path". With `via`, false asks the link\'s peer for no target: it '
             .. "connects where it always does, as a kcptun server." },
         { name = "via", type = "opener", doc = "A link or a pool through which to connect; its peer gets the target as `stream.target`." },
@@ -120,7 +124,7 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
     example = [[
 local response, err = kt.http.request { url = "http://docker/info", to = "unix:/var/run/docker.sock" }
 if not response then return nil, err end
-if response.status == 200 then print(kt.json.decode(response.body).Containers) end]],
+if response.status == 200 then print(assert(kt.json.decode(response.body)).Containers) end]],
   }
 
   record {

@@ -57,7 +57,7 @@ kt.spawn(function()
 end)]],
   }
 
-  handle { name = "kcp", doc = "A KCP conversation; made by kt.kcp. It belongs to a task as a socket does, and is closed when the task ends." }
+  handle { name = "kcp", owned = true, doc = "A KCP conversation; made by kt.kcp. It belongs to a task as a socket does, and is closed when the task ends." }
   method("kcp", {
     name = "input", context = "any", returns = "boolean | nil, err", signature = "input(packet) → true | nil, err",
     doc = "Takes a packet from the peer. A packet that is malformed or of another conversation changes nothing, is counted, and gives \"protocol\". "

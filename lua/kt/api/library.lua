@@ -1,8 +1,8 @@
 --- What Lua's own functions and metamethods do with a function of the script, for `kt check`: those that call it from C, where it cannot
---- wait. place: which argument it is. passes: it gets the arguments that follow.
+--- wait. place: which argument it is. passes: it gets the arguments that follow. elements: it gets those of the list that is the first one.
 return {
   functions = {
-    ["table.sort"] = { place = 2, waits = false, what = "a function passed to table.sort" },
+    ["table.sort"] = { place = 2, waits = false, elements = true, what = "a function passed to table.sort" },
     ["string.gsub"] = { place = 3, waits = false, what = "a function passed to string.gsub" },
     ["load"] = { place = 1, waits = false, what = "a function passed to load" },
     ["xpcall"] = { place = 2, waits = false, what = "a message handler of xpcall" },

@@ -101,8 +101,8 @@ return function(with)
           doc = "Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up "
             .. "for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a "
             .. "function; set it for a function that prefers one link. Not allowed with policies that spread streams." },
-        { name = "key", type = "function", call = "fun(request: poolrequest): string", waits = false, what = "the function that makes a pool's keys",
-          doc = "key({ client }) → string: the key for hash or a policy function. Default: the host of `client` given to open. "
+        { name = "key", type = "function", call = "fun(request: poolrequest): string | integer", waits = false, what = "the function that makes a pool's keys",
+          doc = "key({ client }) → text or an integer: the key for hash or a policy function. Default: the host of `client` given to open. "
             .. "Streams without either all take the same link." },
         { name = "retries", type = "integer", min = 0, max = 16, default = 2,
           doc = "How many other links to try, in the order of the policy, when a link fails to open a stream." },
@@ -114,7 +114,7 @@ return function(with)
             { name = "fall", type = "integer", min = 1, max = 100, default = 3, doc = "A link goes down after this many failed checks in a row." },
             { name = "rise", type = "integer", min = 1, max = 100, default = 2,
               doc = "A link comes up after this many successful checks in a row; after one, if it has never been up." },
-            { name = "with", type = "function", call = "fun(link: link): boolean | number | nil, string | nil",
+            { name = "with", type = "function", call = "fun(link: link): boolean | number | nil, string | err | nil",
               doc = "Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a "
                 .. "stream and send a request. Default: link:probe." },
           } },

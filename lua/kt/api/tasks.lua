@@ -53,7 +53,10 @@ local records, why = lookup:wait { timeout = "2s" }]],
     signature = 'kt.first(task, … [, { timeout = "5s" }]) → what the first one returned | nil, err',
     doc = "Waits until one of the tasks has returned something other than nil and false, returns that, and cancels the others. If none does, "
       .. "returns what the last one returned, or nil and its err. At the timeout, or if the calling task is canceled, all are canceled.",
-    params = { { name = "...", type = "any", doc = "The tasks, then optionally a table with `timeout`." } },
+    params = { {
+      name = "...", type = "task", options = timeout "Give up after this long, and cancel them all.",
+      instead = { ["function"] = "start it: kt.spawn(fn)" }, doc = "The tasks, then optionally a table with `timeout`.",
+    } },
     fails = { "failed", "timeout", "canceled" },
     example = [[
 local function open(link) return link:open { timeout = "5s", to = "db:5432" } end
@@ -126,7 +129,7 @@ jobs:push { client = conn.peer }]],
       name = name, context = "any", returns = "timer", signature = signature, doc = doc, example = example,
       params = {
         { name = name == "kt.every" and "interval" or "delay", type = "string | number", doc = 'A duration such as "10s", or seconds.',
-          value = { type = "duration", expected = 'a duration such as "10s"' } },
+          value = { type = "duration", min = name == "kt.every" and 0.001 or nil, expected = 'a duration such as "10s"' } },
         { name = "fn", type = "fun()", doc = "The function, called without arguments." },
       },
     }

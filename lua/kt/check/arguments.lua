@@ -1,10 +1,11 @@
---- Checks the arguments of a call as far as they are literals or kt.check.infer knows them: positional ones, and the table that follows
+--- Checks the arguments of a call as far as they are constant or kt.check.infer knows them: positional ones, and the table that follows
 --- them. Others are assumed to be correct in type and number.
+local constants = require "kt.check.constants"
+local fit = require "kt.check.fit"
 local literals = require "kt.check.literals"
 local plausible = require "kt.check.plausible"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
-local types = require "kt.check.types"
 
 local arguments = {}
 
@@ -12,16 +13,11 @@ local arguments = {}
 local function may_be_many(node) return node ~= nil and (node.tag == "call" or node.tag == "vararg") end
 arguments.may_be_many = may_be_many
 
-local tables = { record = true, list = true, table = true, kt = true }
-
---- The type of an expression, "number" and so on, or a kind of handle; nil if unknown. Then its value, if it is a literal.
+--- The type of an expression, "number" and so on, or a kind of handle; nil if unknown. Then its value, if it is a constant.
 local function kind_of(inferred, node)
-  local value = literals.value(node.file.tokens, node.at, node.past)
+  local value = constants.value(inferred, node)
   if not standin.is(value) then return type(value), value end
-  local one = types.only(inferred:type(node))
-  if not one then return nil end
-  if one.is == "handle" or one.is == "plain" then return one.name end
-  return tables[one.is] and "table" or "function"
+  return fit.kind_of(inferred, node)
 end
 
 --- Parses a parameter's type: "conn | stream" → { "conn", "stream" }; fun(…) → { "function" }; '"up" | "down"' → {}, { "up", "down" }
@@ -73,42 +69,59 @@ local function objection(p, nth, kind, value)
     return ("unknown %s %s"):format(p.name, schema.show(value)), schema.one_of(values)
   end
   if values[1] then words = { "string" } end
-  local fit = p.optional and (kind == "nil" or kind == "nothing")
-  for _, word in ipairs(words) do fit = fit or fits(word, p, kind, value) end
-  if fit then return nil end
+  local fine = p.optional and (kind == "nil" or kind == "nothing")
+  for _, word in ipairs(words) do fine = fine or fits(word, p, kind, value) end
+  if fine then return nil end
   local got = (kind == "nil" or kind == "nothing") and "no value" or article(kind)
   if value ~= nil and type(value) ~= "table" then got = schema.show(value) end
   return ("argument %d: expected %s, got %s"):format(nth, expected(p, words), got)
 end
 
---- Checks the table, or the unit, against its description.
-local function check_described(arg, f, call, note)
+--- Checks the table, or the unit, against its description d.
+local function check_described(inferred, arg, d, f, call, note)
   local value
+  local path = f.path or f.name
+  local function complain(at, m) note { token = call.file.tokens[at], path = m.path, message = m.message, suggestion = m.suggestion } end
   if arg then
-    value = literals.value(arg.file.tokens, arg.at, arg.past)
-    if value == nil and f.optional or standin.is(value) then return end
+    value = constants.value(inferred, arg)
+    if value == nil and f.optional then return end
+    if standin.is(value) then return fit.check_one(inferred, d, arg, path, function(m) complain(arg.at, m) end) end
   end
-  local out, mistakes = schema.check(f.path, f.argument, value)
-  if out ~= nil or not mistakes then
-    if arg then plausible.check(f.argument, arg, f.path, note) end
-    return
+  local out, mistakes = schema.check(path, d, value)
+  local t = arg and constants.table_of(inferred, arg)
+  for _, m in ipairs(mistakes or {}) do
+    complain(t and literals.place(t.file.tokens, t.at, literals.keys(schema.below(path, m.path))) or arg and arg.at or call.open, m)
   end
-  for _, m in ipairs(mistakes) do
-    local at = arg and arg.at or call.open
-    if arg and arg.tag == "table" then at = literals.place(arg.file.tokens, arg.at, literals.keys(schema.below(f.path, m.path))) end
-    note { token = call.file.tokens[at], path = m.path, message = m.message, suggestion = m.suggestion }
-  end
+  if t then fit.check(inferred, d, t, path, function(m) complain(m.at, m) end) end
+  if arg and (out ~= nil or not mistakes) then plausible.check(inferred, d, t or arg, path, note) end
 end
 
---- Checks a positional unit against its description, if it is a literal.
-local function check_value(arg, d, f, note)
-  local value = literals.value(arg.file.tokens, arg.at, arg.past)
+--- Checks a positional unit against its description, if it is constant.
+local function check_value(inferred, arg, d, f, note)
+  local value = constants.value(inferred, arg)
   if standin.is(value) then return end
   local out, mistakes = schema.check(f.name, d, value)
-  if out ~= nil then return plausible.check(d, arg, f.name, note) end
+  if out ~= nil then return plausible.check(inferred, d, arg, f.name, note) end
   for _, m in ipairs(mistakes) do
     note { token = arg.file.tokens[arg.at], path = m.path, message = m.message, suggestion = m.suggestion, placed = true }
   end
+end
+
+--- Checks the arguments from the nth on: of a type each, and then a table that p.options describes. The first of them must be there.
+local function check_rest(inferred, list, nth, p, f, call, note, complain)
+  if p.type == "any" then return end
+  local last, more = list[#list], may_be_many(list[#list])
+  for i = nth, more and #list - 1 or #list do
+    local kind, value = kind_of(inferred, list[i])
+    if i == #list and kind == "table" then
+      last = nil
+      if i > nth then return check_described(inferred, list[i], p.options, f, call, note) end
+    elseif kind then
+      local message, suggestion = objection(p, i, kind, value)
+      if message then complain(list[i], message, p.instead and p.instead[kind] or suggestion) end
+    end
+  end
+  if not more and (#list < nth or #list == nth and not last) then complain(nil, objection(p, nth, "nothing")) end
 end
 
 --- Checks the call of f. before: how many of its arguments stand before those of f. Calls note{ token, path, message, suggestion,
@@ -120,25 +133,30 @@ function arguments.check(inferred, call, f, before, note)
     note { token = call.file.tokens[arg and arg.at or call.open], path = f.name, message = message, suggestion = suggestion, placed = true }
   end
   for _, p in ipairs(f.params or {}) do
-    if p.name == "..." then return end
+    if p.name == "..." then return check_rest(inferred, list, nth, p, f, call, note, complain) end
     local arg = list[nth]
     if not arg then
       if more or p.optional then break end
       return complain(nil, objection(p, nth, "nothing"))
-    elseif more and nth == #list then
-      return
     end
+    local last = more and nth == #list -- of a call, which may give more values
     local kind, value = kind_of(inferred, arg)
     if not (p.optional and f.argument and kind == "table") then -- an optional parameter was omitted before the table
       local message, suggestion
       if kind then message, suggestion = objection(p, nth, kind, value) end
-      if message then return complain(arg, message, suggestion) end
-      if p.value then check_value(arg, p.value, f, note) end
+      if message then return complain(arg, message, suggestion or p.type:find "^f" and kind ~= "string" and fit.uncalled(arg) or nil) end
+      if p.value then check_value(inferred, arg, p.value, f, note) end
       nth = nth + 1
     end
+    if last then return end
+  end
+  local most = nth - (f.argument and 0 or 1)
+  if #list > most and not (more and #list == most + 1) then
+    local takes = most == 0 and "no argument" or most == 1 and "one argument" or most .. " arguments"
+    return complain(list[most + 1], ("takes %s, got %d"):format(takes, #list), "leave out what it does not use")
   end
   if not f.argument or more and nth >= #list or not list[nth] and f.optional then return end
-  check_described(list[nth], f, call, note)
+  check_described(inferred, list[nth], f.argument, f, call, note)
 end
 
 --- Whether a method of `kind`, called with a dot, certainly lacks the handle as its first argument.

@@ -10,30 +10,62 @@ local function described(keys, name)
   end
 end
 
---- The description of the value at a node inside the argument table of f; nil if there is none.
-local function key_of(node, f, place)
-  local path = {}
-  while node.up and node.up.tag == "table" do
-    table.insert(path, 1, node.item)
-    node = node.up
-  end
+--- The description of the value at a path inside the argument table of f; nil if there is none.
+local function key_of(f, path)
   local d = f.argument
-  if not d or #path == 0 or node.up.args[place] ~= node then return nil end
-  for _, item in ipairs(path) do
-    if d.each then return { call = d.each } end
-    if d.type == "list" then d = d.of else d = described(d.keys, item.key) end
+  if not d or #path == 0 then return nil end
+  for _, key in ipairs(path) do
+    if d.each then return { call = d.each, reply = d.reply } end
+    if d.type == "list" then d = d.of else d = described(d.keys, key) end
     if not d then return nil end
   end
   return d
 end
 
---- The call that a node is an argument of, or inside the table that is one; then the place of that argument.
+--- The table constructor that a variable holds, if it holds nothing else.
+local function held_by(node)
+  local def = node.tag == "name" and not node.var.global and #node.var.defs == 1 and node.var.defs[1]
+  return def and def.nth == 1 and def.expr and def.expr.tag == "table" and def.expr or nil
+end
+
+--- The only use of a variable in a table or as an argument.
+local function passed(var)
+  local found
+  for _, use in ipairs(var.uses) do
+    local up = use.up
+    if up and (up.tag == "table" or up.tag == "call" and up.callee ~= use and up.base ~= use) then
+      if found then return nil end
+      found = use
+    end
+  end
+  return found
+end
+
+local DEEP = 20 -- tables in each other
+
+--- The call that a node is an argument of, or inside the table that is one, also through variables that hold such tables; then the place of that
+--- argument, the node there, and the path in it: keys, or false.
 local function call_around(node)
-  while node.up and node.up.tag == "table" do node = node.up end
-  local call = node.up
-  if not call or call.tag ~= "call" then return nil end
-  for place, arg in ipairs(call.args) do
-    if arg == node then return call, place end
+  local path = {}
+  for _ = 1, DEEP do
+    local up = node.up
+    if not up and node.target then -- t.key = function
+      table.insert(path, 1, node.target.key or false)
+      node = held_by(node.target.base)
+    elseif not up then
+      node = node.tag == "table" and node.held and not node.held.global and #node.held.defs == 1 and passed(node.held)
+    elseif up.tag == "table" then
+      table.insert(path, 1, node.item.key or false)
+      node = up
+    elseif up.tag == "call" then
+      for place, arg in ipairs(up.args) do
+        if arg == node then return up, place, node, path end
+      end
+      return nil
+    else
+      return nil
+    end
+    if not node then return nil end
   end
 end
 
@@ -43,28 +75,29 @@ local function type_of(p, before)
   return p.by and event and (p.by[event] or p.by.other) or p.type
 end
 
---- What becomes of the function that the node is: { name = of the function that gets it, call = "fun(conn: conn)" or nil, waits = whether
---- it may wait, passes = whether it gets the arguments that follow, what = of it, for messages }. Nil if unknown.
+--- What becomes of the function that the node is, nil if unknown: { name = of the function that gets it, call = "fun(conn: conn)" or nil,
+--- waits = whether it may wait, passes = whether it gets the arguments that follow, elements = whether it gets those of the first argument,
+--- what = messages call it, reply = the description of a table that it returns }.
 function callbacks.of(types, node)
-  local call, place = call_around(node)
+  local call, place, arg, path = call_around(node)
   if not call then return nil end
   local f, before = types:called(call)
   if not f then
     local name, self = call.callee and types:library(call.callee), 0
     if call.base then name, self = "string." .. call.method, 1 end -- text:gsub(…): only strings have it
     local given = name and library.functions[name]
-    if not given or given.place ~= place + self or call.args[place] ~= node then return nil end
-    return { name = name, waits = given.waits, passes = given.passes, what = given.what }
+    if not given or given.place ~= place + self or arg ~= node then return nil end
+    return { name = name, waits = given.waits, passes = given.passes, elements = given.elements, what = given.what }
   end
-  if node.up == call then
+  if arg == node then
     local nth = place - before
     local p = f.params and f.params[nth]
     if not p then return nil end
     local text = type_of(p, call.args[place - 1])
     return { name = f.name, call = text:find "^fun%(" and text or nil, waits = p.waits ~= false, passes = p.passes, what = p.what, api = true }
   end
-  local d = key_of(node, f, place)
-  return d and { name = f.name, call = d.call, waits = d.waits ~= false, what = d.what, api = true }
+  local d = key_of(f, path)
+  return d and { name = f.name, call = d.call, reply = d.reply, waits = d.waits ~= false, what = d.what, api = true }
 end
 
 return callbacks

@@ -9,6 +9,7 @@ local formats = require "kt.check.formats"
 local infer = require "kt.check.infer"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
+local suggest = require("kt.check.names").suggest
 local types = require "kt.check.types"
 
 local calls = {}
@@ -74,10 +75,48 @@ local function check_member(walk, node, holder, key, described, f)
   end
 end
 
---- A name read from a list, or from a method or a function that is not called.
+--- The keys of a table that a function of the API makes of another, as kt.args does.
+local function check_declared(walk, node, one, key)
+  local names = {}
+  for _, item in ipairs(one.node.items) do
+    if item.key == key then return end
+    names[#names + 1] = item.key
+  end
+  if node.set or is_set(walk, key) or walk.inferred:any_key_of(one.node) then return end
+  table.sort(names)
+  complain_of(walk, node.name_at, schema.absent(one.by, key, names, "key"))
+end
+
+--- A key that the script never gives its own table, and that is close to one that it does.
+local function check_own(walk, node, t, key)
+  if node.set or is_set(walk, key) or walk.inferred:any_key_of(t) or not walk.inferred:is_closed(t) then return end
+  local names = {}
+  for _, item in ipairs(t.items) do
+    if item.key == key then return end
+    names[#names + 1] = item.key
+  end
+  for name in next, walk.inferred.sets do names[#names + 1] = name end
+  local near = suggest(key, names)
+  if near then complain(walk, node.name_at, key, "the table has no such key", ("did you mean %s?"):format(near)) end
+end
+
+local fieldless = { number = true, integer = true, boolean = true, thread = true }
+
+--- Whether a value of that type has no such field, whatever it is.
+local function is_fieldless(walk, node, one, key)
+  if one.is ~= "plain" then return one.is == "function" end
+  if one.name ~= "string" then return fieldless[one.name] end
+  return node.tag == "index" and not string[key] and not is_set(walk, key) and not api.functions["secret:" .. key]
+end
+
+--- A name read from what has no names: a list, a method or a function that is not called, a number.
 local function check_misused(walk, node, one, key)
   local at = node.name_at
-  if one.is == "list" then
+  if is_fieldless(walk, node, one, key) then
+    local module = walk.inferred:module_of(node.base)
+    if module then return complain(walk, at, key, ("%s returns nothing"):format(module.path), "end it with return, and the table of what it offers") end
+    complain(walk, at, key, ("a field of %s"):format(types.show(one)), ("%s has none"):format(types.show(one)))
+  elseif one.is == "list" then
     complain(walk, at, key, "a field of a list", ("write [1].%s, or loop over the list with ipairs"):format(key))
   elseif one.is == "method" then
     complain(walk, at, one.fn.name, "a method used as a field", ("call it: %s().%s"):format(one.fn.name, key))
@@ -86,12 +125,27 @@ local function check_misused(walk, node, one, key)
   end
 end
 
+--- f().x of a function that returns nothing. In the main chunk that shows when it runs.
+local function check_nothing(walk, node)
+  local f = node.owner and node.base.tag == "call" and walk.inferred:called(node.base)
+  if f and not f.returns then complain(walk, node.name_at, f.name, "returns nothing", "call the next method in a statement of its own") end
+end
+
+--- t[err]: no two errs are the same key.
+local function check_key(walk, key)
+  local one = types.only(walk.inferred:type(key))
+  if one and one.is == "handle" and one.name == "err" then complain(walk, key.at, "err", "used as a key, and each failure makes another", "write err.code") end
+end
+
 --- x.key, or x:key(), whose value is known. Of several alternatives one must have it.
 local function check_access(walk, node, key)
   local of = walk.inferred:type(node.base)
-  if not of or #of == 0 then return end
+  if of and #of == 0 then return check_nothing(walk, node) end
+  if not of then return end
   local one = types.only(of)
   if one and one.is == "kt" then return check_kt(walk, node, one, key) end
+  if one and one.is == "declared" then return check_declared(walk, node, one, key) end
+  if one and one.is == "table" then return check_own(walk, node, one.node, key) end
   if one and one.is ~= "handle" and one.is ~= "record" then return check_misused(walk, node, one, key) end
   local first
   for _, holder in ipairs(of) do
@@ -113,18 +167,36 @@ local function in_task(walk, node)
   return false
 end
 
+--- What is called and is no function. Fields of handles and records are checked where they are read.
+local function check_callee(walk, callee, one)
+  if not one or callee.tag == "index" and types.holder(walk.inferred:type(callee.base)) then return end
+  if one.is == "handle" then
+    complain(walk, callee.at, one.name, "called as a function", "call one of its methods")
+  elseif one.is == "record" or one.is == "list" or one.is == "plain" and one.name ~= "function" and one.name ~= "table" then
+    complain(walk, callee.at, walk.file.tokens[callee.past - 1].text, ("%s called as a function"):format(types.show(one)), "read it without a call")
+  end
+end
+
+--- A listener or acceptor that a task makes and drops.
+local function check_served(walk, node, f)
+  local one = node.statement and node.owner and types.only(walk.inferred:value(node, 1))
+  local serve = one and one.is == "handle" and f.context == "any" and not node.base and one.name ~= "link" and api.functions[one.name .. ":serve"]
+  if serve then complain(walk, node.at, f.name, "has no handler", "add :" .. serve.signature:match "^%l+:(.-) →") end
+end
+
 local function check_call(walk, node)
   local f, before = walk.inferred:called(node)
   formats.check(walk.inferred, node, walk.note)
   if node.callee then
     local one = types.only(walk.inferred:type(node.callee))
-    if one and one.is == "handle" and node.callee.tag ~= "index" then complain(walk, node.at, one.name, "called as a function", "call one of its methods") end
+    check_callee(walk, node.callee, one)
   end
   if not f then return end
   local callee = node.callee and types.only(walk.inferred:type(node.callee))
   if callee and callee.is == "method" and arguments.lacks_self(walk.inferred, node, callee.kind) then
     return complain(walk, node.callee.name_at or node.at, f.name, "called with a dot", "write it with a colon", true)
   end
+  check_served(walk, node, f)
   if f.context == "declare" and in_task(walk, node) then complain_of(walk, node.at, core.declare_only(f.name)) end
   arguments.check(walk.inferred, node, f, before, walk.note)
 end
@@ -132,9 +204,9 @@ end
 local relational = { ["<"] = true, [">"] = true, ["<="] = true, [">="] = true, ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, [".."] = true,
   ["//"] = true, ["%"] = true, ["^"] = true }
 
---- A handle used as a value: "x" .. conn, #conn, conn(). Of errs, joining with a string is allowed.
+--- A handle or a record used as a value: "x" .. conn, #conn, far:stats() + 1. Of errs, joining with a string is allowed.
 local function check_handle(walk, side, one, op)
-  if not one or one.is ~= "handle" or one.name == "err" and op == ".." then return end
+  if not one or one.is ~= "handle" and one.is ~= "record" or one.name == "err" and op == ".." then return end
   local suggestion = infer.field_of(one, "peer") and op == ".." and ("write %s.peer"):format(one.name) or "use one of its fields or methods"
   if one.name == "secret" then suggestion = "secret:export() gives its bytes" end
   complain(walk, side.at, one.name, ("%s used with %s"):format(types.show(one), op), suggestion)
@@ -157,7 +229,7 @@ function calls.check(inferred, file, codes, note)
   local walk = { inferred = inferred, file = file, note = note }
   for _, node in ipairs(file.nodes) do
     if node.tag == "index" then
-      if node.key then check_access(walk, node, node.key) end
+      if node.key then check_access(walk, node, node.key) else check_key(walk, node.computed) end
     elseif node.tag == "call" then
       if node.base then check_access(walk, node, node.method) end
       check_call(walk, node)

@@ -29,11 +29,9 @@ function compare.codes(inferred)
   return codes
 end
 
---- The field that an expression reads, also through a local variable: its holder and its description.
+--- The field that an expression reads: its holder and its description.
 local function field_of(inferred, node)
-  while node.tag == "paren" do node = node.inner end
-  local defs = node.tag == "name" and not node.var.global and node.var.defs
-  if defs and #defs == 1 and defs[1].expr and defs[1].nth == 1 then node = defs[1].expr end
+  node = infer.behind(node)
   if node.tag ~= "index" or not node.key then return nil end
   local holder = types.holder(inferred:type(node.base))
   local described = holder and infer.field_of(holder, node.key)
@@ -45,6 +43,21 @@ local function contains(list, value)
     if one == value then return true end
   end
   return false
+end
+
+local kinds_of_value = { "nil", "number", "string", "boolean", "table", "function", "thread", "userdata" }
+local results = { type = kinds_of_value, ["math.type"] = { "integer", "float" } }
+
+--- What type() or math.type() never returns.
+local function check_type(inferred, node, constant, note)
+  local call = infer.behind(node)
+  local name = call.tag == "call" and call.callee and inferred:library(call.callee)
+  local values = name and results[name]
+  if not values or type(constant.value) ~= "string" or contains(values, constant.value) then return end
+  note {
+    token = constant.file.tokens[constant.at], path = name, message = ("is never %s"):format(schema.show(constant.value)),
+    suggestion = schema.one_of(values),
+  }
 end
 
 local function check_values(inferred, codes, node, constant, note)
@@ -63,20 +76,39 @@ local function check_values(inferred, codes, node, constant, note)
   }
 end
 
-local function check_handle(inferred, node, constant, note)
+--- The value that an expression is compared with, for messages; nil if it may be anything, or nil.
+local function shown(inferred, node)
+  if node.tag == "constant" then return node.value ~= nil and schema.show(node.value) or nil end
   local one = types.only(inferred:type(node))
-  if not one or constant.value == nil then return end
-  local token = constant.file.tokens[node.at]
+  return one and one.is == "plain" and types.show(one) or nil
+end
+
+local function check_handle(inferred, node, other, note)
+  local one = types.only(inferred:type(node))
+  local value = one and shown(inferred, other)
+  if not value then return end
+  local token = other.file.tokens[node.at]
   if one.is == "method" then
     local call = one.fn.name .. "()"
     note { token = token, path = one.fn.name, message = "a method that is compared without a call", suggestion = "write " .. call }
   elseif one.is == "handle" or one.is == "record" then
     note {
-      token = token, path = one.name, message = ("%s is never equal to %s"):format(types.show(one), schema.show(constant.value)),
+      token = token, path = one.name, message = ("%s is never equal to %s"):format(types.show(one), value),
       suggestion = one.name == "secret" and "use kt.crypto.equal(secret, ...)"
-        or infer.field_of(one, "code") and ("compare err.code: err.code == %s"):format(schema.show(constant.value)) or "compare one of its fields",
+        or infer.field_of(one, "code") and ("compare err.code: err.code == %s"):format(other.tag == "constant" and value or "…") or "compare one of its fields",
     }
   end
+end
+
+--- A MAC that is compared in a time that tells where it differs, a hint.
+local function check_mac(inferred, node, other, note)
+  local call = infer.behind(node)
+  local f = call.tag == "call" and inferred:called(call)
+  if not f or not f.mac or other.tag == "constant" then return end
+  note {
+    token = node.file.tokens[node.at], path = f.name, message = "compared in a time that tells where the two differ",
+    suggestion = "write kt.crypto.equal(a, b)", hint = true,
+  }
 end
 
 local equality = { ["=="] = true, ["~="] = true }
@@ -94,8 +126,10 @@ function compare.check(inferred, codes, node, note)
   for _, pair in ipairs { { node.left, node.right }, { node.right, node.left } } do
     if pair[2].tag == "constant" then
       check_values(inferred, codes, pair[1], pair[2], note)
-      check_handle(inferred, pair[1], pair[2], note)
+      check_type(inferred, pair[1], pair[2], note)
     end
+    check_handle(inferred, pair[1], pair[2], note)
+    check_mac(inferred, pair[1], pair[2], note)
   end
 end
 

@@ -1,5 +1,6 @@
 --- Checks format strings, those of kt.log and of string.format, against the arguments that follow.
 local arguments = require "kt.check.arguments"
+local constants = require "kt.check.constants"
 local types = require "kt.check.types"
 
 local formats = {}
@@ -47,19 +48,20 @@ end
 function formats.check(inferred, call, note)
   local args, name = format_of(inferred, call)
   local fmt = args and args[1]
-  if not fmt or fmt.tag ~= "constant" or type(fmt.value) ~= "string" then return end
+  local text = fmt and constants.value(inferred, fmt)
+  if type(text) ~= "string" then return end
   local function complain(node, message, suggestion)
     note { token = node.file.tokens[node.at], path = name, message = message, suggestion = suggestion, placed = true }
   end
   local more, nth = arguments.may_be_many(args[#args]), 1
-  for spec in fmt.value:gsub("%%%%", ""):gmatch "%%[-+ #0]*%d*%.?%d*.?" do
+  for spec in text:gsub("%%%%", ""):gmatch "%%[-+ #0]*%d*%.?%d*.?" do
     nth = nth + 1
     local ok, wrong = pcall(string.format, spec, 0)
     if not ok and wrong:find "invalid" then
       return complain(fmt, ('"%s" is not a conversion'):format(spec), "write %% for a percent sign")
     end
     local node = args[nth]
-    if node and not (more and nth == #args) then
+    if node then
       local message, suggestion = objection(inferred, spec, nth, node)
       if message then complain(node, message, suggestion) end
     end

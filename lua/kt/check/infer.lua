@@ -5,6 +5,7 @@
 --- depends on itself is unknown. So a type is never wrong, unless a script changes its tables in ways that do not show.
 local api = require "kt.api"
 local callbacks = require "kt.check.callbacks"
+local constants = require "kt.check.constants"
 local standin = require "kt.check.standin"
 local types = require "kt.check.types"
 
@@ -48,13 +49,22 @@ local function once(self, of, what, compute, ...)
   return found
 end
 
---- The name of the Lua function that an expression is, "ipairs" or "string.format"; nil if it is none, or the script may have replaced it.
+--- The name of the part of Lua's library that an expression is, "ipairs", "string" or "string.format", also through local variables; nil if
+--- it is none, or the script may have replaced it.
 function infer:library(node)
+  for _ = 1, DEEP do
+    local defs = node.tag == "name" and not node.var.global and node.var.defs
+    if not defs then break end
+    if #defs ~= 1 or not defs[1].expr or defs[1].nth ~= 1 then return nil end
+    node = defs[1].expr
+  end
   if node.tag == "name" then
     local var = node.var
     return var.global and #(self.globals[var.name] or {}) == 0 and var.name or nil
   end
-  local of = node.tag == "index" and node.key and node.base.tag == "name" and self:library(node.base)
+  local base = node.tag == "index" and node.key and node.base
+  local of = base and base.tag == "name" and self:library(base)
+  if of == "_G" then return #(self.globals[node.key] or {}) == 0 and not self.sets[node.key] and node.key or nil end
   return of and of .. "." .. node.key or nil
 end
 
@@ -88,8 +98,10 @@ local function variable(self, var)
 end
 
 --- What the call of a function of the API returns.
-local function api_result(f, call, nth)
+local function api_result(self, f, call, nth)
   local given = call.args[1]
+  local declared = nth == 1 and f.keys_of_argument and given and constants.table_of(self, given)
+  if declared then return types.declared(declared, f.name) end
   if nth == 1 and f.instead and given and given.tag == "table" then
     return types.named(standin.kind_of(f, function(key)
       for _, item in ipairs(given.items) do
@@ -108,19 +120,33 @@ local function result(self, fn, nth)
   end)
 end
 
+--- The module that an expression requires, if it returns nothing.
+function infer:module_of(node)
+  local def = node.tag == "name" and not node.var.global and #node.var.defs == 1 and node.var.defs[1]
+  if def and def.expr and def.nth == 1 then node = def.expr end
+  local name = node.tag == "call" and node.callee and self:library(node.callee) == "require" and node.args[1] and constants.value(self, node.args[1])
+  local file = type(name) == "string" and self.module(name)
+  return file and #file.results == 0 and file or nil
+end
+
 local function library_result(self, name, call, nth)
   if name == "assert" then return argument(self, call, nth) end
   if name == "tostring" or name == "type" or name == "string.format" then return nth == 1 and types.plain "string" or {} end
-  local given = call.args[1]
-  if name ~= "require" or nth ~= 1 or not given or given.tag ~= "constant" then return nil end
-  if given.value == "kt" then return types.kt "kt" end
-  local file = type(given.value) == "string" and self.module(given.value)
-  return file and union_of(file.results, function(values) return values[1] and self:value(values[1], 1) or {} end)
+  local given = name == "require" and call.args[1] and constants.value(self, call.args[1])
+  if type(given) ~= "string" then return nil end
+  if nth > 1 then return {} end
+  if given == "kt" then return types.kt "kt" end
+  local file = self.module(given)
+  if file and #file.results == 0 then return types.plain "boolean" end -- require returns true
+  return file and union_of(file.results, function(values)
+    if not values[1] then return types.plain "boolean" end
+    return self:value(values[1], 1)
+  end)
 end
 
 local function call_result(self, call, nth)
   local function of_one(one)
-    if one.is == "api" or one.is == "method" then return api_result(one.fn, call, nth) end
+    if one.is == "api" or one.is == "method" then return api_result(self, one.fn, call, nth) end
     return one.is == "function" and once(self, one.node, nth, result, nth) or nil
   end
   local name = call.callee and self:library(call.callee)
@@ -128,6 +154,21 @@ local function call_result(self, call, nth)
   local of
   if call.base then of = self:member(call.base, call.method) else of = self:type(call.callee) end
   return of and union_of(of, of_one)
+end
+
+--- The type of the nth value that a call of a function returns.
+function infer:outcome(node, nth)
+  local one = types.only(self:type(node))
+  if not one then return nil end
+  if one.is == "api" or one.is == "method" then return types.results(one.fn)[nth] end
+  return one.is == "function" and once(self, one.node, nth, result, nth) or nil
+end
+
+--- What an expression is, also through a local variable that is set once.
+function infer.behind(node)
+  while node.tag == "paren" do node = node.inner end
+  local defs = node.tag == "name" and not node.var.global and node.var.defs
+  return defs and #defs == 1 and defs[1].expr and defs[1].nth == 1 and defs[1].expr or node
 end
 
 --- The type of the nth value of an expression.
@@ -140,12 +181,13 @@ function infer:value(node, nth)
   return nth == 1 and self:type(node) or nth > 1 and {} or nil
 end
 
---- The variable of the table that a function is a field of, and the field's key; nil if it is none, or the variable may be another table.
+--- The variable of the table that a function is a field of, and the field's key, nil if it is computed. Nothing if it is no field, or the
+--- variable may be another table.
 local function table_of(fn)
   local target, up = fn.target, fn.up
-  local var = target and target.key and target.base.tag == "name" and target.base.var or up and up.tag == "table" and fn.item.key and up.held
+  local var = target and target.base.tag == "name" and target.base.var or up and up.tag == "table" and up.held
   local def = var and not var.global and #var.defs == 1 and var.defs[1]
-  if def and def.nth == 1 and def.expr and def.expr.tag == "table" then return var, target and target.key or fn.item.key end
+  if def and def.nth == 1 and def.expr and def.expr.tag == "table" then return var, (target or fn.item).key end
 end
 
 --- The union of what each(call, place) says of each use of a function: as the callee (place 0) or as an argument of a call. held(node)
@@ -165,13 +207,19 @@ local function each_use(fn, each, held)
   if not var then
     local of, key = table_of(fn)
     if not of then return of_use(fn) end
-    local found = {}
+    local found, passed = {}, nil
     for _, use in ipairs(of.uses) do
       local read = use.up
-      if not read or read.tag ~= "index" or read.base ~= use or not read.key then return nil end
-      if read.key == key and not read.set then found[#found + 1] = read end
+      if not read or read.tag ~= "index" or read.base ~= use then
+        passed = held(fn)
+        if not passed then return nil end
+      elseif not read.set then
+        if not key or not read.key then return nil end
+        if read.key == key then found[#found + 1] = read end
+      end
     end
-    return #found > 0 and union_of(found, of_use) or nil
+    local read = #found > 0 and union_of(found, of_use) or #found == 0 and passed or nil
+    return read and types.union(read, passed or {})
   end
   if var.global or #var.defs ~= 1 or #var.uses == 0 then return nil end
   return union_of(var.uses, of_use)
@@ -184,6 +232,7 @@ local function parameter(self, fn, nth)
     local given = callbacks.of(self, call.args[place])
     if not given then return nil end
     if given.passes then return argument(self, call, place + nth) end
+    if given.elements then return self:elements(self:type(call.args[1])) end
     local known = given.call and types.parameters(given.call)[nth]
     return known or nil
   end, function(node)
@@ -219,7 +268,7 @@ local function only_read(self, node)
     if up.tag == "unary" then return true end
     if up.tag ~= "call" or up.callee == use or up.base == use then return false end
     local name = up.callee and self:library(up.callee)
-    return name == "ipairs" or name == "pairs" or self:called(up) ~= nil
+    return name == "ipairs" or name == "pairs" or name == "table.sort" or self:called(up) ~= nil
   end
   if not node.held then return reads(node) end
   if node.held.global or #node.held.defs ~= 1 then return false end
@@ -229,8 +278,26 @@ local function only_read(self, node)
   return true
 end
 
+function infer:read_only(node) return once(self, node, "read only", only_read) end
+
+--- Whether a script's own table is in a local variable, and only there: its keys are what the constructor and assignments give it. A module may
+--- return it.
+local function closed(self, node)
+  local var = node.held
+  if not var or var.global or #var.defs ~= 1 then return false end
+  for _, use in ipairs(var.uses) do
+    local up = use.up
+    local name = up and up.tag == "call" and up.callee and up.callee ~= use and self:library(up.callee)
+    local fine = not up and use.returned or up and (up.tag == "index" and up.base == use or up.tag == "unary" or up.tag == "call" and up.base == use)
+    if not fine and name ~= "ipairs" and name ~= "pairs" then return false end
+  end
+  return true
+end
+
+function infer:is_closed(node) return once(self, node, "closed", closed) end
+
 local function made_elements(self, node)
-  if not only_read(self, node) then return nil end
+  if not self:read_only(node) then return nil end
   return union_of(node.items, function(item)
     if item.key or item.computed then return nil end
     return self:type(item.value)
@@ -260,8 +327,10 @@ local function has_any_key(self, node)
   return false
 end
 
+function infer:any_key_of(node) return once(self, node, "any key", has_any_key) end
+
 local function field(self, node, key)
-  if once(self, node, "any key", has_any_key) then return nil end
+  if self:any_key_of(node) then return nil end
   local out = {}
   for _, item in ipairs(node.items) do
     if item.key == key then out = types.union(out, self:type(item.value)) end
@@ -282,6 +351,25 @@ function infer.field_of(holder, key)
   end
 end
 
+local number, integer = types.plain "number"[1], types.plain "integer"[1]
+
+local of_tag = {}
+
+local of_word = { boolean = "boolean", integer = "integer", string = "string", number = "number", duration = "number", size = "number", rate = "number" }
+
+--- The type of a value of kt.args, by its declaration.
+local function declared_field(self, node, key)
+  for _, item in ipairs(node.items) do
+    if item.key == key and item.value.tag == "table" then
+      local given = {}
+      for _, inner in ipairs(item.value.items) do given[inner.key or false] = inner.value end
+      local default = given.default and constants.value(self, given.default)
+      local word = of_word[given.type and constants.value(self, given.type) or math.type(default) == "integer" and "integer" or type(default)]
+      return word and types.plain(word) or not given.default and types.plain "string" or nil
+    end
+  end
+end
+
 local function member_of(self, one, key)
   if one.is == "kt" then
     local path = one.path .. "." .. key
@@ -294,6 +382,8 @@ local function member_of(self, one, key)
     if method then return types.method(method, one.name) end
     local described = infer.field_of(one, key)
     return described and types.of(described.type)
+  elseif one.is == "declared" then
+    return declared_field(self, one.node, key)
   elseif one.is == "table" then
     return once(self, one.node, "." .. key, field, key)
   end
@@ -305,8 +395,6 @@ function infer:member(base, key)
   return of and #of > 0 and union_of(of, function(one) return member_of(self, one, key) end) or nil
 end
 
-local number, integer = types.plain "number"[1], types.plain "integer"[1]
-
 local function arithmetic(self, node)
   local left, right = types.only(self:type(node.left)), types.only(self:type(node.right))
   if left ~= number and left ~= integer or right ~= number and right ~= integer then return nil end
@@ -315,8 +403,6 @@ local function arithmetic(self, node)
   if node.op == "//" and whole then return { integer } end
   return node.op == "/" and not whole and { number } or nil -- what else may have a fraction, or not
 end
-
-local of_tag = {}
 
 function of_tag.name(self, node) return once(self, node.var, "var", variable) end
 function of_tag.paren(self, node) return self:type(node.inner) end
@@ -341,7 +427,7 @@ end
 function of_tag.unary(self, node)
   if node.op == "not" then return types.plain "boolean" end
   local of = types.only(self:type(node.operand))
-  if node.op == "#" then return of and of.is ~= "table" and { integer } or nil end
+  if node.op == "#" then return of and (of.is ~= "table" or self:read_only(of.node)) and { integer } or nil end
   return (of == number or of == integer) and { of } or nil
 end
 

@@ -1,6 +1,4 @@
---- Reads literals from a script's tokens: the positions of keys, and the values that are not computed.
-local standin = require "kt.check.standin"
-
+--- Finds the places of arguments and of the keys of tables in a script's tokens.
 local literals = {}
 
 local opens = { ["{"] = true, ["("] = true, ["["] = true, ["function"] = true, ["do"] = true, ["if"] = true, ["repeat"] = true }
@@ -52,36 +50,6 @@ local function entries(tokens, i, each)
     i = last
     if text(tokens, i) ~= "}" then i = i + 1 end
   end
-end
-
-local constants = { ["true"] = true, ["false"] = false }
-
---- The value of the expression from first to last (exclusive), or a stand-in if it is computed.
-function literals.value(tokens, first, last)
-  local token = tokens[first]
-  if text(tokens, first) == "{" and literals.past(tokens, first) == last then return literals.table(tokens, first) end
-  if last == first + 1 then
-    if token.value ~= nil then return token.value end
-    if token.text == "nil" then return nil end
-    if constants[token.text] ~= nil then return constants[token.text] end
-  elseif last == first + 2 and token.text == "-" and tokens[first + 1].kind == "number" then
-    return -tokens[first + 1].value
-  end
-  return standin.new()
-end
-
---- The table that opens at i.
-function literals.table(tokens, i)
-  local out, nth = {}, 0
-  entries(tokens, i, function(key, first, last, entry)
-    if key then
-      out[key] = literals.value(tokens, first, last)
-    elseif text(tokens, entry) ~= "[" then -- skip computed keys
-      nth = nth + 1
-      out[nth] = literals.value(tokens, first, last)
-    end
-  end)
-  return out
 end
 
 --- The start and end of the n-th argument of the call whose arguments begin at i; nil if there is none.

@@ -12,25 +12,42 @@ function names.suggest(name, known)
   return #name > 2 and schema.suggest(name, known) or nil
 end
 
---- The globals that the files set: { [name] = whether a main chunk does }, or nil if they set some by computed names.
-local function globals_of(files)
-  local set = {}
-  for _, file in ipairs(files) do
-    for _, use in ipairs(file.global_sets) do set[use.var.name] = set[use.var.name] or not use.owner end
-    for _, one in ipairs(file.sets) do
-      local base = one.target.base
-      if base.tag == "name" and base.var.global and (base.var.name == "_G" or base.var.name == "_ENV") then
-        if not one.target.key then return nil end
-        set[one.target.key] = true
-      end
+--- Whether an expression is the table of globals, also through a local variable.
+local function is_globals(types, node)
+  local name = types:library(node)
+  return name == "_G" or name == "_ENV"
+end
+
+--- Calls each(name, place) for each assignment of a global in a file, also by _G or rawset. place: a node, whose `owner` is the function
+--- around it. name is nil if it is computed.
+local function each_set(types, file, each)
+  for _, use in ipairs(file.global_sets) do each(use.var.name, use) end
+  for _, one in ipairs(file.sets) do
+    if is_globals(types, one.target.base) then each(one.target.key, one.target) end
+  end
+  for _, node in ipairs(file.nodes) do
+    local raw = node.tag == "call" and node.callee and node.args[1] and types:library(node.callee) == "rawset"
+    if raw and is_globals(types, node.args[1]) then
+      local key = node.args[2]
+      each(key and key.tag == "constant" and type(key.value) == "string" and key.value or nil, node)
     end
   end
-  return set
+end
+
+--- The globals that the files set: { [name] = whether a main chunk does }, or nil if they set some by computed names.
+local function globals_of(types)
+  local set, computed = {}, false
+  for _, file in ipairs(types.files) do
+    each_set(types, file, function(name, place)
+      if name then set[name] = set[name] or not place.owner else computed = true end
+    end)
+  end
+  return not computed and set or nil
 end
 
 --- Calls note(token, name, known names) for each use of a name in a file that neither the files nor `world` (the globals) define.
-function names.undefined(files, file, world, note)
-  local set = globals_of(files)
+function names.undefined(types, file, world, note)
+  local set = globals_of(types)
   if not set then return end
   local known = {}
   for _, from in ipairs { world, file.names, set } do
@@ -43,14 +60,14 @@ function names.undefined(files, file, world, note)
   end
 end
 
---- Calls note(token, name) for each global that a function of a file sets and no main chunk. At run time that is an error in a task.
-function names.shared(files, file, world, note)
-  local set = globals_of(files)
+--- Calls note(token, name) for each global that a function of a file sets and no main chunk. At run time that is an error in a task, but
+--- for rawset.
+function names.shared(types, file, world, note)
+  local set = globals_of(types)
   if not set then return end
-  for _, use in ipairs(file.global_sets) do
-    local name = use.var.name
-    if use.owner and set[name] == false and rawget(world, name) == nil then note(file.tokens[use.at], name) end
-  end
+  each_set(types, file, function(name, place)
+    if place.owner and set[name] == false and rawget(world, name) == nil then note(file.tokens[place.name_at or place.at], name) end
+  end)
 end
 
 --- The sentence about a shared global; that of globals.c.

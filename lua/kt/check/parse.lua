@@ -3,13 +3,13 @@
 --- The nodes are also in one list, each after those inside it, so that what looks at all of them does not recurse: an expression
 --- may be a hundred thousand terms long.
 ---
---- A node is { tag, at, past, owner, up, item, file }: the positions of its first token and of the one after it, the function node
---- around it (nil in the main chunk), the node around it (nil in a statement), and its item if that is a table. By tag:
+--- A node is { tag, at, past, owner, up, item, target, file }: the positions of its first token and of the one after it, the function node
+--- around it (nil in the main chunk), the node around it (nil in a statement), its item if that is a table, and the field that a statement sets
+--- to it; returned: a `return` gives it. By tag:
 ---   name      var
 ---   constant  value (nil, a boolean, a number or a string)
 ---   vararg
----   function  params (variables), vararg, results (for each `return`, the list of its expressions), held (the variable set to it),
----             target (the field set to it)
+---   function  params (variables), vararg, results (for each `return`, the list of its expressions), held (the variable set to it)
 ---   table     items: { key or nil, computed (the key's expression), value, at }; held
 ---   index     base, key (a string) or computed (an expression), name_at (the key's token)
 ---   call      callee, or base and method; args, open (position of the arguments), name_at (the method's token); statement: no value is used
@@ -228,7 +228,7 @@ local function assign(p, targets, values)
     if target.tag == "index" then
       target.set = true
       p.sets[#p.sets + 1] = { target = target, def = def }
-      if def.nth == 1 and def.expr.tag == "function" then def.expr.target = target end
+      if def.nth == 1 then def.expr.target = target end
     else
       target.defs[#target.defs + 1] = def
       if def.nth == 1 and (def.expr.tag == "function" or def.expr.tag == "table") then def.expr.held = target end
@@ -314,6 +314,7 @@ statements["for"] = function(p)
   local loop = { numeric = accept(p, "=") }
   if not loop.numeric then skip(p) end
   loop.exprs = list(p)
+  p.loops[#p.loops + 1] = loop
   skip(p)
   p.scopes:open()
   for i, var in ipairs(declare_all(p, names)) do var.defs[1] = { loop = loop, nth = i } end
@@ -357,6 +358,7 @@ statements["return"] = function(p)
   local t = text(p)
   local values = p.i > #p.tokens or block_ends[t] or t == ";"
   values = values and {} or list(p)
+  for _, value in ipairs(values) do value.returned = true end
   accept(p, ";")
   local results = p.owner and p.owner.results or p.results
   results[#results + 1] = values
@@ -388,10 +390,11 @@ function block(p)
   while p.tokens[p.i] and not block_ends[text(p)] do statement(p) end
 end
 
---- Parses a file: { tokens, nodes, sets = assignments to fields { target, def }, globals = variables by name, global_sets = the
---- name nodes that assign one, names = a set of all variables, results = for each `return` of the main chunk, its expressions }.
+--- Parses a file: { tokens, nodes, loops = `for` statements { exprs, numeric }, sets = assignments to fields { target, def }, globals =
+--- variables by name, global_sets = the name nodes that assign one, names = a set of all variables, results = for each `return` of the main
+--- chunk, its expressions }.
 function parse.of(tokens)
-  local file = { tokens = tokens, nodes = {}, sets = {}, globals = {}, global_sets = {}, results = {}, names = {} }
+  local file = { tokens = tokens, nodes = {}, loops = {}, sets = {}, globals = {}, global_sets = {}, results = {}, names = {} }
   local p = setmetatable({ i = 1, file = file, scopes = scopes.new(file.globals, file.names) }, { __index = file })
   p.scopes:open()
   while tokens[p.i] do block(p) end

@@ -1,5 +1,7 @@
---- Finds plain numbers that are meant as milliseconds where seconds are expected: timeout = 3000.
-local literals = require "kt.check.literals"
+--- Finds constants that are valid and surely not meant: numbers of milliseconds where seconds are expected (timeout = 3000), URLs and
+--- addresses that can only fail.
+local constants = require "kt.check.constants"
+local schema = require "kt.schema"
 local units = require "kt.units"
 
 local plausible = {}
@@ -22,10 +24,20 @@ end
 
 local function write(seconds) return units.write("duration", seconds) or seconds .. "s" end
 
+--- Checks a value that is written in the script against what it must be then.
+local function check_constant(inferred, d, node, path, note)
+  local value = constants.value(inferred, node)
+  if type(value) ~= "string" then return end
+  local _, mistakes = schema.check(path, d.constant, value)
+  for _, m in ipairs(mistakes or {}) do
+    note { token = node.file.tokens[node.at], path = path, message = m.message, suggestion = m.suggestion }
+  end
+end
+
 --- Checks a value against its description, and what is inside it.
-function plausible.check(d, node, path, note)
+function plausible.check(inferred, d, node, path, note)
   if d.type == "duration" then
-    local value = literals.value(node.file.tokens, node.at, node.past)
+    local value = constants.value(inferred, node)
     if math.type(value) and implausible(d, value) then
       note {
         token = node.file.tokens[node.at], path = path, message = ("%.14g is in seconds"):format(value),
@@ -33,11 +45,12 @@ function plausible.check(d, node, path, note)
       }
     end
   end
+  if d.constant then check_constant(inferred, d, node, path, note) end
   if node.tag ~= "table" then return end
   for _, item in ipairs(node.items) do
-    if d.type == "list" then plausible.check(d.of, item.value, path .. "[]", note) end
+    if d.type == "list" then plausible.check(inferred, d.of, item.value, path .. "[]", note) end
     for _, key in ipairs(d.keys or {}) do
-      if key.name == item.key then plausible.check(key, item.value, path .. "." .. key.name, note) end
+      if key.name == item.key then plausible.check(inferred, key, item.value, path .. "." .. key.name, note) end
     end
   end
 end

@@ -1,15 +1,39 @@
---- Finds results of calls that may fail and are used without looking whether they did. These are hints: the script may know better.
+--- Finds results of calls that may fail and are used without looking whether they did, and handles that are opened and dropped. These are
+--- hints: the script may know better.
+local infer = require "kt.check.infer"
+local constants = require "kt.check.constants"
+local standin = require "kt.check.standin"
 local types = require "kt.check.types"
 
 local results = {}
 
 local operators = { [".."] = true, ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, ["//"] = true, ["%"] = true, ["^"] = true }
 
+-- Functions of Lua's library whose first argument must not be nil, apart from those of `string`.
+local firsts = { ipairs = true, pairs = true, next = true, ["table.concat"] = true, ["table.unpack"] = true, ["table.sort"] = true }
+
+--- Whether a call fails if the argument that the node is is nil.
+local function needs_argument(inferred, call, node)
+  local place
+  for i, arg in ipairs(call.args) do
+    if arg == node then place = i end
+  end
+  if not place then return false end
+  local f, before = inferred:called(call)
+  if not f then
+    local name = place == 1 and call.callee and inferred:library(call.callee)
+    return name and (firsts[name] or name:find "^string%." ~= nil) or false
+  end
+  local p = f.params and f.params[place - before]
+  return p ~= nil and not p.optional and p.name ~= "..." and not p.type:find "any" and not p.type:find "nil"
+end
+
 --- Whether a use of a value fails if it is nil.
-local function needs_value(node)
+local function needs_value(inferred, node)
   local up = node.up
   if not up then return false end
   if up.base == node then return true end
+  if up.tag == "call" then return needs_argument(inferred, up, node) end
   return up.tag == "unary" and up.op == "#" or up.tag == "binary" and operators[up.op] == true
 end
 
@@ -29,16 +53,58 @@ local function looked_at(var, at)
   return false
 end
 
---- Calls note{ token, path, message, suggestion, hint } for each call of a file whose result is used so.
+local of_content = { invalid = true, limit = true, auth = true } -- codes of failures that only the arguments decide
+
+--- Whether a call is of a function that may fail, and not with these arguments, known as they are: kt.duration "5s".
+local function may_fail(inferred, f, call)
+  if not types.may_fail(f) then return false end
+  for _, code in ipairs(f.fails or {}) do
+    if not of_content[code] then return true end
+  end
+  for _, arg in ipairs(call.args) do
+    if standin.is(constants.value(inferred, arg)) then return true end
+  end
+  return #call.args == 0
+end
+
+--- The kind of handle that a call gives, of those that belong to a task.
+local function owned(of)
+  for _, one in ipairs(of or {}) do
+    if one.is == "handle" and one.has.owned then return one.name end
+  end
+end
+
+--- The kind of handle that a statement's call, of f, opens and drops. Of kt.first: that one of the tasks returns.
+local function dropped(inferred, f, call)
+  if f.name ~= "kt.first" then return owned(inferred:value(call, 1)) end
+  for _, arg in ipairs(call.args) do
+    local task = infer.behind(arg)
+    local by = task.tag == "call" and inferred:called(task)
+    local kind = by and by.name == "kt.spawn" and task.args[1] and owned(inferred:outcome(task.args[1], 1))
+    if kind then return kind end
+  end
+end
+
+local function hint_dropped(f, call, kind, note)
+  note {
+    token = call.file.tokens[call.at], path = f.name, message = ("the %s that it returns is not used, and stays open until it is collected"):format(kind),
+    suggestion = ("write: local %s, err = …"):format(kind), hint = true,
+  }
+end
+
+--- Calls note{ token, path, message, suggestion, hint } for each call of a file whose result is used so, or dropped.
 function results.check(inferred, file, note)
   for _, node in ipairs(file.nodes) do
     local f = node.tag == "call" and inferred:called(node)
-    if f and types.may_fail(f) and needs_value(node) then hint(f, node, note) end
+    local kind = f and node.statement and dropped(inferred, f, node)
+    if kind then hint_dropped(f, node, kind, note) end
+    if f and needs_value(inferred, node) and may_fail(inferred, f, node) then hint(f, node, note) end
     local var = node.tag == "name" and not node.var.global and node.var.uses[1] == node and node.var
     local def = var and #var.defs == 1 and var.group and var.defs[1]
-    if def and def.nth == 1 and def.expr and def.expr.tag == "call" and node.owner == var.owner and needs_value(node) and not looked_at(var, node.at) then
-      f = inferred:called(def.expr)
-      if f and types.may_fail(f) then hint(f, node, note) end
+    local call = def and def.nth == 1 and def.expr and def.expr.tag == "call" and def.expr
+    if call and node.owner == var.owner and needs_value(inferred, node) and not looked_at(var, node.at) then
+      f = inferred:called(call)
+      if f and may_fail(inferred, f, call) then hint(f, node, note) end
     end
   end
 end

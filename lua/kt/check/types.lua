@@ -9,6 +9,7 @@
 ---   { is = "api", fn = description }                     a function of the API
 ---   { is = "method", fn = description, kind = "link" }   a method of a handle, not called
 ---   { is = "table" | "function", node }                  one that the script makes
+---   { is = "declared", node, by = "kt.args" }            a table with the keys of the one given to a function of the API
 local api = require "kt.api"
 
 local types = {}
@@ -27,6 +28,7 @@ function types.plain(name) return { alternative("plain " .. name, { is = "plain"
 function types.kt(path) return { alternative("kt " .. path, { is = "kt", path = path }) } end
 function types.api(fn) return { alternative(fn, { is = "api", fn = fn }) } end
 function types.method(fn, kind) return { alternative("method " .. fn.name, { is = "method", fn = fn, kind = kind }) } end
+function types.declared(node, by) return { alternative(node.items, { is = "declared", node = node, by = by }) } end
 function types.made(node) return { alternative(node, { is = node.tag, node = node }) } end
 
 --- A type by the name of a handle or a record.
@@ -121,8 +123,10 @@ function types.results(f)
   return results[f.returns]
 end
 
---- Whether a call of the function may fail and return nil. In the main chunk a declaration does not.
-function types.may_fail(f) return f.context == "task" and f.returns ~= nil and f.returns:find "| nil, err" ~= nil end
+--- Whether a call of the function may fail and return nil. What makes a handle anywhere is not meant: in the main chunk it does not fail.
+function types.may_fail(f)
+  return f.returns ~= nil and f.returns:find "| nil, [^,]*%f[%a]err" ~= nil and (f.context == "task" or api.handles[f.returns:match "^%l+"] == nil)
+end
 
 local handlers = {}
 
@@ -137,10 +141,31 @@ function types.parameters(text)
   return handlers[text]
 end
 
---- How a sentence names an alternative: "a link", "a list".
+local returns = {}
+
+--- What a function that is given to the API, described as "fun(conn: conn): boolean | nil, string", returns: for each position a list of words,
+--- which is also a set. Nil if nothing is expected.
+function types.returned(text)
+  local list = text:match "^fun%b():%s*(.+)$"
+  if not list then return nil end
+  if not returns[text] then
+    local out = {}
+    for i, words in ipairs(split(list, ",")) do
+      out[i] = {}
+      for _, word in ipairs(split(words, "|")) do
+        if word == "false" then word = "boolean" end
+        out[i][#out[i] + 1], out[i][word] = word, true
+      end
+    end
+    returns[text] = out
+  end
+  return returns[text]
+end
+
+--- How a sentence names an alternative: "a link", "a list", "a stats table".
 function types.show(one)
-  local name = (one.is == "list" or one.is == "table" or one.is == "function") and one.is or one.name or "function"
-  return (name:find "^[aeiou]" and "an " or "a ") .. name
+  local name = (one.is == "list" or one.is == "table" or one.is == "function") and one.is or one.is == "declared" and "table" or one.name or "function"
+  return (name:find "^[aeiou]" and "an " or "a ") .. name .. (one.is == "record" and " table" or "")
 end
 
 return types

@@ -52,7 +52,7 @@ function waits.check(inferred, note)
           local path, message, suggestion = core.task_only(f.name):match "^(%S+): (.+); (.+)$"
           note(file, { token = file.tokens[node.at], path = path, message = message, suggestion = suggestion, placed = true })
         end
-      elseif node.up and (node.tag == "function" or node.tag == "name") then
+      elseif (node.up or node.target) and (node.tag == "function" or node.tag == "name") then
         local what, ours = forbidden(inferred, node)
         local one = what and types.only(inferred:type(node))
         local call, f

@@ -5,9 +5,12 @@ local core = require "kt.core"
 local guard = require "kt.check.guard"
 local infer = require "kt.check.infer"
 local json = require "kt.json"
+local kept = require "kt.check.kept"
+local loops = require "kt.check.loops"
 local names = require "kt.check.names"
 local notes = require "kt.check.notes"
 local results = require "kt.check.results"
+local returned = require "kt.check.returned"
 local sources = require "kt.check.sources"
 local waits = require "kt.check.waits"
 local yields = require "kt.check.yields"
@@ -99,15 +102,18 @@ local function look()
   for _, file in ipairs(program) do
     local function note(m) note_at(file, m) end
     part(("the calls in %s"):format(file.path), calls.check, inferred, file, codes, note)
-    part(("the names in %s"):format(file.path), names.undefined, program, file, world, function(token, name, known)
+    part(("the names in %s"):format(file.path), names.undefined, inferred, file, world, function(token, name, known)
       guard.note_undefined(name, known, place(file, token), token.column)
     end)
     part(("the fields of libraries in %s"):format(file.path), names.library, inferred, file, world, note)
     part(("the modules of %s"):format(file.path), names.modules, inferred, file, sources.module_file, note)
+    part(("the functions in %s"):format(file.path), returned.check, inferred, file, function(m) note_at(m.file, m) end)
+    part(("the loops in %s"):format(file.path), loops.check, inferred, file, note)
+    part(("what %s keeps"):format(file.path), kept.check, inferred, file, note)
     part(("the results in %s"):format(file.path), results.check, inferred, file, note)
   end
   for _, file in ipairs(program) do
-    part(("for globals that %s shares"):format(file.path), names.shared, program, file, world, function(token, name)
+    part(("for globals that %s shares"):format(file.path), names.shared, inferred, file, world, function(token, name)
       guard.note_error(names.shared_text(name), place(file, token), nil, token.column)
     end)
   end

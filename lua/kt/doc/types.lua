@@ -75,7 +75,7 @@ local function add_function(out, f)
   if f.example then out[#out + 1] = "--- ```lua\n--- " .. f.example:gsub("\n", "\n--- ") .. "\n--- ```" end
   local names = {}
   for i, p in ipairs(words.params(f)) do
-    local kind = p.argument and of_key(p.argument, class_of(f)) or typed(p.type)
+    local kind = p.argument and of_key(p.argument, class_of(f)) or typed(p.type) .. (p.options and "|table" or "")
     out[#out + 1] = ("---@param %s%s %s %s"):format(p.name, p.optional and "?" or "", kind, one_line(p.doc))
     names[i] = p.name
   end

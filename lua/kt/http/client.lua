@@ -6,13 +6,14 @@ local message = require "kt.http.message"
 
 local client = {}
 
+local NO_TLS = "https is not supported, as kt has no TLS; send http to a program on this machine that adds TLS, such as stunnel"
 local HEAD_MAX, INTERIM_MAX = 65535, 10 -- bytes of a head, and responses 1xx before the one that counts
 
 --- The URL in parts, with `authority`, `at` (host:port) and `target`; nil and an err.
 local function read_url(env, text)
   local url, wrong = env.http_url(text)
   if not url then return nil, env.err("config", wrong) end
-  if url.https then return nil, env.err("unsupported", "https is not supported, as kt has no TLS") end
+  if url.https then return nil, env.err("unsupported", NO_TLS) end
   if not url.host then return nil, env.err("config", 'expected a URL such as "http://host:port/path"') end
   if url.userinfo then return nil, env.err("config", "a user and a password belong into headers = { Authorization = ... }") end
   local host = url.host:find ":" and "[" .. url.host .. "]" or url.host
@@ -20,6 +21,14 @@ local function read_url(env, text)
   url.at = ("%s:%d"):format(host, url.port or 80)
   url.target = (url.path or "/") .. (url.query and "?" .. url.query or "")
   return url
+end
+
+--- Why a URL cannot be requested, and what to do; nil if it can.
+function client.objection(env, text)
+  local url, err = read_url(env, text)
+  if url then return nil end
+  local wrong, advice = err.text:match "^(.-); (.+)$"
+  return wrong or err.text, advice
 end
 
 --- The URL for messages, without its user and password. In a malformed one, all up to the last "@" may be part of them.

@@ -1,0 +1,99 @@
+--- Checks values that are not constant against the description of the argument that they are in, by what kt.check.infer says of their types.
+local constants = require "kt.check.constants"
+local schema = require "kt.schema"
+local standin = require "kt.check.standin"
+local types = require "kt.check.types"
+
+local fit = {}
+
+local TEXT, NUMBER, UNIT = { "string" }, { "number", "integer" }, { "string", "number", "integer" }
+
+-- The values that each type of a description takes; it takes any if it is not here. true: those of `kind`.
+local takes = {
+  string = TEXT, enum = TEXT, endpoint = TEXT, ip = TEXT, interface = TEXT, prefix = TEXT, name_server = TEXT,
+  endpoints = { "string", "table" }, secret = { "string", "secret" }, client = { "string", "conn", "stream" },
+  duration = UNIT, size = UNIT, rate = UNIT, share = UNIT, integer = NUMBER,
+  boolean = { "boolean" }, flag = { "boolean", "number", "integer" }, ["function"] = { "function" }, handle = true,
+  list = { "table" }, table = { "table" }, headers = { "table" }, routes = { "table" }, keys = { "table" },
+  pipe = { "conn", "stream" }, opener = { "link", "pool" },
+}
+
+local tables = { record = true, list = true, table = true, kt = true }
+
+--- What an expression gives: "number" and so on, the kind of a handle, or "nothing" for the call of a function that returns nothing. Nil if
+--- unknown.
+function fit.kind_of(inferred, node)
+  local of = inferred:type(node)
+  if of and #of == 0 and node.tag == "call" then return "nothing" end
+  local one = types.only(of)
+  if not one then return nil end
+  if one.is == "handle" or one.is == "plain" then return one.name end
+  return tables[one.is] and "table" or "function"
+end
+
+--- The advice for a value where a function is expected: nil unless it comes from a call.
+function fit.uncalled(node) return node.tag == "call" and not node.base and "give the function itself, without ()" or nil end
+
+local function contains(list, word)
+  for _, one in ipairs(list) do
+    if one == word then return true end
+  end
+  return false
+end
+
+local function fits(d, kind)
+  local known = takes[d.type]
+  if not known or known == true and kind == d.kind or known ~= true and contains(known, kind) then return true end
+  return d.bare == kind or (d.off or d.on) and kind == "boolean" or d.fn and kind == "function" or d.keys and kind == "table" or false
+end
+
+local samples, kinds = {}, nil -- values of unknown content by their kind, and the reverse
+
+--- A value that messages call "a conn": no type of a description takes a coroutine.
+local function sample(kind)
+  if not kinds then
+    local kind_of = schema.kind
+    kinds = {}
+    function schema.kind(value) return kinds[value] or kind_of(value) end
+  end
+  if not samples[kind] then
+    samples[kind] = coroutine.create(function() end)
+    kinds[samples[kind]] = kind
+  end
+  return samples[kind]
+end
+
+--- Checks a value against its description, unless it is constant: kt.schema checks those. Calls note{ path, message, suggestion }.
+function fit.check_one(inferred, d, node, path, note)
+  if not standin.is(constants.value(inferred, node)) then return end
+  local kind = fit.kind_of(inferred, node)
+  if not kind or fits(d, kind) or kind == "nothing" and d.type ~= "function" then return end
+  local _, mistakes = schema.check(path, d, kind ~= "nothing" and sample(kind) or nil)
+  for _, m in ipairs(mistakes or {}) do
+    note { path = path, message = m.message, suggestion = m.suggestion or d.type == "function" and fit.uncalled(node) or nil }
+  end
+end
+
+--- Checks what a table constructor holds against the description of the table. Calls note{ at, path, message, suggestion }; at: the position of
+--- the key.
+function fit.check(inferred, d, node, path, note)
+  for i, item in ipairs(node.items) do
+    local inner, place = nil, path
+    if d.type == "list" and not item.key then
+      inner, place = d.of, ("%s[%d]"):format(path, i)
+    end
+    for _, key in ipairs(item.key and d.keys or {}) do
+      if key.name == item.key then inner, place = key, path .. "." .. key.name end
+    end
+    if inner and item.value.tag == "table" then
+      fit.check(inferred, inner, item.value, place, note)
+    elseif inner then
+      fit.check_one(inferred, inner, item.value, place, function(m)
+        m.at = item.at
+        note(m)
+      end)
+    end
+  end
+end
+
+return fit
