@@ -23,6 +23,7 @@ struct direction {
     struct kt_share *shares[3];
     struct kt_tee *tee; /* NULL: none */
     uint64_t bytes;
+    uint64_t moved_at;  /* when it last moved a byte; at first, when it began */
     uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
     bool shared;        /* it has shares */
     bool ended;         /* moves nothing more */
@@ -282,6 +283,7 @@ static void charge(struct direction *d, size_t n, uint64_t now)
     kt_limits_moved(d->from_limits, KT_LIMITS_IN, n, now);
     kt_limits_moved(d->to_limits, KT_LIMITS_OUT, n, now);
     take_shares(d, n);
+    d->moved_at = now;
 }
 
 /* When the slowest of its rates allows more. */
@@ -407,6 +409,15 @@ static size_t b_room(void *ctx)
     return room(&((struct kt_splice *)ctx)->ba);
 }
 
+/* Since when the destination of the rest accepts nothing, but late enough to leave KT_SPLICE_REST_LEAST_US. */
+static uint64_t stuck_since(const struct direction *d)
+{
+    const uint64_t now = kt_io_now(d->splice->io), all = patience(d->splice);
+    if (all <= KT_SPLICE_REST_LEAST_US || now <= all) return now;
+    const uint64_t earliest = now - (all - KT_SPLICE_REST_LEAST_US);
+    return d->moved_at > earliest ? d->moved_at : earliest;
+}
+
 /* The source of d broke: nothing can be written to it, and no more will arrive from it. */
 static void break_off(struct direction *d, int code)
 {
@@ -419,7 +430,7 @@ static void break_off(struct direction *d, int code)
     s->rest = d;
     s->broke = code;
     s->lingering = false;
-    s->own.moved = kt_io_now(s->io);
+    s->own.moved = stuck_since(d);
     arm(s);
     if (d->ended)
         finish(s, code);
@@ -519,6 +530,7 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
     s->linger_us = opts->linger_us;
     s->settle_us = opts->settle_us;
     const uint64_t now = kt_io_now(io);
+    s->ab.moved_at = s->ba.moved_at = now;
     const struct kt_limits_terms terms = {
         .rate = {opts->rate_ab, opts->rate_ba}, .total_us = opts->total_us, .idle_us = opts->idle_us};
     kt_limits_init(&s->own, now, now);

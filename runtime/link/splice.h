@@ -6,8 +6,9 @@
  * lost packet (kt_pipe_behind).
  *
  * When a pipe breaks, the bytes it had received are still written to the other one, as long as that accepts
- * some every KT_SPLICE_REST_US. Then the other is cut (kt_pipe_cut), with the reason from the far side of the
- * first if it gave one.
+ * some every KT_SPLICE_REST_US. The time before the break counts, so that a reset does not wait long for a reader that
+ * had stalled already, but KT_SPLICE_REST_LEAST_US remain. Then the other is cut (kt_pipe_cut), with the reason from
+ * the far side of the first if it gave one.
  *
  * Limits (limits.h) apply of the splice and of each pipe; a shared limit counts each byte once, however often it is
  * given. A direction moves no more than the rates allow; the rest stays in the source and holds back its sender. What
@@ -21,6 +22,7 @@
 #include "base/pipe.h"
 
 #define KT_SPLICE_REST_US 10000000u
+#define KT_SPLICE_REST_LEAST_US 1000000u
 
 struct kt_io;
 struct kt_limits;

@@ -142,6 +142,34 @@ describe("an app that resets", function()
   end)
 end)
 
+describe("an app that resets an upload that the target does not read", function()
+  for wire, most in pairs { kt = 3, kcptun = 12 } do
+    for _, stalled in ipairs { 2, 30 } do
+      it(("for %d s leaves nothing at either end %d s after the reset on wire %s"):format(stalled, math.max(10 - stalled, 0) + most, wire), function()
+        local w = sim.world { seed = 7 }
+        w:host "near" w:host "far"
+        w:link("near", "far", { delay = "20ms" })
+        local reset
+        w:host("far"):serve { on = "127.0.0.1:8388", fn = function(c)
+          w:sleep "1h"
+          reset = select(2, drain(c))
+        end }
+        local far = w:host("far"):run("kt server", { args = { "--wire", wire, "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" } })
+        local near = w:host("near"):run("kt client", { args = { "--wire", wire, "-r", "far:29900", "-l", "127.0.0.1:12948", "--key", "k" } })
+        local app = w:host("near"):connect "127.0.0.1:12948"
+        w:task(function() app:write(("x"):rep(8000000), { timeout = "1h" }) end)
+        w:run_for(stalled + 1)
+        app:reset()
+        w:run_for(math.max(10 - stalled, 0) + most)
+        assert.equal(0, near:stats().counters.StreamsNow)
+        assert.equal(0, far:stats().counters.StreamsNow)
+        w:run_for "1h"
+        assert.equal("reset", reset)
+      end)
+    end
+  end
+end)
+
 describe("a target without a listener", function()
   it("resets the app, and the near script learns why", function()
     local w, near = tunnel {}

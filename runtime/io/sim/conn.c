@@ -12,9 +12,11 @@
 #include <unistd.h>
 #include "io/sim/tcp.h"
 
-#define SHORT_US 5u       /* between two pieces of a short read or write */
-#define READS_PER_S 100u  /* of a slow reader */
-#define REST_US 10000000u /* as on libuv: for a pausing consumer to take what came before the break */
+#define SHORT_US 5u      /* between two pieces of a short read or write */
+#define READS_PER_S 100u /* of a slow reader */
+/* As on libuv, for a pausing consumer to take what came before the break: from its last read on, but no less than: */
+#define REST_US 10000000u
+#define REST_LEAST_US 1000000u
 
 static struct sim_conn *of(const struct kt_pipe *p)
 {
@@ -96,8 +98,7 @@ void kt_sim_conn_broke(struct sim_conn *c, int code)
     if (c->rx.len > 0) {
         c->code = 0;
         c->dying = code;
-        rest(c);
-        read_on(c);
+        rest(c); /* it is being read, or the consumer has paused */
         return;
     }
     kt_io_turn(&c->p->io, &c->turn);
@@ -117,8 +118,9 @@ static void rest(struct sim_conn *c)
 {
     struct kt_sim *sim = c->host->sim;
     kt_sim_event_cancel(sim, &c->limit);
+    const uint64_t least = sim->now + REST_LEAST_US, at = c->taken_us + REST_US;
     if (c->rx.len > 0)
-        kt_sim_event_set(sim, &c->limit, sim->now + REST_US);
+        kt_sim_event_set(sim, &c->limit, at > least ? at : least);
     else
         kt_sim_conn_dead(c);
 }
@@ -158,6 +160,7 @@ static size_t fetch(struct sim_conn *c, size_t piece)
         c->in.len += n;
         done += n;
     }
+    if (done > 0) c->taken_us = sim->now;
     /* Credit goes back in large pieces; the sender has three times as much in hand meanwhile. */
     c->owed += done;
     if (c->owed >= sim->tcp_buffer / 4) {

@@ -314,6 +314,7 @@ struct sim_conn *kt_sim_conn_new(struct kt_sim_host *h, struct sim_io *p, uint64
     c->id = id;
     c->side = side;
     c->credit = sim->tcp_buffer;
+    c->taken_us = sim->now;
     c->conn.user_timeout_us = KT_CONN_USER_TIMEOUT_US;
     kt_list_init(&c->node);
     kt_list_init(&c->waiting);

@@ -56,6 +56,7 @@ struct sim_conn {
     struct kt_sim_event step;     /* slow or short: the next piece is read */
     struct kt_sim_event retry;    /* short writes: there is room again */
     uint64_t read_at;             /* slow: not before */
+    uint64_t taken_us;            /* when the process last read bytes; at first, when it was made */
     void (*dialled)(void *ctx, int code);
     void *dialled_ctx;
     struct sim_grave grave;

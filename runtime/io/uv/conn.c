@@ -10,9 +10,9 @@
  * close the handle.
  *
  * Breaking: libuv reports it while it reads or writes, hangup.c in every state. What the peer sent before can
- * still be read, until the consumer takes nothing for REST_US. A unix socket whose peer has closed looks like one
- * whose peer has finished sending. If this end does not write, which would fail, the conn breaks after
- * UNIX_GONE_US, about when keepalive would detect that a TCP peer is gone.
+ * still be read, until the consumer takes nothing for REST_US; the time before the break counts. A unix socket whose
+ * peer has closed looks like one whose peer has finished sending. If this end does not write, which would fail, the conn
+ * breaks after UNIX_GONE_US, about when keepalive would detect that a TCP peer is gone.
  *
  * Invariant: `pipe.events` is called only from libuv's callbacks, timers and turn hooks, and never after close. */
 #include <assert.h>
@@ -27,7 +27,7 @@
 _Static_assert(KT_CONN_READ <= KT_UV_SCRATCH, "reads go there");
 
 #define SALVAGE_US 1000000u /* after a failed write, to read what the peer has sent */
-#define REST_US 10000000u   /* the same if the consumer has paused; again after each read */
+#define REST_US 10000000u /* if the consumer has paused: from its last read on, but no less than SALVAGE_US */
 #define UNIX_GONE_US 60000000u
 #define DRAIN_US 30000000u /* after close, to send what was written */
 #define LINGER_US 2000000u /* then to let the peer finish */
@@ -45,9 +45,10 @@ struct uv_conn {
     bool is_unix;
 
     struct kt_uv_inbox in;
-    bool full;    /* the listener had no room when it was last asked */
-    bool reading; /* libuv is reading */
-    bool eof;     /* the peer has finished */
+    uint64_t read_us; /* when bytes were last read; at first, when the conn was made */
+    bool full;        /* the listener had no room when it was last asked */
+    bool reading;     /* libuv is reading */
+    bool eof;         /* the peer has finished */
 
     uint8_t out[KT_CONN_WRITE]; /* in use while `writing` */
     bool writing;               /* write_req is in use */
@@ -88,6 +89,13 @@ struct kt_conn *kt_uv_conn(struct uv_conn *c)
 static void arm(struct uv_conn *c, uint64_t after_us)
 {
     kt_io_timer_set(&c->u->io, &c->timer, kt_io_clock(&c->u->io) + after_us);
+}
+
+/* Until a consumer that has paused must have read what is left. */
+static void arm_rest(struct uv_conn *c)
+{
+    const uint64_t paused = kt_io_clock(&c->u->io) - c->read_us;
+    arm(c, paused + SALVAGE_US < REST_US ? REST_US - paused : SALVAGE_US);
 }
 
 /* ---- the end ---- */
@@ -157,11 +165,12 @@ static void write_failed(struct uv_conn *c, int uverr)
 {
     if (c->write_code || c->code) return;
     c->write_code = kt_uv_code(uverr);
-    if (c->closed || c->eof) {
+    if (c->closed || c->eof)
         break_pipe(c, c->write_code);
-    } else {
-        arm(c, c->reading ? SALVAGE_US : REST_US);
-    }
+    else if (c->reading)
+        arm(c, SALVAGE_US);
+    else
+        arm_rest(c);
 }
 
 static void on_timer(void *ctx)
@@ -186,7 +195,7 @@ static void died(struct uv_conn *c, int fd, int uverr)
     if (c->closed || !holds_unread(c, fd))
         break_pipe(c, c->write_code);
     else
-        arm(c, REST_US);
+        arm_rest(c);
 }
 
 /* Handles a reported hang-up. While libuv reads, leaves it alone: libuv finds it after the last data. */
@@ -270,6 +279,7 @@ static void readable(struct uv_conn *c)
 static void arrived(struct uv_conn *c, uint8_t *data, size_t n)
 {
     if (c->closed) return;
+    c->read_us = kt_io_now(&c->u->io);
     if (c->said || c->write_code) arm(c, REST_US);
     kt_uv_inbox_add(&c->in, data, n);
     readable(c);
@@ -549,6 +559,7 @@ struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix)
     c->h.handle.data = c;
     c->conn.pipe.ops = &pipe_ops;
     c->u = u;
+    c->read_us = kt_io_now(&u->io);
     c->is_unix = is_unix;
     kt_turn_init(&c->turn, tell, c);
     c->conn.user_timeout_us = KT_CONN_USER_TIMEOUT_US;

@@ -76,7 +76,7 @@ struct kt_native_stream {
     uint64_t out_charge;
     uint64_t blocked_at; /* for BLOCKED; UINT64_MAX: never was */
     uint64_t reset_at;   /* offset of our RESET */
-    uint64_t cut_sent;   /* out.sent at the last look at cut streams */
+    uint64_t sent_us;    /* when a new byte was last sent; of a cut stream it may be later (streams_cut.c) */
 
     struct kt_native_recv_buffer in;
     uint64_t in_taken, in_limit; /* announced to the peer */
@@ -122,7 +122,7 @@ struct kt_native_streams {
         arrivals; /* by `touched`: of the peer, to be handed to the owner once accepts_left allows */
     uint32_t accepts_left;
     struct kt_list cuts; /* streams_cut.c */
-    uint64_t cuts_due;   /* the next look at them */
+    uint64_t cuts_due;   /* the next look at them, if there are any */
     struct kt_stream_schedule ready, starved;
     uint64_t now_us;
     uint32_t srtt_us;

@@ -13,7 +13,8 @@
  *   gives the peer's code and text.
  * - The association ended: `closed` with its code.
  * - close sends what is buffered, then the end; arrivals are dropped. cut does the same, but the peer gets the reason
- *   instead of the end, and no later than 10 to 20 s after it stopped giving credit. reset drops what is buffered. A stream that is reset before its OPEN left leaves no trace.
+ *   instead of the end, and no later than KT_NATIVE_CUT_US after it stopped giving credit. reset drops what is buffered.
+ *   A stream that is reset before its OPEN left leaves no trace.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
  * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
@@ -42,6 +43,7 @@ struct kt_native_streams;
 #define KT_NATIVE_SEND_LEAST 4096u      /* bytes that a stream may always queue */
 #define KT_NATIVE_OPENS_AHEAD 64u       /* own streams that may wait for the peer to allow more */
 #define KT_NATIVE_CUT_US 10000000u /* without credit for this long, a cut stream drops what it has not sent */
+#define KT_NATIVE_CUT_LEAST_US 1000000u /* ... but not sooner after the cut */
 
 /* Parameters of the handshake (4.1), in bytes and streams. */
 struct kt_native_credit {

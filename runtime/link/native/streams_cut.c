@@ -1,20 +1,30 @@
 /* Streams that were cut (base/pipe.h) and still have unsent bytes. These wait for the peer's credit like
  * any others, but not without end: a peer whose application reads nothing would otherwise keep its end, and
- * this end the bytes, as long as the association lives. If no byte of a stream could be sent between two
- * checks, it ends after those that were.
+ * this end the bytes, as long as the association lives. If no byte of a stream could be sent for KT_NATIVE_CUT_US, it
+ * ends after those that were. The time before the cut counts: when an application gives up on a stalled peer, both ends
+ * are soon rid of the stream.
  *
- * Invariant: a stream is in the list only while it has unsent bytes, or until the next check. */
+ * Invariant: a stream is in the list only while it has unsent bytes, or until the next look at it. `cuts_due` is no later
+ * than any of these. */
 #include "link/native/stream.h"
+
+#include "base/bytes.h"
+
+static uint64_t due_of(const struct kt_native_stream *st)
+{
+    return st->sent_us + KT_NATIVE_CUT_US;
+}
 
 void kt_native_stream_watch_cut(struct kt_native_stream *st)
 {
     struct kt_native_streams *s = st->all;
     if (s->ended || kt_native_send_unsent(&st->out) == 0) return;
-    if (kt_list_empty(&s->cuts)) {
-        s->cuts_due = s->now_us + KT_NATIVE_CUT_US;
+    const uint64_t least = s->now_us + KT_NATIVE_CUT_LEAST_US;
+    if (due_of(st) < least) st->sent_us = least - kt_min64(least, KT_NATIVE_CUT_US);
+    if (kt_list_empty(&s->cuts) || due_of(st) < s->cuts_due) {
+        s->cuts_due = due_of(st);
         kt_native_streams_wake(s); /* for the owner to set a timer */
     }
-    st->cut_sent = st->out.sent;
     kt_list_push(&s->cuts, &st->touched);
 }
 
@@ -45,17 +55,21 @@ void kt_native_streams_timer(struct kt_native_streams *s, bool heard)
     struct kt_list *next;
     if (s->ended) return;
     kt_native_streams_enter(s);
-    s->cuts_due = s->now_us + KT_NATIVE_CUT_US;
+    s->cuts_due = UINT64_MAX;
     for (struct kt_list *n = s->cuts.next; n != &s->cuts; n = next) {
         struct kt_native_stream *st = KT_CONTAINER(n, struct kt_native_stream, touched);
-        const bool moved = st->out.sent != st->cut_sent;
+        const bool up = due_of(st) <= s->now_us;
         next = n->next;
-        st->cut_sent = st->out.sent;
-        if (kt_native_send_unsent(&st->out) == 0)
+        if (kt_native_send_unsent(&st->out) == 0) {
             kt_list_remove(n);
-        else if (heard && !moved &&
-                 st->line != KT_NATIVE_LINE_READY) /* it waits for the peer's credit, not for the path */
+            continue;
+        }
+        if (up && heard && st->line != KT_NATIVE_LINE_READY) {
             hurry(st);
+            continue;
+        }
+        if (up) st->sent_us = s->now_us; /* it waits for the path, not for the peer's credit */
+        s->cuts_due = kt_min64(s->cuts_due, due_of(st));
     }
     kt_native_streams_leave(s);
 }

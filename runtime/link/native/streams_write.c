@@ -302,10 +302,12 @@ static bool write_data(struct writer *w, struct kt_native_stream *st, size_t mos
     w->used += header + n;
     note(
         w, (uint8_t)(KT_NATIVE_FRAME_DATA | (chunk.last ? KT_NATIVE_DATA_LAST : 0)), st->id, chunk.offset, n);
-    if (chunk.offset < st->out.sent)
+    if (chunk.offset < st->out.sent) {
         s->resent += n;
-    else
+    } else {
         s->sent += n;
+        st->sent_us = s->now_us;
+    }
     kt_native_send_sent(&st->out, &chunk);
     kt_native_credit_count_out(st);
     kt_native_stream_place(st);
