@@ -152,7 +152,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
 {
     struct kt_err err = {0};
     if (start->log_format == KT_LOG_JOURNAL && start->log_file)
-        return complain(logger, "--log: not with --log-format journald; the journal keeps the log");
+        return complain(logger, "--log: not with --log-format journald; for a file, give --log-format text");
     if (start->http_token && !start->http) return complain(logger, "--http-token: only with --http");
     if (start->control && !start->control[0])
         return complain(logger, "--control: expected the path of a socket, or none");

@@ -12,9 +12,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
 #include "io/system.h"
 
 #define STACK_BYTES ((size_t)256 << 10)
@@ -325,7 +329,20 @@ static bool has_room(const struct kt_writer *w)
     return !w->path && poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
 }
 
-/* Call locked. Waits until everything is written, or nothing could be written for STALL_MS. */
+/* Whether records wait in the socket. A reader that looks their sender up, as the journal does to find its unit, finds none if the
+ * process has ended before it reads. */
+static bool is_unread(const struct kt_writer *w)
+{
+#ifdef SIOCOUTQ
+    int bytes;
+    return w->record && ioctl(w->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+#else
+    (void)w;
+    return false;
+#endif
+}
+
+/* Call locked. Waits until everything is written, and records are read, or nothing could be written for STALL_MS. */
 static void wait_written(struct kt_writer *w)
 {
     size_t before = atomic_load(&w->written);
@@ -336,6 +353,7 @@ static void wait_written(struct kt_writer *w)
         stalled = now == before && !has_room(w) ? stalled + TICK_MS : 0;
         before = now;
     }
+    for (int ms = 0; is_unread(w) && ms < STALL_MS; ms++) wait_ms(&w->idle, &w->lock, now_ms() + 1);
 }
 
 /* Call locked; unlocks. The thread ends with the writer, now or once it is no longer stuck. */

@@ -1,4 +1,6 @@
 -- Logs for programs: --log-format and --logformat, what each line says it is about, and SIGUSR2. Real processes.
+package.path = "./lua/?.lua;" .. package.path
+local decode = require "json_value"
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -103,6 +105,39 @@ describe("kt", function()
     end)
   end)
 
+  it("is read by systemd's journald, field by field, with its sender even if kt ends at once", function()
+    local code, lines
+    h.run(function()
+      s.write("bad.lua", "nonsense")
+      s.write("good.lua", ([[
+        local kt = require "kt"
+        local listener = kt.listen { on = "unix:%s" }
+        listener:serve(function(conn)
+          kt.log.warn("two\nlines, a=b")
+          listener:close()
+        end)
+        kt.spawn(function() kt.connect { to = "unix:%s" }:read() end)]]):format(s.dir .. "/in", s.dir .. "/in"))
+      local run = ("%s run --control none --log-format journald"):format(scripts.kt)
+      local p = h.start { name = "journald", cwd = s.dir, cmd = {
+        "python3", os.getenv "PWD" .. "/spec/support/journald.py", "sh", "-c", ("for i in 1 2 3 4 5 6 7 8 9 10; do %s bad.lua; done; %s good.lua"):format(run, run),
+      } }
+      code, lines = p:wait_exit(30), p.stdout
+    end)
+    if code == 77 then return pending "systemd-journald does not start here" end
+    assert.equal(0, code)
+    local bad = 0
+    for line in lines:gmatch "[^\n]+" do
+      local entry = decode(line)
+      if entry.KT_SCRIPT then
+        assert.same({ "kt", "kt", "journal" }, { entry._COMM, entry.SYSLOG_IDENTIFIER, entry._TRANSPORT }, line)
+        if entry.KT_SCRIPT == "bad" then bad = bad + 1 end
+      end
+      if entry.MESSAGE:find "^two" then assert.same({ "4", "unix:", "two?lines, a=b" }, { entry.PRIORITY, entry.KT_CONN, entry.MESSAGE }) end
+    end
+    assert.equal(10, bad)
+    assert.truthy(lines:find('"two?lines, a=b"', 1, true), lines)
+  end)
+
   it("counts lines that repeat, and writes how often at the end", function()
     h.run(function()
       s.write("s.lua", [[
@@ -124,7 +159,7 @@ describe("kt", function()
       s.write("s.lua", "require 'kt'.spawn(print)")
       for _, case in ipairs {
         { { "run", "--log-format", "xml", "s.lua" }, "kt run: --log-format: expected text, json or journald, got xml" },
-        { { "run", "--log-format", "journald", "--log", "l", "s.lua" }, "kt: --log: not with --log-format journald; the journal keeps the log" },
+        { { "run", "--log-format", "journald", "--log", "l", "s.lua" }, "kt: --log: not with --log-format journald; for a file, give --log-format text" },
         { { "client", "--key", "k", "-r", "a:1", "--logformat", "xml" },
           'kt client: --logformat: unknown log format "xml"; expected one of text, json, journald' },
       } do

@@ -47,7 +47,7 @@ function common.main(side, args, declare, more, in_words)
     return core.exit(1)
   end
   if values.logformat == "journald" and values.log ~= "" then
-    core.stderr(("kt %s: --log: not with --logformat journald; the journal keeps the log\n"):format(side))
+    core.stderr(("kt %s: --log: not with --logformat journald; for a file, set logformat to text\n"):format(side))
     return core.exit(1)
   end
   if values.log ~= "" then
