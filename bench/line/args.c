@@ -130,6 +130,12 @@ static int parameter(const char *name, char *text, struct line_opts *out, struct
     } else if (strcmp(name, "queue") == 0) {
         wanted = "packets, bytes or a time, such as 100, 64KiB or 100ms";
         if (queue(text, o)) return 0;
+    } else if (strcmp(name, "police") == 0) {
+        wanted = "bytes, such as 64KiB";
+        if (whole(text, sizes, &value) && value >= 1500) {
+            o->police_bytes = (uint64_t)value;
+            return 0;
+        }
     } else if (strcmp(name, "mtu") == 0) {
         wanted = "the bytes of an IP packet, such as 1400";
         if (whole(text, counts, &value) && value <= 65535) {
@@ -142,7 +148,7 @@ static int parameter(const char *name, char *text, struct line_opts *out, struct
     } else {
         return kt_err_set(err, KT_EINVAL,
             "%s: unknown; expected delay, jitter, loss, burst_enter, burst_leave, burst_loss, duplicate, "
-            "reorder, reorder_by, corrupt, rate, queue, mtu, cut",
+            "reorder, reorder_by, corrupt, rate, queue, police, mtu, cut",
             name);
     }
     return kt_err_set(err, KT_EINVAL, "%s=%s: expected %s", name, text, wanted);

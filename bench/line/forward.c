@@ -315,7 +315,7 @@ static uint64_t late_quantile(const struct direction *d, double share)
 void line_forward_report(const struct line_forward *f, FILE *to)
 {
     static const enum kt_sim_cause causes[] = {
-        KT_SIM_LOSS, KT_SIM_BURST, KT_SIM_QUEUE, KT_SIM_MTU, KT_SIM_CUT};
+        KT_SIM_LOSS, KT_SIM_BURST, KT_SIM_QUEUE, KT_SIM_POLICE, KT_SIM_MTU, KT_SIM_CUT};
     for (int i = 1; i >= 0; i--) {
         const struct direction *d = &f->to[i];
         const struct kt_sim_line_stats *s = &d->model.stats;

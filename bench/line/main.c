@@ -31,6 +31,7 @@ static const char usage[] =
     "  loss=2%                        of each packet\n"
     "  burst_enter=0.5% burst_leave=20% burst_loss=100%   Gilbert-Elliott, a step a packet\n"
     "  rate=20Mbit queue=100ms        or queue=64KiB, or queue=100 (packets, the default is 1000)\n"
+    "  police=64KiB                   rate polices: no queue, a token bucket of this size\n"
     "  duplicate=1% reorder=1% reorder_by=10ms corrupt=1%\n"
     "  mtu=1400                       larger packets are lost\n"
     "  cut=10s..13s                   an outage; once more for another\n";

@@ -118,6 +118,12 @@ describe("an emulated line", function()
     end)
   end
 
+  it("polices a rate", function()
+    local r = carry { there = "rate=2Mbit police=20kB", n = 100, size = 972 }
+    between(20, 60, #r.list)
+    assert.is_true(r.stats.lost_police >= 100 - #r.list)
+  end)
+
   it("drops everything in an outage, and only then", function()
     local r = carry { there = "delay=10ms cut=1s..1500ms", n = 400, every_ms = 5 }
     assert.equal(400, #r.list + r.stats.lost_cut)

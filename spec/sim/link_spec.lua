@@ -171,6 +171,18 @@ describe("a line", function()
     end
   end)
 
+  it("that polices passes a burst at once, drops the rest, and carries no more than its rate", function()
+    connect { delay_us = 10 * MS, rate_bps = 8e6, police_bytes = 20000 } -- a packet of 1000 bytes of IP each ms
+    send(100, 972, 0)
+    assert.equal(20, #at_b)
+    assert.is_true(at_b[20][3] - at_b[1][3] < 1 * MS) -- it leaves the host at 4 Gbit/s
+    assert.equal(80, stats().lost.police)
+    at_b = {}
+    send(1000, 972, 500)
+    assert.is_true(math.abs(#at_b - 520) <= 1, #at_b .. " of 1000 arrived")
+    for _, d in ipairs(at_b) do assert.equal(0, (d[3] - at_b[1][3]) % 500) end -- none waits
+  end)
+
   it("drops what is larger than its MTU", function()
     connect { mtu = 1400 }
     send(1, 1372)

@@ -275,6 +275,7 @@ static struct kt_sim_line_opts line_at(lua_State *L, int index)
     NUMBER(queue_packets);
     NUMBER(queue_bytes);
     NUMBER(queue_us);
+    NUMBER(police_bytes);
     NUMBER(mtu);
 #undef NUMBER
     return o;

@@ -20,6 +20,7 @@ local function line_of(o)
     duplicate = o.duplicate, reorder = o.reorder, reorder_us = us(o.reorder_by), corrupt = o.corrupt,
     rate_bps = o.rate and o.rate * 8 or nil, mtu = o.mtu, -- false removes the limit
     queue_packets = queue.packets, queue_bytes = queue.bytes, queue_us = us(queue.time),
+    police_bytes = o.police or nil,
   }
 end
 

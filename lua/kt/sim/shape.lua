@@ -124,6 +124,8 @@ local function faults()
       { name = "bytes", type = "size", min = 1, max = 1 << 40, doc = "Maximum queue length, in bytes." },
       { name = "time", type = "duration", min = 1e-6, max = 3600, doc = "Maximum queueing delay." },
     } },
+    { name = "police", type = "size", min = 1500, max = 1 << 40, off = true,
+      doc = "Makes a line with a rate a policer: packets pass at once or are lost, by a token bucket of this size. Default: they queue." },
     { name = "mtu", type = "integer", min = 68, max = 65535, doc = "Maximum IP packet size; larger ones are lost. Default: 1500." },
   }
 end

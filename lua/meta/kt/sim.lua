@@ -21,7 +21,7 @@
 ---@field delivered_packets integer Packets delivered.
 ---@field delivered_bytes integer Bytes delivered.
 ---@field lost_packets integer Packets lost for any reason.
----@field lost table<string, integer> Packets lost by reason: loss, burst, queue, mtu, cut, rule, down (the host), nat, "no port", socket (its buffer was full).
+---@field lost table<string, integer> Packets lost by reason: loss, burst, queue, police, mtu, cut, rule, down (the host), nat, "no port", socket (its buffer was full).
 ---@field duplicated integer Packets duplicated.
 ---@field corrupted integer Packets corrupted.
 ---@field reordered integer Packets delayed past later ones.
@@ -169,6 +169,7 @@ function world:host(name, options) end
 ---@field corrupt? kt.share Share of packets with up to three flipped bits that the UDP checksum misses.
 ---@field rate? kt.rate|false Bandwidth. Default: unlimited. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false Limits of the queue before a line with a rate; packets that exceed one are lost. Default: 1000 packets.
+---@field police? kt.size|false Makes a line with a rate a policer: packets pass at once or are lost, by a token bucket of this size. Default: they queue. (size or false, 1500 to "1024GiB")
 ---@field mtu? integer Maximum IP packet size; larger ones are lost. Default: 1500. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.world.link_options.back
@@ -182,6 +183,7 @@ function world:host(name, options) end
 ---@field corrupt? kt.share Share of packets with up to three flipped bits that the UDP checksum misses.
 ---@field rate? kt.rate|false Bandwidth. Default: unlimited. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false Limits of the queue before a line with a rate; packets that exceed one are lost. Default: 1000 packets.
+---@field police? kt.size|false Makes a line with a rate a policer: packets pass at once or are lost, by a token bucket of this size. Default: they queue. (size or false, 1500 to "1024GiB")
 ---@field mtu? integer Maximum IP packet size; larger ones are lost. Default: 1500. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.world.link_options
@@ -195,6 +197,7 @@ function world:host(name, options) end
 ---@field corrupt? kt.share Share of packets with up to three flipped bits that the UDP checksum misses.
 ---@field rate? kt.rate|false Bandwidth. Default: unlimited. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false Limits of the queue before a line with a rate; packets that exceed one are lost. Default: 1000 packets.
+---@field police? kt.size|false Makes a line with a rate a policer: packets pass at once or are lost, by a token bucket of this size. Default: they queue. (size or false, 1500 to "1024GiB")
 ---@field mtu? integer Maximum IP packet size; larger ones are lost. Default: 1500. (integer, 68 to 65535)
 ---@field there? kt.sim.world.link_options.there Options for the direction from the first host to the second only.
 ---@field back? kt.sim.world.link_options.back Options for the direction from the second host to the first only.
@@ -422,6 +425,7 @@ local link = {}
 ---@field corrupt? kt.share Share of packets with up to three flipped bits that the UDP checksum misses.
 ---@field rate? kt.rate|false Bandwidth. Default: unlimited. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false Limits of the queue before a line with a rate; packets that exceed one are lost. Default: 1000 packets.
+---@field police? kt.size|false Makes a line with a rate a policer: packets pass at once or are lost, by a token bucket of this size. Default: they queue. (size or false, 1500 to "1024GiB")
 ---@field mtu? integer Maximum IP packet size; larger ones are lost. Default: 1500. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.link.set_options.back
@@ -435,6 +439,7 @@ local link = {}
 ---@field corrupt? kt.share Share of packets with up to three flipped bits that the UDP checksum misses.
 ---@field rate? kt.rate|false Bandwidth. Default: unlimited. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false Limits of the queue before a line with a rate; packets that exceed one are lost. Default: 1000 packets.
+---@field police? kt.size|false Makes a line with a rate a policer: packets pass at once or are lost, by a token bucket of this size. Default: they queue. (size or false, 1500 to "1024GiB")
 ---@field mtu? integer Maximum IP packet size; larger ones are lost. Default: 1500. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.link.set_options
@@ -448,6 +453,7 @@ local link = {}
 ---@field corrupt? kt.share Share of packets with up to three flipped bits that the UDP checksum misses.
 ---@field rate? kt.rate|false Bandwidth. Default: unlimited. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.link.set_options.queue|false Limits of the queue before a line with a rate; packets that exceed one are lost. Default: 1000 packets.
+---@field police? kt.size|false Makes a line with a rate a policer: packets pass at once or are lost, by a token bucket of this size. Default: they queue. (size or false, 1500 to "1024GiB")
 ---@field mtu? integer Maximum IP packet size; larger ones are lost. Default: 1500. (integer, 68 to 65535)
 ---@field there? kt.sim.link.set_options.there Options for the direction from the first host to the second only.
 ---@field back? kt.sim.link.set_options.back Options for the direction from the second host to the first only.

@@ -23,7 +23,7 @@ struct kt_sim_line {
 };
 
 static const char *const cause_names[KT_SIM_CAUSES] = {
-    "not lost", "loss", "burst", "queue", "mtu", "cut", "rule", "down", "nat", "no port", "socket"};
+    "not lost", "loss", "burst", "queue", "police", "mtu", "cut", "rule", "down", "nat", "no port", "socket"};
 
 const char *kt_sim_cause_name(enum kt_sim_cause cause)
 {

@@ -52,6 +52,7 @@ int kt_sim_line_check(const struct kt_sim_line_opts *o, struct kt_err *err)
     if (o->rate_bps && o->rate_bps < 1000)
         return kt_err_set(err, KT_EINVAL, "rate: expected at least 1000 bit/s, or 0 for no limit, got %llu",
             (unsigned long long)o->rate_bps);
+    if (o->police_bytes && !o->rate_bps) return kt_err_set(err, KT_EINVAL, "police: only with a rate");
     if (o->mtu && (o->mtu < 68 || o->mtu > 65535))
         return kt_err_set(err, KT_EINVAL, "mtu: expected 68 to 65535, got %u", (unsigned)o->mtu);
     return 0;
@@ -109,6 +110,23 @@ static void peak(uint64_t *at, uint64_t value)
     if (value > *at) *at = value;
 }
 
+static bool polices(const struct kt_sim_model *m)
+{
+    return m->opts.police_bytes > 0 && m->opts.rate_bps > 0;
+}
+
+/* A token bucket (GCRA): busy_until is when the bucket will be full again. Packets pass at once or never. */
+static bool police(struct kt_sim_model *m, uint64_t now, uint32_t bytes, bool always)
+{
+    const struct kt_sim_line_opts *o = &m->opts;
+    const uint64_t now_ns = now * 1000, start = m->busy_until > now_ns ? m->busy_until : now_ns;
+    const uint64_t full = start + (uint64_t)bytes * 8 * 1000000000u / o->rate_bps;
+    if (!always && (double)(full - now_ns) > (double)o->police_bytes * 8e9 / (double)o->rate_bps)
+        return false;
+    m->busy_until = full;
+    return true;
+}
+
 /* When a packet will have left. False if it does not fit (unless `always`), or without memory. */
 static bool enqueue(struct kt_sim_model *m, uint64_t now, uint32_t bytes, bool always, uint64_t *leaves)
 {
@@ -152,12 +170,17 @@ enum kt_sim_cause kt_sim_model_enter(struct kt_sim_model *m, uint64_t now, uint3
     if (m->is_cut) return KT_SIM_CUT;
     enum kt_sim_cause cause = fate(m);
     if (cause) return cause;
+    if (polices(m)) {
+        *leaves = now;
+        return police(m, now, bytes, false) ? KT_SIM_NOT_LOST : KT_SIM_POLICE;
+    }
     return enqueue(m, now, bytes, false, leaves) ? KT_SIM_NOT_LOST : KT_SIM_QUEUE;
 }
 
 bool kt_sim_model_enter_always(struct kt_sim_model *m, uint64_t now, uint32_t bytes, uint64_t *leaves)
 {
-    return enqueue(m, now, bytes, true, leaves);
+    *leaves = now;
+    return polices(m) ? police(m, now, bytes, true) : enqueue(m, now, bytes, true, leaves);
 }
 
 bool kt_sim_model_duplicates(struct kt_sim_model *m)

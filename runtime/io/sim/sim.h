@@ -171,6 +171,8 @@ struct kt_sim_line_opts {
     uint64_t queue_packets; /* limits of the queue before a line of limited rate; */
     uint64_t queue_bytes;   /* 0: no limit of this kind; with none at all, 1000 packets */
     uint64_t queue_us;
+    uint64_t
+        police_bytes; /* a line of limited rate polices it: no queue, but a token bucket of this size; 0: no */
     uint32_t mtu; /* 68..65535; 0: 1500. Larger packets are lost silently, unless they may be fragmented */
 };
 
@@ -199,6 +201,7 @@ enum kt_sim_cause {
     KT_SIM_LOSS,    /* chance */
     KT_SIM_BURST,   /* chance, in the bad state */
     KT_SIM_QUEUE,   /* no room in the queue */
+    KT_SIM_POLICE,  /* more than the policer's bucket held */
     KT_SIM_MTU,     /* too large */
     KT_SIM_CUT,     /* the line was cut, or too much was held */
     KT_SIM_RULE,    /* by kt_sim_rule */

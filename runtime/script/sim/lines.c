@@ -21,6 +21,7 @@ static struct kt_sim_line_opts line_opts(lua_State *L, int idx)
         .queue_packets = (uint64_t)kt_lua_sim_number(L, idx, "queue_packets"),
         .queue_bytes = (uint64_t)kt_lua_sim_number(L, idx, "queue_bytes"),
         .queue_us = (uint64_t)kt_lua_sim_number(L, idx, "queue_us"),
+        .police_bytes = (uint64_t)kt_lua_sim_number(L, idx, "police_bytes"),
         .mtu = (uint32_t)kt_lua_sim_number(L, idx, "mtu"),
     };
 }

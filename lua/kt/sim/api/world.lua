@@ -192,7 +192,7 @@ w:link("client", "server", {
       { name = "delivered_bytes", type = "integer", doc = "Bytes delivered." },
       { name = "lost_packets", type = "integer", doc = "Packets lost for any reason." },
       { name = "lost", type = "table<string, integer>",
-        doc = "Packets lost by reason: loss, burst, queue, mtu, cut, rule, down (the host), nat, \"no port\", socket (its buffer was full)." },
+        doc = "Packets lost by reason: loss, burst, queue, police, mtu, cut, rule, down (the host), nat, \"no port\", socket (its buffer was full)." },
       { name = "duplicated", type = "integer", doc = "Packets duplicated." },
       { name = "corrupted", type = "integer", doc = "Packets corrupted." },
       { name = "reordered", type = "integer", doc = "Packets delayed past later ones." },
