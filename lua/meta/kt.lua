@@ -108,7 +108,9 @@
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Round-trip time variation, in seconds.
 ---@field loss number Share of segments lost recently, 0 to 1; see the link's stats.
----@field session_segs_retrans integer Segments retransmitted since its session began; starts again if the stream moves to a new session; a counter.
+---@field session_segs_out integer Segments sent since its session began, not counting retransmissions; starts again if the stream moves to a new session; a counter.
+---@field session_segs_retrans integer Likewise: segments retransmitted; a counter.
+---@field session_segs_late integer Likewise: segments retransmitted that arrived after all, only late. Always 0 on kcptun's wire; a counter.
 ---@field session_segs_recovered integer Likewise: received segments rebuilt by FEC; a counter.
 ---@field inflight integer Segments sent but not yet acknowledged.
 

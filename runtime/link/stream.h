@@ -28,9 +28,10 @@ struct kt_stream_facts {
     /* of the session that carries the stream, unless the wire knows better */
     uint32_t srtt_us, rttvar_us;
     double loss; /* 0..1, over the last seconds: the share of segments that were retransmitted */
-    uint64_t retransmitted, recovered; /* segments, since the session began */
-    uint32_t inflight;                 /* segments */
-    struct kt_addr local;              /* this end's network address; AF_UNSPEC: unknown */
+    uint64_t sent, retransmitted, recovered; /* segments, since the session began */
+    uint64_t late;                           /* of the retransmitted: those that arrived after all */
+    uint32_t inflight;                       /* segments */
+    struct kt_addr local;                    /* this end's network address; AF_UNSPEC: unknown */
 };
 
 struct kt_stream_ops {

@@ -28,6 +28,7 @@ void kt_derived_stats_of_stream(struct kt_stream_facts *out, const struct kt_lin
     out->srtt_us = session->srtt_us;
     out->rttvar_us = session->rttvar_us;
     out->loss = kt_link_loss(session);
+    out->sent = session->total.segs_out;
     out->retransmitted = session->total.segs_retrans;
     out->recovered = session->total.segs_recovered;
     out->inflight = session->inflight;

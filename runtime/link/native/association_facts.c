@@ -119,4 +119,5 @@ void kt_native_association_stream_facts(void *ctx, struct kt_stream_facts *out)
     struct kt_link_stats st = {0};
     kt_native_association_stats(a, &st);
     kt_derived_stats_of_stream(out, &st, place->udp, &place->from);
+    out->late = kt_native_paths_sums(a).spurious;
 }

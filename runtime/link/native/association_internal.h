@@ -217,6 +217,7 @@ void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us
 
 struct kt_native_sums {
     uint64_t acked, lost; /* packets, since the start */
+    uint64_t spurious;    /* of the lost: those that were acknowledged after all */
     uint32_t inflight;    /* packets */
     /* Of those in use: */
     uint32_t owed;           /* packets in flight */

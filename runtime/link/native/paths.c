@@ -105,6 +105,7 @@ struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a
         const uint32_t window = kt_cc_window(&p->cc);
         out.acked += st->acked;
         out.lost += st->lost;
+        out.spurious += st->spurious;
         out.inflight += p->recovery.inflight;
         if (p != a->best && !kt_native_path_usable(p)) continue;
         out.owed += p->recovery.inflight;
