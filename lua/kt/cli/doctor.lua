@@ -2,9 +2,14 @@
 local kt = require "kt"
 local probe = require "kt.cli.probe"
 local reflector = require "kt.cli.reflector"
+local verdict = require "kt.cli.verdict"
 
 local ADDRESSES_MAX = 8
 local EVERY = 0.02 -- seconds between datagrams
+local ROUNDS = 4   -- pairs of transfers that compare two rates
+local ROUND = 2    -- seconds of each, or more if the rate is low:
+local ROUND_MAX = 8
+local PACKETS = 200 -- in the second half of each
 local NAT_STEPS = { 10, 15, 20, 30, 45, 60, 90, 110 } -- seconds of silence
 
 -- Tries an address: { at, rtt } or { at, error, code, refused }; and its link.
@@ -53,6 +58,28 @@ local function lifetime(dial, at, most, keepalive)
   return { lives = lives, dies = dies, keepalive = keepalive }
 end
 
+-- Two trains at the same time, of large and of small datagrams, which take turns.
+local function trains(link, opts)
+  local small = kt.spawn(function()
+    kt.sleep(EVERY / 2)
+    return probe.train(link, { count = opts.count, every = opts.every, wait = opts.wait, size = probe.SMALL })
+  end)
+  return probe.train(link, opts), (small:wait { timeout = 10 })
+end
+
+-- Alternates between half of a rate and as much as the path carries, and counts what is lost at each: pairs { half, full }, each { sent, lost,
+-- srtt }. Loss that comes and goes by itself seldom follows this pattern.
+local function alternate(link, way, rate)
+  local rounds, seconds = {}, math.min(math.max(ROUND, 2 * PACKETS * probe.SIZE / (rate / 2)), ROUND_MAX) // 1
+  for i = 1, ROUNDS do
+    local half = probe.transfer(link, way, seconds, { rate = rate / 2 })
+    local full = half and probe.transfer(link, way, seconds)
+    if not (full and half.counts and full.counts) then return nil end
+    rounds[i] = { half = half.counts, full = full.counts }
+  end
+  return rounds
+end
+
 --- Measures. dial(at, more): makes a link, with more settings. own: { count, seconds, nat, keepalive }. step(text, facts so far): called before each step.
 --- Returns the facts, or nil and an err if the name does not resolve.
 return function(remote, dial, own, step)
@@ -78,13 +105,17 @@ return function(remote, dial, own, step)
   if hello.wall then facts.offset = hello.wall - (asked + kt.wall()) / 2 end
   stream:close()
   step("measuring loss and round trips", facts)
-  facts.train = probe.train(link, { count = own.count, every = EVERY, wait = math.max(1, 4 * facts.rtt) })
+  facts.train, facts.small = trains(link, { count = own.count, every = EVERY, wait = math.max(1, 4 * facts.rtt) })
   if facts.train.rtt then facts.rtt = facts.train.rtt.min end
   if own.seconds > 0 then
     for _, way in ipairs { "up", "down" } do
       step("measuring bandwidth " .. way, facts)
       local t, wrong = probe.transfer(link, way, own.seconds)
       facts[way] = t or { error = tostring(wrong) }
+      if t and verdict.suspicious(facts, way) then
+        step("measuring whether loss depends on the rate " .. way, facts)
+        t.rounds = alternate(link, way, t.rate)
+      end
     end
     facts.mtu = link:stats().mtu
   end

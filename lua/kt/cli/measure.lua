@@ -128,7 +128,7 @@ function run.speed(link)
       core.stderr(("\r%-4s %s   "):format(way, mbit(rate)))
     end
     local shown = core.stderr_terminal()
-    local r, err = probe.transfer(link, way, own.seconds, shown and progress or nil)
+    local r, err = probe.transfer(link, way, own.seconds, { progress = shown and progress or nil })
     if shown then core.stderr "\r\27[K" end
     if not r then
       code = measuring.FINDINGS

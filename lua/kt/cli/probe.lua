@@ -7,12 +7,14 @@ local kt = require "kt"
 local reflector = require "kt.cli.reflector"
 
 local probe = {
-  -- Of the datagrams of a train. The wire copies what fits into 1000 bytes when packets are lost (docs/wire.md, 6.3), which would hide the loss;
-  -- and every path carries this many.
-  SIZE = 1100,
+  SIZE = 1100, -- bytes of a train's datagrams; every path carries this many
+  SMALL = 120, -- bytes of those that are compared with them
 }
 
-local fields = { version = "string", wall = "number", peer = "string", loss = "number", rmem_max = "number", wmem_max = "number" }
+local fields = {
+  version = "string", wall = "number", peer = "string", loss = "number", sent = "number", lost = "number", srtt = "number",
+  rmem_max = "number", wmem_max = "number",
+}
 
 -- What the far end says about itself, without what does not belong there. Its texts go to a terminal, so they have no control characters.
 local function plain(hello)
@@ -79,8 +81,9 @@ function probe.summary(times)
   }
 end
 
---- Sends `count` datagrams, one every `every` seconds, and counts the answers until `wait` seconds after the last. got(number, seconds): called
---- with each. Returns { sent, received, there, back (shares lost each way), late_there, late_back (shares that came after a later one), rtt }.
+--- Sends `count` datagrams, one every `every` seconds, and counts the answers until `wait` seconds after the last. size: their bytes, at least 16
+--- (default: SIZE); got(number, seconds): called with each answer; both may be nil. Returns { sent, received, up, down (each { sent, lost }, as far
+--- as known), there, back (shares lost each way), late_there, late_back (shares that came after a later one), rtt }.
 function probe.train(link, opts)
   local echo = probe.echo(link)
   local sent, last = {}, 0
@@ -90,7 +93,7 @@ function probe.train(link, opts)
       local ahead = start + (i - 1) * opts.every - kt.now()
       if ahead > 0 then kt.sleep(ahead) end
       sent[i], last = kt.now(), i
-      if not echo.send(i, probe.SIZE) then return end
+      if not echo.send(i, opts.size or probe.SIZE) then return end
     end
   end)
   local ends = kt.now() + opts.count * opts.every + opts.wait
@@ -99,6 +102,7 @@ function probe.train(link, opts)
     local received = #times
     return {
       sent = last, received = received, rtt = probe.summary(times),
+      up = { sent = arrived_of, lost = math.max(0, arrived_of - arrived) }, down = { sent = arrived, lost = math.max(0, arrived - received) },
       there = arrived_of > 0 and math.max(0, 1 - arrived / arrived_of) or nil,
       back = arrived > 0 and math.max(0, 1 - received / arrived) or nil,
       late_there = arrived > 0 and late / arrived or nil, late_back = received > 0 and late_back / received or nil,
@@ -136,17 +140,9 @@ local function steady(samples)
   return (last.bytes - from.bytes) / (last.at - from.at)
 end
 
-local function send_for(stream, seconds)
-  local block, ends = kt.crypto.random(64 * 1024), kt.now() + seconds
-  while kt.now() < ends do
-    if not stream:write(block, { timeout = 5 }) then return end
-  end
-  stream:shutdown()
-end
-
 -- Both end by themselves, whatever the far end does.
-local function up(stream, seconds, add)
-  local sender, ends = kt.spawn(send_for, stream, seconds), kt.now() + seconds + 10
+local function up(stream, seconds, add, rate)
+  local sender, ends = kt.spawn(reflector.fill, stream, seconds, rate), kt.now() + seconds + 10
   while kt.now() < ends do
     local text = stream:read_until("\n", 256, { timeout = seconds + 10 })
     local report = text and kt.json.decode(text)
@@ -168,16 +164,53 @@ local function down(stream, seconds, add)
   end
 end
 
---- Moves bytes for `seconds`, "up" or "down", and measures round trips in the second half. progress(bytes per second so far): called about
---- four times a second. Returns { rate (bytes per second), bytes, loss (share of packets sent again in the last 4 s), rtt (as
---- probe.summary) }, or nil, err.
-function probe.transfer(link, way, seconds, progress)
+-- What the sender of a direction has counted: packets sent, those that were lost, and its smoothed round trip. Or nil.
+local function counted(link, way, stream)
+  if way == "up" then
+    local stats = stream:stats()
+    return { sent = stats.session_segs_out, lost = stats.session_segs_retrans - stats.session_segs_late, srtt = stats.srtt }
+  end
+  local asked, hello = probe.hello(link)
+  if not asked then return nil end
+  asked:close()
+  return hello.sent and hello.lost and hello.srtt and hello or nil
+end
+
+local BLOCK = 0.25 -- seconds
+
+-- Counts what one end sends between two times. Returns a function that waits for the result: { sent, lost, srtt, blocks (shares lost in each
+-- quarter of a second) }, or nil if the far end does not count.
+local function count_between(link, way, stream, from, till)
+  local task = kt.spawn(function()
+    kt.sleep(math.max(from - kt.now(), 0))
+    local first = counted(link, way, stream)
+    local last, srtts, blocks = first, {}, {}
+    while last and kt.now() < till do
+      kt.sleep(math.min(till - kt.now(), BLOCK))
+      local now = counted(link, way, stream)
+      if not now then return nil end
+      if now.sent > last.sent then blocks[#blocks + 1] = math.max(now.lost - last.lost, 0) / (now.sent - last.sent) end
+      last, srtts[#srtts + 1] = now, now.srtt
+    end
+    if #srtts == 0 then return nil end
+    return { sent = last.sent - first.sent, lost = math.max(last.lost - first.lost, 0), srtt = probe.summary(srtts).avg, blocks = blocks }
+  end)
+  return function() return (task:wait { timeout = 30 }) end
+end
+
+--- Moves bytes for `seconds`, "up" or "down", and measures round trips in the second half. opts: { rate = bytes per second at most, progress =
+--- called with the bytes per second so far, about four times a second }. Returns { rate (bytes per second), bytes, loss (share of packets sent
+--- again in the last 4 s), rtt (as probe.summary), counts (of the second half: { sent, lost, srtt, blocks }, nil if the far end does not count) }, or nil, err.
+function probe.transfer(link, way, seconds, opts)
+  opts = opts or {}
   local stream <close>, hello = probe.hello(link)
   if not stream then return nil, hello end
-  local ok, err = stream:write(("%s %d\n"):format(way, seconds), { timeout = 5 })
+  local paced = opts.rate and way == "down" and (" %d"):format(opts.rate // 1) or ""
+  local ok, err = stream:write(("%s %d%s\n"):format(way, seconds, paced), { timeout = 5 })
   if not ok then return nil, err end
   local times, samples, loss = {}, {}, 0
   local half = kt.now() + seconds / 2 -- until then the sender may be finding the bandwidth, and fill queues
+  local counts = count_between(link, way, stream, half, kt.now() + seconds)
   local pings = kt.spawn(function()
     while true do
       kt.sleep(0.2)
@@ -190,9 +223,9 @@ function probe.transfer(link, way, seconds, progress)
     local last = samples[#samples]
     if #samples >= SAMPLES or (last and at - last.at < 0.2) then return end
     samples[#samples + 1] = { at = at, bytes = bytes }
-    if progress then progress(steady(samples)) end
+    if opts.progress then opts.progress(steady(samples)) end
   end
-  if way == "up" then up(stream, seconds, add) else down(stream, seconds, add) end
+  if way == "up" then up(stream, seconds, add, opts.rate) else down(stream, seconds, add) end
   pings:cancel()
   if way == "down" then
     local again, after = probe.hello(link)
@@ -202,7 +235,7 @@ function probe.transfer(link, way, seconds, progress)
     end
   end
   if #samples < 2 then return nil, kt.err { code = "timeout", message = "no bytes arrived" } end
-  return { rate = steady(samples), bytes = samples[#samples].bytes, loss = loss, rtt = probe.summary(times) }
+  return { rate = steady(samples), bytes = samples[#samples].bytes, loss = loss, rtt = probe.summary(times), counts = counts() }
 end
 
 --- The addresses of a remote's host, each with the remote's port: { "192.0.2.1:29900", "[2001:db8::1]:29900" }. Or nil, err.

@@ -15,6 +15,8 @@ local reflector = {
 
 local MOST = 16
 local BLOCK = 64 * 1024 -- bytes
+local LEAST = 1000      -- bytes of a block, if paced
+local PACE = 0.002      -- seconds between blocks, if paced
 
 --- A number in a file of the system, such as /proc/sys/net/core/rmem_max; nil if it cannot be read.
 function reflector.system(name)
@@ -44,29 +46,45 @@ local function up(stream, seconds)
   stream:read(1, { timeout = 5 }) -- the peer closes it once it has the last report
 end
 
--- Sends bytes for `seconds`. They are random, so that nothing on the way compresses them.
-local function down(stream, seconds)
-  local block, ends = kt.crypto.random(BLOCK), kt.now() + seconds
-  while kt.now() < ends do
-    if not stream:write(block, { timeout = 5 }) then return stream:reset() end
+--- Writes bytes to a stream for `seconds`, at most `rate` bytes per second if that is given. They are random, so that nothing on the way
+--- compresses them. Returns whether all was written.
+function reflector.fill(stream, seconds, rate)
+  local size = rate and math.tointeger(math.max(LEAST, math.min(rate // (1 / PACE), BLOCK))) or BLOCK
+  local block, now = kt.crypto.random(size), kt.now()
+  local ends, due = now + seconds, now
+  while now < ends do
+    if not stream:write(block, { timeout = 5 }) then return false end
+    now = kt.now()
+    if rate then
+      due = math.max(due + size / rate, now - PACE) -- what is late is not made up for
+      if due > now then kt.sleep(due - now) end
+      now = kt.now()
+    end
   end
   stream:shutdown()
+  return true
+end
+
+local function down(stream, seconds, rate)
+  if not reflector.fill(stream, seconds, rate) then return stream:reset() end
   stream:read(1, { timeout = 5 }) -- the peer closes it once it has all
 end
 
 local function serve(stream)
+  local stats = stream:stats()
   local hello = {
-    diagnose = 1, version = core.version, wall = kt.wall(), peer = stream.peer, loss = stream:stats().loss,
+    diagnose = 1, version = core.version, wall = kt.wall(), peer = stream.peer, loss = stats.loss,
+    sent = stats.session_segs_out, lost = stats.session_segs_retrans - stats.session_segs_late, srtt = stats.srtt,
     rmem_max = reflector.system "/proc/sys/net/core/rmem_max", wmem_max = reflector.system "/proc/sys/net/core/wmem_max",
   }
   if not stream:write(line(hello), { timeout = 5 }) then return end
   local request = stream:read_until("\n", 32, { timeout = 30 })
-  local way, seconds = (request or ""):match "^(%l+) (%d+)\n$"
-  seconds = math.min(tonumber(seconds) or 0, reflector.SECONDS_MAX)
-  if way == "up" then
+  local way, seconds, rate = (request or ""):match "^(%l+) (%d+) ?(%d*)\n$"
+  seconds, rate = math.min(tonumber(seconds) or 0, reflector.SECONDS_MAX), tonumber(rate)
+  if way == "up" and not rate then
     up(stream, seconds)
-  elseif way == "down" then
-    down(stream, seconds)
+  elseif way == "down" and rate ~= 0 then
+    down(stream, seconds, rate)
   end
 end
 

@@ -6,6 +6,14 @@ verdict.LOSS = 0.01     -- share
 verdict.QUEUE = 0.050   -- seconds that the round trip grows under load
 verdict.CLOCK = 30      -- seconds
 verdict.CLOCK_MAX = 120 -- what kt's wire refuses (docs/wire.md, 4.2)
+local SUSPECT = 0.01    -- share of packets that more load loses
+local DIFFERENCE = 0.002 -- likewise, in a round
+local PACKETS = 100     -- that say something about a round
+local CERTAIN = 5       -- standard deviations: chance in less than one of a million
+local RANKS = 3         -- likewise, of a rank test
+local GROWN = 0.003     -- seconds of round trip that no policer adds
+local STALL = 0.020     -- seconds that a busy receiver may be late
+local BUFFER = 212992   -- bytes: Linux's limit unless it is raised
 local LATE = 0.01       -- share
 local BASE = 1200       -- bytes that every path must carry
 
@@ -48,6 +56,35 @@ local function addresses(facts, add)
   end
 end
 
+local function ratio(counts) return counts.sent > 0 and counts.lost / counts.sent or 0 end
+
+-- What to do if more than `rate` does harm.
+local function limit_advice(name, rate)
+  return ("set --bandwidth %.0fkbit at the %s, and lower it until that ends"):format(rate * 8 * 0.9 / 1000, name == "up" and "client" or "server")
+end
+
+-- Whether two shares lost differ by more than chance explains, in a test of two proportions.
+local function certain(less, more)
+  local all = (less.lost + more.lost) / (less.sent + more.sent)
+  return ratio(more) - ratio(less) >= CERTAIN * (all * (1 - all) * (1 / less.sent + 1 / more.sent)) ^ 0.5
+end
+
+--- Whether a transfer lost so much more than the idle path that loss may depend on the rate.
+function verdict.suspicious(facts, name)
+  local t, idle = facts[name], facts.train and (name == "up" and facts.train.there or facts.train.back)
+  return t ~= nil and t.counts ~= nil and idle ~= nil and ratio(t.counts) > 2 * idle + SUSPECT
+end
+
+-- Whether the path loses large packets that it would not lose if they were small.
+local function sizes(facts, add, name)
+  local large, small = facts.train[name], facts.small and facts.small[name]
+  if not (small and math.min(large.sent, small.sent) >= PACKETS) then return end
+  if ratio(large) <= 2 * ratio(small) + SUSPECT or not certain(small, large) then return end
+  add("size " .. name, "finding", ("%s of packets of 1,100 bytes %s are lost, and %s of those of 120 sent in between: loss depends on size"):format(
+    percent(ratio(large)), way[name], percent(ratio(small))),
+    "look for a radio link or a tunnel with a smaller MTU on the way; on kcptun's wire try --mtu 600 at both ends")
+end
+
 local function loss(facts, add)
   local train = facts.train
   if not train then return end
@@ -61,12 +98,76 @@ local function loss(facts, add)
     else
       add("loss " .. name, "ok", ("%s of packets %s are lost"):format(percent(share), way[name]))
     end
-    if late and late >= LATE then
-      add("order " .. name, "note", ("%s of packets %s arrive after later ones; kt allows for that"):format(percent(late), way[name]))
+    if late then
+      add("order " .. name, late >= LATE and "note" or "ok", ("%s of packets %s arrive after later ones%s"):format(percent(late), way[name],
+        late >= LATE and "; kt allows for that" or ""))
     end
+    sizes(facts, add, name)
   end
   local r = train.rtt
   if r then add("rtt", "ok", ("%s; jitter %s, at most %s"):format(ms(r.min), ms(r.mdev), ms(r.max))) end
+end
+
+-- How far the values of one list are above those of another: a rank test (Mann and Whitney's), in standard deviations. Unlike a count of packets, it
+-- does not take a few bursts of loss for many losses.
+local function above(more, less)
+  local all, wins, ties, n, m = {}, 0, 0, #more, #less
+  for _, x in ipairs(more) do
+    for _, y in ipairs(less) do wins = wins + (x > y and 1 or x == y and 0.5 or 0) end
+  end
+  for _, list in ipairs { more, less } do
+    for _, x in ipairs(list) do all[x] = (all[x] or 0) + 1 end
+  end
+  for _, count in pairs(all) do ties = ties + count ^ 3 - count end
+  local variance = n * m / 12 * (n + m + 1 - ties / ((n + m) * (n + m - 1)))
+  return variance > 0 and (wins - n * m / 2) / variance ^ 0.5 or 0
+end
+
+-- Compares the two rates of kt.cli.doctor's rounds. Returns the shares lost { half, full }, and by how much the round trip grows. Nothing if the
+-- figures leave a doubt: too few packets, two rounds that show no difference, or one that chance may explain.
+local function depends(rounds)
+  local weak, blocks, sums, grown = 0, { half = {}, full = {} }, { half = { sent = 0, lost = 0 }, full = { sent = 0, lost = 0 } }, 0
+  for _, round in ipairs(rounds) do
+    if math.min(round.half.sent, round.full.sent) < PACKETS then return nil end
+    if ratio(round.full) <= 2 * ratio(round.half) + DIFFERENCE then weak = weak + 1 end
+    for name, sum in pairs(sums) do sum.sent, sum.lost = sum.sent + round[name].sent, sum.lost + round[name].lost end
+    for name, list in pairs(blocks) do table.move(round[name].blocks, 1, #round[name].blocks, #list + 1, list) end
+    grown = grown + (round.full.srtt - round.half.srtt) / #rounds
+  end
+  local half, full = ratio(sums.half), ratio(sums.full)
+  if weak > 1 or full <= 2 * half + SUSPECT or not certain(sums.half, sums.full) or above(blocks.full, blocks.half) < RANKS then return nil end
+  return { half = half, full = full, grown = grown }
+end
+
+-- A receiver that is late by this much loses what its socket's buffer does not hold, which looks like a policer.
+local function too_small(limit, rate) return (limit or BUFFER) < rate * STALL end
+
+local function policing(facts, add, name)
+  local t = facts[name]
+  if not t.counts then
+    return add("policing " .. name, "unknown", "the server does not count its packets: it is an older kt")
+  elseif t.counts.sent < PACKETS then
+    return nil
+  elseif not t.rounds then
+    local lost = ("%s of packets %s are lost"):format(percent(ratio(t.counts)), way[name])
+    if verdict.suspicious(facts, name) then return add("policing " .. name, "unknown", lost .. " at the full rate; lower ones were not tried") end
+    return add("policing " .. name, "ok", lost .. " at the full rate, no more than on the idle path")
+  end
+  local found = depends(t.rounds)
+  if not found then
+    return add("policing " .. name, "unknown", ("%s of packets %s are lost at the full rate; that does not clearly depend on the rate"):format(
+      percent(ratio(t.counts)), way[name]))
+  end
+  local text = ("at %s %s %s of packets are lost, at half of that %s"):format(mbit(t.rate), way[name], percent(found.full), percent(found.half))
+  local limit = name == "up" and facts.hello and facts.hello.rmem_max or name == "down" and facts.rmem_max or nil
+  if too_small(limit, t.rate) then
+    return add("policing " .. name, "unknown", ("%s; perhaps in the socket buffer of the %s, which is small for this rate"):format(text,
+      name == "up" and "server" or "client"))
+  end
+  local jitter = facts.train and facts.train.rtt and facts.train.rtt.mdev or 0
+  local queues = found.grown > math.max(GROWN, jitter)
+  return add("policing " .. name, "finding", text .. (queues and (", and round trips grow by %s: a short queue overflows"):format(ms(found.grown))
+    or ", and round trips do not grow: a policer, or a queue of very few packets, drops what exceeds a rate"), limit_advice(name, t.rate))
 end
 
 local function speed(facts, add)
@@ -76,13 +177,12 @@ local function speed(facts, add)
       add("speed " .. name, "unknown", t.error)
     elseif t then
       add("speed " .. name, "ok", ("%s %s"):format(mbit(t.rate), way[name]))
-      local advice = ("set --bandwidth %.0fkbit at the %s, and lower it until that ends"):format(t.rate * 8 * 0.9 / 1000,
-        name == "up" and "client" or "server")
       local grown = t.rtt and facts.rtt and t.rtt.median - facts.rtt
       if grown and grown > verdict.QUEUE then
         add("queue " .. name, "finding", ("under load %s the round trip grows from %s to %s"):format(way[name], ms(facts.rtt), ms(t.rtt.median)),
-          "a queue fills: " .. advice)
+          "a queue fills: " .. limit_advice(name, t.rate))
       end
+      policing(facts, add, name)
     end
   end
 end
@@ -144,6 +244,19 @@ local function nat(facts, add)
   end
 end
 
+-- What a server that does not help leaves unknown, and why.
+local function unhelped(facts, add)
+  local kcptun = facts.wire == "kcptun"
+  local function unknown(name, text) add(name, "unknown", text) end
+  unknown("clock", kcptun and "kcptun's wire does not carry the server's clock; it needs no clocks that agree" or "the server does not tell its clock")
+  unknown("loss", kcptun and "kcptun's wire has no echo: whatever it carries is sent again if it is lost, which hides loss and order"
+    or "the server sends no datagrams back, so loss and order cannot be seen")
+  unknown("speed", "the server neither takes nor sends test bytes, so bandwidth, queues and policing cannot be measured; load the tunnel, and see kt top")
+  if kcptun then unknown("mtu", "kcptun's wire does not probe sizes: packets have --mtu bytes; lower it if large transfers stall and small ones work") end
+  unknown("buffers", "whether they suffice depends on the bandwidth")
+  unknown("nat", ("the server does not tell the address that it sees%s"):format(facts.local_ip and "; this machine has " .. facts.local_ip or ""))
+end
+
 --- The checks of what was measured. facts: addresses { at, rtt, error, refused }, and of the address that was used: at, wire ("kt" or "kcptun"),
 --- rtt (s), hello, offset (s), train, up, down (kt.cli.probe), mtu, rmem_max, wmem_max, local_ip, nat { lives, dies, keepalive }. All but
 --- addresses may be missing.
@@ -155,10 +268,11 @@ function verdict.checks(facts)
   if facts.hello then
     add("server", "ok", ("kt %s, which takes the key"):format(facts.hello.version or "?"))
   elseif facts.wire == "kcptun" then
-    add("server", "note", "speaks kcptun's wire and takes the key; it offers no echo and no bandwidth test, so loss, speed, MTU and NAT stay unknown")
+    add("server", "note", "speaks kcptun's wire and takes the key; that wire has no means to tell its version")
   else
-    add("server", "note", ("takes the key, but does not help: %s; loss, speed and NAT stay unknown"):format(facts.why))
+    add("server", "note", ("takes the key, but does not help: %s"):format(facts.why))
   end
+  if not facts.hello then unhelped(facts, add) end
   clock(facts, add)
   if not facts.train and facts.rtt then add("rtt", "ok", ms(facts.rtt)) end
   loss(facts, add)
