@@ -269,6 +269,33 @@ end
 
 kt.http = {}
 
+local function need_text(what, text)
+  if type(text) ~= "string" then error(("%s%s: expected a string, got %s"):format(core.where(), what, schema.show(text)), 0) end
+end
+
+function kt.http.escape(text)
+  need_text("kt.http.escape", text)
+  return (require("kt.http.message").escape(text))
+end
+
+function kt.http.unescape(text)
+  need_text("kt.http.unescape", text)
+  local out = require("kt.http.message").unescape(text)
+  if out then return out end
+  return nil, core.err("invalid", 'a "%" without two hexadecimal digits after it')
+end
+
+function kt.http.query(text)
+  need_text("kt.http.query", text)
+  return (require("kt.http.message").query(text))
+end
+
+function kt.http.build_query(fields)
+  local out, wrong = require("kt.http.message").build_query(fields)
+  if out then return out end
+  error(("%skt.http.build_query: %s"):format(core.where(), wrong), 0)
+end
+
 --- Loaded on first use, too.
 function kt.http.serve(config)
   local out = checked("kt.http.serve", config)
@@ -296,16 +323,25 @@ function kt.http.request(config)
   local c = checked("kt.http.request", config)
   local client = require "kt.http.client"
   local deadline = core.now() + c.timeout
-  local out, err
   local at, head = client.prepare(core, c)
-  if at then
-    local conn <close>, failed = http_conn(c, at, c.timeout)
-    err = failed
-    if conn then out, err = client.exchange(core, conn, c, head, deadline) end
-  else
-    err = head
+  local idle_at = at and c.keepalive and not c.via and (c.to or at)
+  local out, err, came
+
+  --- On a conn that is kept for the next request if both ends allow.
+  local function exchange(conn, failed)
+    local _ <close> = conn
+    out, err, came = nil, failed, nil
+    if conn then out, err, came = client.exchange(core, conn, c, head, deadline) end
+    if out and err and idle_at then core.idle_put(conn, idle_at, c.keepalive) end
+  end
+
+  local used = idle_at and core.idle_take(idle_at)
+  if used then exchange(used) end
+  if at and not out and (not used or client.may_repeat(c, err, came)) then
+    exchange(http_conn(c, at, math.max(deadline - core.now(), 0.001)))
   end
   if out then return out end
+  err = err or head
   return nil, core.err(err.code, ("kt.http.request: %s: %s"):format(client.shown(core, c.url), err.text))
 end
 

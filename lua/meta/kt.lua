@@ -2103,9 +2103,10 @@ function kt.http.status(options) end
 ---@field timeout? kt.duration Timeout for the whole call. (duration, at most "24h"; default "30s")
 ---@field to? string|false Where to connect instead of the URL's host, "host:port" or "unix:/path". With `via`, false asks the link's peer for no target: it connects where it always does, as a kcptun server.
 ---@field via? kt.link|kt.pool A link or a pool through which to connect; its peer gets the target as `stream.target`.
+---@field keepalive? kt.duration|false How long the connection may stay open for another request; false: this request has one of its own, which closes after it. (duration or false, "1ms" to "1h"; default "30s")
 ---@field max_body? kt.size Longest body of a response; beyond it err.code is "limit". (size, 0 to "64MiB"; default "1MiB")
 
---- Sends an HTTP request and returns the response, whatever its status. Redirects are not followed: see `headers.location`. There is no https, as kt has no TLS: err.code is "unsupported". Each call uses a connection of its own.
+--- Sends an HTTP request and returns the response, whatever its status. Redirects are not followed: see `headers.location`. There is no https, as kt has no TLS: err.code is "unsupported". The connection is kept for the next request to the same host and port (or `to`): it closes after `keepalive`, when the server closes it, when the script keeps more than 64 (the one idle for longest), and when the script ends. It does not keep the script running. If the server closes a kept connection without an answer, a request is sent once more on a new one, unless it is a POST, PATCH or of an unknown method: then err.code is "reset". With `via`, each request has a stream of its own.
 ---
 --- Callable from tasks.
 --- Fails with: refused, timeout, name, unreachable, reset, protocol, limit, config, unsupported.
@@ -2118,6 +2119,49 @@ function kt.http.status(options) end
 ---@return kt.httpresponse? httpresponse
 ---@return kt.err? err
 function kt.http.request(options) end
+
+--- Percent-encodes text for a part of a URL: all bytes but letters, digits and `-._~` (RFC 3986, unreserved).
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local url = "http://127.0.0.1:8500/v1/kv/" .. kt.http.escape(name)
+--- ```
+---@param text string The text.
+---@return string
+function kt.http.escape(text) end
+
+--- Decodes percent-encoded text. `+` stays as it is; in a query it is a space, as kt.http.query knows.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid.
+---@param text string The text.
+---@return string|nil
+---@return kt.err? err
+function kt.http.unescape(text) end
+
+--- Reads a query, or the body of a form (application/x-www-form-urlencoded): decoded strings by name. Of a name that comes several times, the last one counts. What is not encoded correctly stays as it is. `request.query` is this for the query of a request.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local routes = {}
+--- routes["POST /login"] = function(request)
+---   local form = kt.http.query(request.body)
+---   return form.user and ("hello %s\n"):format(form.user) or 400
+--- end
+--- ```
+---@param text string The text.
+---@return table
+function kt.http.query(text) end
+
+--- Writes a query, or the body of a form: the reverse of kt.http.query, in order of the names. A list gives a name several times.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local response, err = kt.http.request { url = "http://127.0.0.1:8500/search?" .. kt.http.build_query { q = name, limit = 10 } }
+--- ```
+---@param fields table Strings, numbers, booleans, or lists of them, by name.
+---@return string
+function kt.http.build_query(fields) end
 
 --- Returns n unpredictable bytes, at most 1 MiB, fit for nonces and salts; for a key use kt.crypto.key. On a simulated host they follow from the world's seed.
 ---

@@ -331,6 +331,31 @@ proofs["Forward DNS over a lossy line"] = function(t, w)
   assert.is_true(answers >= 94, answers) -- about 81 without copies
 end
 
+proofs["Ask a directory about each client"] = function(t, w)
+  t.server "vps"
+  t.run("vps", "server.lua")
+  t.users(2)
+  local asked, conns = {}, 0
+  t.client:serve { on = "127.0.0.1:8500", fn = function(conn)
+    conns = conns + 1
+    while true do
+      local head = conn:read_until("\r\n\r\n", { timeout = "1h" })
+      if not head then return end
+      asked[#asked + 1] = head:match "client=(%S+)"
+      conn:write(("HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n"):format(asked[#asked] == w:host("user1"):addresses()[1] and 200 or 404))
+    end
+  end }
+  t.run("client", "near.lua")
+  for _ = 1, 2 do
+    assert.equal("vps", t.reached("user1", "client:12948"))
+    assert.is_nil(t.reached("user2", "client:12948"))
+  end
+  assert.same({ 2, 1 }, { #asked, conns })
+  w:run_for "61s"
+  assert.equal("vps", t.reached("user1", "client:12948"))
+  assert.equal(3, #asked)
+end
+
 proofs["Log each connection as JSON"] = function(t, w)
   t.server "vps"
   t.run("vps", "server.lua")
@@ -360,6 +385,26 @@ proofs["Serve metrics and a health check"] = function(t, w)
   w:link("client", "vps"):cut()
   w:run_for "1m"
   assert.matches("^HTTP/1.%d 503 ", get "/health")
+end
+
+proofs["Show statistics live by WebSocket"] = function(t, w)
+  t.server "vps"
+  t.run("vps", "server.lua")
+  t.run("client", "near.lua")
+  w:run "1s"
+  local app = t.client:connect "127.0.0.1:9100"
+  app:write("GET /live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    .. "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+  local head = app:read_until "\r\n\r\n"
+  assert.matches("^HTTP/1.1 101 ", head)
+  assert.matches("\r\nSec%-WebSocket%-Accept: s3pPLMBiTxaQ9kYGzzhZRbK%+xOo=\r\n", head) -- RFC 6455, section 1.3
+  for _ = 1, 2 do
+    local kind, size = app:read_exactly(2):byte(1, 2)
+    assert.equal(0x81, kind)
+    assert.matches('^{"srtt":0%.0%d+,"streams":0,"up":true}$', app:read_exactly(size))
+  end
+  app:close()
+  assert.equal(426, t.client:http { url = "http://127.0.0.1:9100/live" }.status)
 end
 
 proofs["Send an alert when the tunnel is down"] = function(t, w)

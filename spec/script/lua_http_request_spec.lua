@@ -34,10 +34,10 @@ describe("kt.http.request", function()
         Accept = "text/plain", ["X-B"] = { "1", "2" } } })
       show(kt.http.request { url = "http://docker/info", to = "unix:/run/a.sock", method = "POST", headers = { Host = "other" } })]])
     assert.same({
-      "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: kt/0.1.0\r\naccept: */*\r\nconnection: close\r\n\r\n",
+      "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: kt/0.1.0\r\naccept: */*\r\n\r\n",
       "PUT /a%20b?c=d HTTP/1.1\r\nAccept: text/plain\r\nX-B: 1\r\nX-B: 2\r\nhost: name.example:81\r\nuser-agent: kt/0.1.0\r\n"
-        .. "content-length: 4\r\nconnection: close\r\n\r\ntext",
-      "POST /info HTTP/1.1\r\nHost: other\r\nuser-agent: kt/0.1.0\r\naccept: */*\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        .. "content-length: 4\r\n\r\ntext",
+      "POST /info HTTP/1.1\r\nHost: other\r\nuser-agent: kt/0.1.0\r\naccept: */*\r\ncontent-length: 0\r\n\r\n",
     }, got)
   end)
 
@@ -146,6 +146,87 @@ refused	kt.http.request: http://127.0.0.1:81/@b: 127.0.0.1:81: connection refuse
     assert.equal("127.0.0.1:80\n127.0.0.1:80\nnil\n", w:host("b").scripts[1]:output())
   end)
 
+  --- Runs the lines as a task on a host with a server whose conns are numbered: it answers GET /ID with the conn's number, and does what the
+  --- path says: /close, /now (closes without an answer), /junk (sends more than the answer).
+  local function numbered(text)
+    local w = sim.world { seed = 1 }
+    local host, conns = w:host "a", 0
+    for _, on in ipairs { "127.0.0.1:80", "127.0.0.1:81", "unix:/run/a.sock" } do
+      host:serve { on = on, fn = function(conn)
+        conns = conns + 1
+        local me, last = conns, false
+        while not last do
+          local head = conn:read_until("\r\n\r\n", { timeout = "1h" })
+          if not head then return end
+          if head:find "/now" and me < 3 then return end
+          last = head:find "/close" or head:find "connection: close"
+          conn:write(("HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%d%s"):format(last and "Connection: close\r\n" or "", #tostring(me), me,
+            head:find "/junk" and "x" or ""))
+          if head:find "/leave" then return end
+        end
+      end }
+    end
+    local script = host:run("s.lua", { files = { ["s.lua"] = [[
+      local kt = require "kt"
+      local function get(path, more)
+        local request = more or {}
+        request.url = "http://127.0.0.1" .. (path or "/")
+        local r, err = kt.http.request(request)
+        return r and r.body or err.code
+      end
+      kt.spawn(function() ]] .. text .. " end)" } })
+    w:run_for "5m"
+    assert.equal(0, (script:failed_tasks()), script:log())
+    return script:output(), host, conns, w
+  end
+
+  it("keeps a connection for the next request to the same address, in any task, unless either end closes it", function()
+    local out, host = numbered [[
+      print(get(), get(), kt.spawn(get):wait())                        -- one
+      print(get "/close", get "/", get("/", { keepalive = false }), get "/")
+      print(get ":81/", get "/", get("/", { to = "unix:/run/a.sock" }), get "/")
+      print(get "/junk", get "/")]]
+    assert.equal("1\t1\t1\n1\t2\t3\t2\n4\t2\t5\t2\n2\t6\n", out)
+    assert.equal(0, host:stats().apps)
+  end)
+
+  it("closes a kept connection after its time, and when the server closes it", function()
+    local out, _, conns = numbered [[
+      print(get "/", get "/leave")
+      kt.sleep "1s"
+      print(get "/")
+      kt.sleep "29s"
+      print(get "/")
+      kt.sleep "31s"
+      print(get("/", { keepalive = "1s" }))
+      kt.sleep "1500ms"
+      print(get "/")]]
+    assert.equal("1\t1\n2\n2\n3\n4\n", out)
+    assert.equal(4, conns)
+  end)
+
+  it("repeats a request on a new connection if the kept one closes without an answer, but no POST", function()
+    local out, _, conns = numbered [[
+      print(get "/", get("/now", { method = "POST" }))
+      print(get "/", get("/now", { method = "PUT" }))]]
+    assert.equal("1\treset\n2\t3\n", out)
+    assert.equal(3, conns)
+  end)
+
+  it("keeps at most 64 connections, and neither the script nor a host's accounts wait for them", function()
+    local out, host, conns, w = numbered([[
+      local tasks = {}
+      for i = 1, 80 do tasks[i] = kt.spawn(get) end
+      for _, task in ipairs(tasks) do task:wait() end
+      print(kt.inspect().conn_count)
+      for i = 1, 80 do tasks[i] = kt.spawn(get) end
+      for _, task in ipairs(tasks) do task:wait() end]])
+    assert.equal("0\n", out)
+    assert.equal(80 + 16, conns)
+    assert.equal(0, host:stats().apps)
+    w:settle()
+  end)
+
   it("raises for what no message can hold, and for wrong arguments", function()
     assert.equal("s.lua:5: kt.http.request: headers: \"A\": a field's name or value with a character that HTTP does not allow in it\n"
       .. "s.lua:6: kt.http.request.method: expected a method such as \"GET\"\n"
@@ -168,5 +249,29 @@ describe("host:http in a spec", function()
     local response = host:http { url = "http://127.0.0.1/", method = "POST", body = "abc", headers = { ["X-B"] = 1 } }
     assert.same({ 201, "Created", "1", ("abc"):rep(100000) }, { response.status, response.reason, response.headers["X-A"], response.body })
     assert.error_matches(function() host:http { url = "http://127.0.0.1:81/" } end, "host:http: http://127.0.0.1:81/: .*refused")
+  end)
+end)
+
+describe("kt.http", function()
+  it("encodes and decodes parts of a URL, queries and forms", function()
+    assert.equal([[
+a%20b%2Fc%3D%26%2B%25%C3%A9-._~	a b/c=&+%é-._~
+a b+c/	nil	invalid: a "%" without two hexadecimal digits after it
+1	x y	&=	last	true
+a=1&b=x%20y&c=&list=1&list=two&t=true	1	x y	true	two	true
+s.lua:14: kt.http.build_query: a: expected a string, a number, a boolean, or a list of them, got a function
+s.lua:15: kt.http.query: expected a string, got nil
+]], (run("", [[
+local text = "a b/c=&+%é-._~"
+print(kt.http.escape(text), (kt.http.unescape(kt.http.escape(text))))
+local none, err = kt.http.unescape "%zz"
+print(kt.http.unescape "a%20b+c%2f", none, err.code .. ": " .. err)
+local q = kt.http.query "a=1&b=x+y&c%20d=%26%3D&e=first&e=last&f"
+print(q.a, q.b, q["c d"], q.e, q.f == "")
+local made = kt.http.build_query { a = 1, b = "x y", c = "", list = { 1, "two" }, t = true }
+q = kt.http.query(made)
+print(made, q.a, q.b, q.c == "", q.list, q.t)
+print((select(2, pcall(function() kt.http.build_query { a = print } end))))
+print((select(2, pcall(function() kt.http.query(nil) end))))]])))
   end)
 end)

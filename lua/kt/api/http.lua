@@ -98,7 +98,10 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
     name = "kt.http.request", context = "task", returns = "httpresponse | nil, err", path = "kt.http.request",
     signature = 'kt.http.request { url = "http://127.0.0.1:8080/status", timeout = "5s" } → httpresponse | nil, err',
     doc = "Sends an HTTP request and returns the response, whatever its status. Redirects are not followed: see `headers.location`. There is no https, "
-      .. "as kt has no TLS: err.code is \"unsupported\". Each call uses a connection of its own.",
+      .. "as kt has no TLS: err.code is \"unsupported\". The connection is kept for the next request to the same host and port (or `to`): it closes "
+      .. "after `keepalive`, when the server closes it, when the script keeps more than 64 (the one idle for longest), and when the script ends. It "
+      .. "does not keep the script running. If the server closes a kept connection without an answer, a request is sent once more on a new one, "
+      .. "unless it is a POST, PATCH or of an unknown method: then err.code is \"reset\". With `via`, each request has a stream of its own.",
     fails = { "refused", "timeout", "name", "unreachable", "reset", "protocol", "limit", "config", "unsupported" },
     argument = {
       type = "table",
@@ -118,6 +121,8 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
           doc = 'Where to connect instead of the URL\'s host, "host:port" or "unix:/path". With `via`, false asks the link\'s peer for no target: it '
             .. "connects where it always does, as a kcptun server." },
         { name = "via", type = "opener", doc = "A link or a pool through which to connect; its peer gets the target as `stream.target`." },
+        { name = "keepalive", type = "duration", min = 0.001, max = 3600, default = 30, off = true,
+          doc = "How long the connection may stay open for another request; false: this request has one of its own, which closes after it." },
         { name = "max_body", type = "size", min = 0, max = 1 << 26, default = 1 << 20, doc = "Longest body of a response; beyond it err.code is \"limit\"." },
       },
     },
@@ -125,6 +130,38 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
 local response, err = kt.http.request { url = "http://docker/info", to = "unix:/var/run/docker.sock" }
 if not response then return nil, err end
 if response.status == 200 then print(assert(kt.json.decode(response.body)).Containers) end]],
+  }
+
+  local text = { name = "text", type = "string", doc = "The text." }
+  def {
+    name = "kt.http.escape", context = "any", returns = "string", signature = "kt.http.escape(text) → text",
+    doc = "Percent-encodes text for a part of a URL: all bytes but letters, digits and `-._~` (RFC 3986, unreserved).",
+    params = { text },
+    example = 'local url = "http://127.0.0.1:8500/v1/kv/" .. kt.http.escape(name)',
+  }
+  def {
+    name = "kt.http.unescape", context = "any", returns = "string | nil, err", signature = "kt.http.unescape(text) → text | nil, err",
+    doc = "Decodes percent-encoded text. `+` stays as it is; in a query it is a space, as kt.http.query knows.",
+    fails = { "invalid" }, params = { text },
+  }
+  def {
+    name = "kt.http.query", context = "any", returns = "table", signature = 'kt.http.query "a=1&b=x+y" → { a = "1", b = "x y" }',
+    doc = "Reads a query, or the body of a form (application/x-www-form-urlencoded): decoded strings by name. Of a name that comes several times, the "
+      .. "last one counts. What is not encoded correctly stays as it is. `request.query` is this for the query of a request.",
+    params = { text },
+    example = [[
+local routes = {}
+routes["POST /login"] = function(request)
+  local form = kt.http.query(request.body)
+  return form.user and ("hello %s\n"):format(form.user) or 400
+end]],
+  }
+  def {
+    name = "kt.http.build_query", context = "any", returns = "string", signature = 'kt.http.build_query { a = 1, b = "x y" } → "a=1&b=x%20y"',
+    doc = "Writes a query, or the body of a form: the reverse of kt.http.query, in order of the names. A list gives a name several times.",
+    params = { { name = "fields", type = "table", doc = "Strings, numbers, booleans, or lists of them, by name." } },
+    example = [[
+local response, err = kt.http.request { url = "http://127.0.0.1:8500/search?" .. kt.http.build_query { q = name, limit = 10 } }]],
   }
 
   record {

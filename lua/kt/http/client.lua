@@ -53,11 +53,11 @@ local function head_of(env, request, url)
   if text or request.method == "POST" or request.method == "PUT" or request.method == "PATCH" then
     lines[#lines + 1] = ("content-length: %d"):format(#(text or ""))
   end
-  lines[#lines + 1] = "connection: close"
+  if not request.keepalive or request.via then lines[#lines + 1] = "connection: close" end
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
 
---- request: { url, method, headers, body }. Returns where to connect, "host:port", and the head to send; or nil and an err. Raises for fields
+--- request: { url, method, headers, body, keepalive, via }. Returns where to connect, "host:port", and the head to send; or nil and an err. Raises for fields
 --- that no message can hold.
 function client.prepare(env, request)
   local url, err = read_url(env, request.url)
@@ -65,30 +65,43 @@ function client.prepare(env, request)
   return url.at, head_of(env, request, url)
 end
 
---- Sends a request and waits for the response. deadline: by env.now(). Returns { status, reason, headers, body }, or nil and an err.
+local idempotent = { GET = true, HEAD = true, OPTIONS = true, TRACE = true, PUT = true, DELETE = true }
+
+--- Whether a request that failed on a used conn may be sent again on a new one (RFC 9112, section 9.3.1): the server had closed the conn
+--- before it answered anything, and to do twice what is asked is the same as once.
+function client.may_repeat(request, err, came)
+  return idempotent[request.method] and not came and (err.code == "reset" or err.code == "closed")
+end
+
+--- Sends a request and waits for the response. deadline: by env.now(). Returns { status, reason, headers, body }, and whether the conn can
+--- carry another request; or nil, an err, and whether a part of a response came.
 function client.exchange(env, conn, request, head_text, deadline)
   local function patience() return { timeout = math.max(deadline - env.now(), 0) } end
   local _, unsent = conn:write(head_text .. (request.body or ""), patience())
+  local came = false
   for _ = 1, INTERIM_MAX do
-    local text, err = conn:read_until("\r\n\r\n", HEAD_MAX, patience()) -- also if it was not sent: the server may have said why
+    local text, err, part = conn:read_until("\r\n\r\n", HEAD_MAX, patience()) -- also if it was not sent: the server may have said why
     if not text then
+      came = came or part ~= nil and part ~= ""
       err = unsent or err
       if err.code == "timeout" then return nil, late(env, "no response", request.timeout) end
       if err.code == "eof" then err = env.err("reset", "the server closed without a response") end
       if err.code == "limit" then err = env.err("limit", "the header of the response is too long") end
-      return nil, err
+      return nil, err, came
     end
+    came = true
     local head, _, why = env.http_head(text, request.method == "HEAD" and "head" or "response")
-    if not head then return nil, env.err("protocol", "malformed response: " .. why) end
-    if head.status == 101 then return nil, env.err("protocol", "the server switched to another protocol") end
+    if not head then return nil, env.err("protocol", "malformed response: " .. why), true end
+    if head.status == 101 then return nil, env.err("protocol", "the server switched to another protocol"), true end
     if head.status >= 200 then
       local reader = body.new(env, conn, head, request.max_body, math.max(deadline - env.now(), 0), true)
       local data, failed = reader:all()
-      if not data then return nil, failed.code == "timeout" and late(env, "no complete response", request.timeout) or failed end
-      return { status = head.status, reason = head.reason, headers = message.any_case(head.headers), body = data }
+      if not data then return nil, failed.code == "timeout" and late(env, "no complete response", request.timeout) or failed, true end
+      return { status = head.status, reason = head.reason, headers = message.any_case(head.headers), body = data },
+        head.keep_alive and not head.to_end and not unsent
     end
   end
-  return nil, env.err("protocol", "too many interim responses")
+  return nil, env.err("protocol", "too many interim responses"), true
 end
 
 return client

@@ -1,9 +1,16 @@
 --- Parts of HTTP messages: paths and queries, fields, dates.
 ---
 --- env: kt.core, or what kt.sim has of it.
+local schema = require "kt.schema"
+
 local message = {}
 
 local function byte_of(hex) return string.char(tonumber(hex, 16)) end
+
+local function hex_of(c) return ("%%%02X"):format(c:byte()) end
+
+--- Encodes all but the unreserved characters (RFC 3986, section 2.3).
+function message.escape(text) return (text:gsub("[^%w%-._~]", hex_of)) end
 
 --- Decodes %XX; nil if a % is followed by anything else.
 local function decoded(text)
@@ -11,6 +18,8 @@ local function decoded(text)
   if (text:gsub("%%%x%x", "")):find("%", 1, true) then return nil end
   return (text:gsub("%%(%x%x)", byte_of))
 end
+
+message.unescape = decoded
 
 --- "/a/b%20c" → "/a/b c", { "a", "b c" }. nil if an encoding is malformed, or if a segment would mean something else to a program that
 --- decodes it again or opens it as a file: "..", ".", one with a slash or a zero byte.
@@ -33,6 +42,27 @@ function message.query(raw)
     out[decoded(name) or name] = decoded(value) or value
   end
   return out
+end
+
+--- { a = "1", b = { "x", "y" } } → "a=1&b=x&b=y", in order of the names; nil and a sentence for what a query cannot hold.
+function message.build_query(fields)
+  if type(fields) ~= "table" or schema.kind(fields) then return nil, schema.unfit("a table of values by name", fields) end
+  local names, out = {}, {}
+  for name in next, fields do
+    if type(name) ~= "string" then return nil, schema.unfit("names of parameters", name) end
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local value = fields[name]
+    for _, one in ipairs(type(value) == "table" and value or { value }) do
+      if type(one) ~= "string" and type(one) ~= "boolean" and not math.type(one) then
+        return nil, ("%s: %s"):format(name, schema.unfit("a string, a number, a boolean, or a list of them", one))
+      end
+      out[#out + 1] = message.escape(name) .. "=" .. message.escape(tostring(one))
+    end
+  end
+  return table.concat(out, "&")
 end
 
 local case = { __index = function(t, name) return type(name) == "string" and rawget(t, name:lower()) or nil end }

@@ -59,6 +59,7 @@ void kt_lua_input(lua_State *L);
 void kt_lua_limit(lua_State *L);
 void kt_lua_pipe(lua_State *L);
 void kt_lua_connect(lua_State *L);
+void kt_lua_idle(lua_State *L);
 void kt_lua_splice(lua_State *L);
 void kt_lua_udp(lua_State *L);
 void kt_lua_kcp(lua_State *L);

@@ -29,6 +29,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_limit(L);
     kt_lua_pipe(L);
     kt_lua_connect(L);
+    kt_lua_idle(L);
     kt_lua_splice(L);
     kt_lua_udp(L);
     kt_lua_kcp(L);
