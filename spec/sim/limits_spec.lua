@@ -163,6 +163,66 @@ describe("a peer that opens streams to a target that blasts, and acknowledges no
   end)
 end)
 
+-- Sessions that each have 16 streams to a target that blasts, and acknowledge nothing.
+local CROWD = [[
+local kt = require "kt"
+local function frame(cmd, id, data) return ("<BBI2I4"):pack(2, cmd, #data, id) .. data end
+kt.spawn(function()
+  local udp = assert(kt.udp { to = "server:29900" })
+  local data = ""
+  for i = 1, 16 do data = data .. frame(0, 1 + 2 * i, "") .. frame(2, 1 + 2 * i, "blast\n") end
+  for conv = 1, 100 do
+    udp:send(("<I4BBI2I4I4I4I4"):pack(conv, 81, 0, 0, 0, 0, 0, #data) .. data)
+    kt.sleep "20ms"
+  end
+  kt.sleep "1h"
+end)]]
+
+describe("a hundred sessions of a peer that acknowledges nothing, with streams to a target that blasts", function()
+  it("take no more than --maxbuffered together; the rest is refused, counted and logged once, and a neighbour moves on", function()
+    local SESSION, budget = 14336, 2 << 20
+    local w = sim.world { files = { ["crowd.lua"] = CROWD } }
+    w:host "server"
+    w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+      if conn:read_until "\n" == "ping\n" then
+        repeat local ok = conn:write "pong\n" until not ok or not conn:read_until("\n", { timeout = "1h" })
+      else
+        while conn:write(("x"):rep(65536), { timeout = "1h" }) do end
+      end
+    end }
+    local far = w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k",
+      "--maxbuffered", tostring(budget), table.unpack(PLAIN) } })
+    local app = client(w, "client", table.unpack(PLAIN))()
+    local function ping()
+      app:write "ping\n"
+      assert.equal("pong\n", (app:read_until("\n", { timeout = "5s" })))
+    end
+    ping()
+    w:host "attacker"
+    w:link("attacker", "server", { delay = "5ms" })
+    w:host("attacker"):run "crowd.lua"
+    w:run_for "5s"
+    local counters = far:stats().counters
+    assert.is_true(counters.CurrEstab >= 8 and counters.SessionsRefused > 0, ("%d sessions, %d refused"):format(counters.CurrEstab, counters.SessionsRefused))
+    assert.equal(1, times(far:log "refus", "sessions open; refusing new ones %(the remaining memory is for them"))
+    local held = counters.BytesHeld + counters.CurrEstab * SESSION
+    assert.is_true(held > budget // 2 and held <= budget, held)
+    for _ = 1, 20 do
+      local from = w:now()
+      ping()
+      assert.is_true(w:now() - from < 0.06)
+    end
+
+    w:host("attacker"):crash()
+    w:run_for "1m"
+    ping()
+    local late = client(w, "late", table.unpack(PLAIN))()
+    late:write "ping\n"
+    assert.equal("pong\n", (late:read_until("\n", { timeout = "5s" })))
+    assert.equal(2, far:stats().counters.StreamsNow)
+  end)
+end)
+
 -- Segments of streams that are opened, written to and ended. The first segment comes last, so that all can be read in one instant.
 local STORM = [[
 local kt = require "kt"

@@ -95,6 +95,17 @@ describe("with smux 2", function()
     for _, app in ipairs(apps) do app:close() end
   end)
 
+  it("sixty unread downloads where both ends have little memory delay no new connection by a second, and none is reset", function()
+    local w, connect, client = tunnel { "--maxbuffered", "8388608", "--nocomp" }
+    local apps = {}
+    for i = 1, 60 do apps[i] = connect "down\n" end
+    for _ = 1, 5 do assert.is_true(answer(w, connect) < 1) end
+    w:run_for "3s"
+    for _ = 1, 5 do assert.is_true(answer(w, connect) < 0.15) end
+    assert.equal(0, client:stats().counters.StreamsCut)
+    for _, app in ipairs(apps) do app:close() end
+  end)
+
   it("thirty uploads that the target never reads delay no other connection", function()
     local w, connect = tunnel {}
     local apps = {}

@@ -273,7 +273,9 @@ function wire.keys(client)
     field("dead_after", client, "After this long without an answer from the peer, the session ends and its streams are reset."),
     field("max_streams", client,
       "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session."),
-    field("max_buffered", client, "Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free."),
+    field("max_buffered", client,
+      "Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; "
+      .. "an acceptor refuses one that does not fit."),
     field("mtu", client, "Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire."),
     field("bandwidth", client, 'Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. '
       .. 'On kcptun\'s wire only with mode = "auto".'),

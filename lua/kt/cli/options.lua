@@ -140,7 +140,7 @@ local rows = {
   { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
     help = "streams that a session may have open at once, at least 1; there is no value for unlimited", low = true, high = true },
   { name = "maxbuffered", type = "int", of = "max_buffered", group = "mux", arg = "SIZE",
-    help = "memory for the buffers of all sessions, in bytes or with a unit, such as 64MiB", low = true, high = true },
+    help = "memory for all sessions with their streams and buffers, in bytes or with a unit, such as 64MiB", low = true, high = true },
   { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",
     help = "sessions that clients may have at once", low = true, high = true },
   { name = "closewait", type = "int", min = 0, max = 86400, group = "mux", arg = "SECONDS", low = 0, high = 86400,

@@ -1,6 +1,7 @@
 /* Makes and frees the context that the sessions of a link or acceptor share, and opens their datagrams. */
 #include "link/kcptun/context.h"
 #include "crypto/kcptun/kdf.h"
+#include "base/bytes.h"
 #include "crypto/locked.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +12,21 @@
 #include "link/kcptun/snappy_stream.h"
 #include "link/stream.h"
 
-#define STREAM_BLOCK 16384u /* two of these hold any frame of the default size */
-#define SESSION_LEAST 65536u
+#define STREAM_BLOCK 16384u  /* two of these hold any frame of the default size */
 #define TUNCRYPT_COST 34816u /* two messages more (tuncrypt.c) */
+
+/* A session's structs, its keys and tables, without the rest of its FEC decoder. */
+#define SESSION_COST 14336u
+/* The largest share of a session: bytes of buffers, and as much for segments in KCP; unread data; streams. And the
+ * smallest share as a whole. */
+#define LEAST 65536u
+#define RECV_LEAST 16384u
+#define LEAST_STREAMS 16u
+#define SHARE_LEAST 12288u
+/* Of max_buffered: what all shares together may have, if they are larger than the smallest; and what is always kept
+ * for sessions and their shares. */
+#define SHARES 16u
+#define KEPT 8u
 #define TRIM_EVERY_US 1000000u
 #define GIVE_BACK 1048576u /* bytes of free blocks that are worth returning to the system */
 #define SMALL_PATH_US 600000000u
@@ -73,19 +86,69 @@ void kt_kcptun_context_count_state(struct kt_kcptun_context *sh, size_t before, 
     count(sh);
 }
 
-size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
+/* ---- shares ---- */
+
+static uint64_t less(uint64_t a, uint64_t b)
 {
-    const size_t all = used(sh);
-    const size_t left = all < sh->cfg.max_buffered ? (size_t)(sh->cfg.max_buffered - all) : 0;
-    return left > SESSION_LEAST ? left : SESSION_LEAST;
+    return a > b ? a - b : 0;
 }
 
-size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams)
+/* Of each session, if there are that many. */
+static uint64_t share(const struct kt_kcptun_context *sh, size_t sessions)
 {
-    const size_t most = kt_kcptun_context_most(sh), cost = kt_kcptun_context_cost(sh, streams) + state;
+    const uint64_t most = 2 * LEAST + RECV_LEAST + kt_kcptun_context_cost(sh, LEAST_STREAMS);
+    const uint64_t fair = sh->cfg.max_buffered / SHARES / (sessions ? sessions : 1);
+    return kt_min64(most, fair > SHARE_LEAST ? fair : SHARE_LEAST);
+}
+
+/* What that many sessions take in any case. */
+static uint64_t basics(const struct kt_kcptun_context *sh, size_t sessions)
+{
+    return sh->basic + sessions * (SESSION_COST + share(sh, sessions));
+}
+
+bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more)
+{
+    return basics(sh, sh->sessions + more) + used(sh) <= sh->cfg.max_buffered;
+}
+
+size_t kt_kcptun_context_least(const struct kt_kcptun_context *sh)
+{
+    return kt_min_size(LEAST, (size_t)share(sh, sh->sessions) / 4);
+}
+
+size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *sh)
+{
+    return kt_min_size(RECV_LEAST, (size_t)share(sh, sh->sessions) / 8);
+}
+
+size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh)
+{
+    const size_t rest =
+        (size_t)share(sh, sh->sessions) - 2 * kt_kcptun_context_least(sh) - kt_kcptun_context_recv_least(sh);
+    const size_t streams = rest / kt_kcptun_context_cost(sh, 1);
+    return streams ? kt_min_size(streams, LEAST_STREAMS) : 1;
+}
+
+size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
+{
+    const uint64_t kept = sh->cfg.max_buffered / KEPT, own = basics(sh, sh->sessions);
+    return (size_t)less(sh->cfg.max_buffered, (own > kept ? own : kept) + used(sh));
+}
+
+size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh)
+{
+    return (size_t)less(sh->cfg.max_buffered, basics(sh, sh->sessions) + used(sh));
+}
+
+size_t kt_kcptun_context_spare(
+    const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first)
+{
+    const size_t others = kt_kcptun_context_most(sh), least = kt_kcptun_context_least(sh);
+    const size_t most = first ? others + others / 2 : others;
     /* The least is for bytes: whatever its streams and state cost, a session must be able to move data. */
-    const size_t bytes = most > cost + SESSION_LEAST ? most - cost : SESSION_LEAST;
-    return held < bytes ? bytes - held : 0;
+    const size_t bytes = (size_t)less(most, kt_kcptun_context_cost(sh, streams) + state);
+    return (size_t)less(bytes > least ? bytes : least, held);
 }
 
 static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)

@@ -37,9 +37,10 @@ struct kt_kcptun_context {
     struct kt_slab *bufs; /* stream buffers */
     uint16_t features;    /* the features in our hello (features.h) */
     uint64_t hash_seed;
-    size_t streams; /* of all its sessions */
-    size_t
-        state; /* bytes that sessions hold besides blocks and streams, as far as they count (session_limits.c) */
+    size_t sessions, streams; /* streams: of all its sessions */
+    /* Bytes that sessions hold besides blocks and streams: what counts in BytesHeld, and what comes with each
+     * session (session_limits.c) */
+    size_t state, basic;
     size_t held;          /* bytes of memory for buffers and streams, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
     uint64_t told_replay; /* µs, likewise for replayed starts */
@@ -72,12 +73,28 @@ void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size
 void kt_kcptun_context_count_state(struct kt_kcptun_context *sh, size_t before, size_t now);
 /* Bytes of memory that streams cost besides their buffers. */
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams);
-/* Bytes of memory that one session may hold, of what max_buffered allows all: as much as is left for all others. One
- * greedy session leaves half, two leave a third. Each may hold a little in any case. */
+
+/* How max_buffered is divided. Each session has its own cost, and a share that it may use in any case; shares are
+ * smaller the more sessions there are. A session is refused if its cost and share do not fit beside what is in use.
+ * Of the rest, a session may hold as much as is left for all others: one greedy session leaves half, two leave a
+ * third. An eighth is left out of that, for the costs and shares of sessions to come. So all sessions together fit
+ * max_buffered, except that a session may complete a compressed chunk. */
+
+/* Whether `more` sessions fit. */
+bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more);
+/* Of a session's share: bytes of buffers, of which KCP may hold half in each direction even if others take all; bytes
+ * of unread data, likewise; streams. */
+size_t kt_kcptun_context_least(const struct kt_kcptun_context *sh);
+size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *sh);
+size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh);
+/* Bytes of memory that one session may hold besides its share. */
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh);
+/* Bytes that are left beside all shares. */
+size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh);
 /* Bytes of buffers that a session may still take which holds `held` bytes in them, and that many of state, and has that
- * many streams. */
-size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams);
+ * many streams. first: for the first bytes that a stream queues, for which a session may hold half as much again. */
+size_t kt_kcptun_context_spare(
+    const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first);
 
 /* Shows a packet that is about to be sealed to the tap: buf is as for kt_seal_packet, with a body of len bytes. */
 void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_addr *peer,

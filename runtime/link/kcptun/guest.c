@@ -78,10 +78,12 @@ void kt_kcptun_guest_free(struct guest *g, int code, const char *why)
     kt_hmap_remove(&a->guests, &g->by_conv);
     unlist(g);
     kt_list_remove(&g->by_age);
-    if (a->guests.count < a->sh->cfg.max_sessions / 2) a->full_told = false;
     kt_io_timer_cancel(a->sh->io, &g->forget);
     kt_accepted_end_all(&g->links, code, why);
     kt_kcptun_session_free(g->session, code);
+    if (a->guests.count < a->sh->cfg.max_sessions / 2 &&
+        kt_kcptun_context_admits(a->sh, 1 + a->guests.count / 8))
+        a->full_told = false;
     if (g->sh != a->sh) a->elders--;
     kt_kcptun_context_unref(g->sh);
     free(g);
@@ -207,17 +209,24 @@ static struct guest *make(struct port *port, const struct kt_addr *from, uint32_
     return NULL;
 }
 
+/* Whether the acceptor may have another session. */
+static bool has_room(struct acceptor *a)
+{
+    const bool fits = kt_kcptun_context_admits(a->sh, 1);
+    if (fits && a->guests.count < a->sh->cfg.max_sessions) return true;
+    a->sh->counters->SessionsRefused++;
+    if (!a->full_told)
+        kt_log(a->sh->log, KT_LOG_WARN, "%zu sessions open; refusing new ones (%s)", a->guests.count,
+            fits ? "max_sessions, --maxsessions"
+                 : "the remaining memory is for them; raise max_buffered, --maxbuffered");
+    a->full_told = true;
+    return false;
+}
+
 struct guest *kt_kcptun_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv)
 {
     struct acceptor *a = port->acceptor;
-    if (a->guests.count >= a->sh->cfg.max_sessions) {
-        a->sh->counters->SessionsRefused++;
-        if (!a->full_told)
-            kt_log(a->sh->log, KT_LOG_WARN,
-                "%u sessions open; refusing new ones (max_sessions, --maxsessions)", a->sh->cfg.max_sessions);
-        a->full_told = true;
-        return NULL;
-    }
+    if (!has_room(a)) return NULL;
     struct guest *g = make(port, from, conv);
     if (!g) return NULL;
     if (kt_hmap_add(&a->guests, &g->by_conv, conv_hash(a, conv))) {

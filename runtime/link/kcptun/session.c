@@ -106,6 +106,7 @@ static const struct kt_smux_owner smux_owner = {
     .behind = on_behind,
     .cut = kt_kcptun_session_note_cut,
     .spare = kt_kcptun_session_spare,
+    .least = kt_kcptun_session_least,
 };
 
 /* ---- the turn ---- */
@@ -501,6 +502,7 @@ int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_conte
     else
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
+    sh->sessions++;
     kt_io_timer_set(sh->io, &s->timer, s->next_keepalive);
     kt_kcptun_context_busy(sh);
     *out = s;
@@ -522,6 +524,8 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     s->sh->counters->CurrEstab--;
     kt_kcptun_context_streams(s->sh, s->streams, 0);
     kt_kcptun_context_count_state(s->sh, s->fec_held + s->state, 0);
+    s->sh->basic -= s->fec_basic;
+    s->sh->sessions--;
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     kt_io_freed(s->sh->io);

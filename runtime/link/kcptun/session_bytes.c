@@ -35,8 +35,7 @@ size_t kt_kcptun_session_room(void *ctx, size_t want)
     struct kt_kcptun_session *s = ctx;
     if (s->over) return 0;
     if (s->path.limited) return first_room(s, want);
-    if (kt_kcptun_session_memory_left(s) == 0 && kt_kcp_unacked(s->kcp))
-        return 0; /* an acknowledgement makes room */
+    if (!kt_kcptun_session_may_send(s)) return 0; /* an acknowledgement makes room */
     const struct kt_kcptun_config *cfg = &s->sh->cfg;
     struct kt_kcptun_send_budget h = {
         .mss = kt_kcp_mss(s->kcp),

@@ -42,6 +42,7 @@ struct kt_kcptun_session {
     struct kt_kcp_stats counted; /* the engine's counts that are in the runtime's counters already */
     struct kt_fec_dec_stats fec_counted;
     size_t fec_held;     /* bytes that its decoder counts as (session_limits.c) */
+    size_t fec_basic;    /* and the rest of it */
     size_t state;        /* and other parts that grow as they are used; likewise */
     uint64_t fec_errors; /* with the current parameters */
     struct kt_recent recent;
@@ -94,14 +95,16 @@ void kt_kcptun_session_read(struct kt_kcptun_session *s);
 
 /* ---- session_limits.c ---- */
 
-/* kt_smux_owner's admit, refused and spare. */
+/* kt_smux_owner's admit, refused, spare and least. */
 bool kt_kcptun_session_admit(void *ctx);
 void kt_kcptun_session_note_refusal(void *ctx, bool full);
-size_t kt_kcptun_session_spare(void *ctx);
+size_t kt_kcptun_session_spare(void *ctx, bool first);
+size_t kt_kcptun_session_least(void *ctx);
 /* The number of streams changed: if there is much room, the next refusal is logged again. */
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s);
-/* Bytes that the session may still take for buffers. */
-size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s);
+/* Whether KCP may take a frame to send. Without memory to spare it may hold a few, so that a session whose streams
+ * are stalled moves more than one frame in a round trip. */
+bool kt_kcptun_session_may_send(const struct kt_kcptun_session *s);
 /* Before input: how far beyond the next segment KCP may store segments. A peer can make us hold a whole
  * window by leaving out the first. */
 void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s);

@@ -1,13 +1,15 @@
-/* A session's share of what all sessions use: streams, memory, descriptors, and time in a turn of the loop. Of
+/* A session's part of what all sessions use: streams, memory, descriptors, and time in a turn of the loop. Of
  * memory and descriptors it may hold as much as is left for all others: one greedy session leaves half, two
- * leave a third, and a new session always finds some. */
+ * leave a third, and a new session always finds some (context.h). */
+#include "base/bytes.h"
 #include "io/io.h"
 #include "link/common/descriptors.h"
 #include "link/kcptun/session_internal.h"
 
-#define REACH_LEAST 16u /* segments that may always be stored beyond the next, even without memory to spare */
-#define STREAMS_LEAST 16u /* streams that a session may open when others use the memory */
-/* Bytes of a FEC decoder that are part of a session's state, and always there: a group of 10+3 and its tables. */
+/* Segments that KCP may always hold to send, and store beyond the next one that it reads, without memory to spare. */
+#define FEW_SEGMENTS 2u
+#define MANY_SEGMENTS 16u
+/* Bytes of a FEC decoder that are part of a session's state while there is memory: a group of 10+3 and its tables. */
 #define FEC_STATE 24576u
 /* Likewise of the slots of its windows, its snappy decoder and its list of refused streams. */
 #define STATE 8192u
@@ -28,22 +30,23 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
 
 /* The cost of its streams alone: a session whose buffers are full may still open some. A few are never refused, so
  * that a greedy session cannot keep the others from opening any. */
-static bool memory_left(const struct kt_kcptun_session *s, size_t streams)
+static bool affords(const struct kt_kcptun_session *s, size_t streams)
 {
-    return streams < STREAMS_LEAST || kt_kcptun_context_cost(s->sh, streams) < kt_kcptun_context_most(s->sh);
+    return streams < kt_kcptun_context_least_streams(s->sh) ||
+           kt_kcptun_context_cost(s->sh, streams) < kt_kcptun_context_most(s->sh);
 }
 
 bool kt_kcptun_session_admit(void *ctx)
 {
     const struct kt_kcptun_session *s = ctx;
     const size_t own = kt_smux_streams(s->smux);
-    return own < descriptors_left(s) && memory_left(s, own);
+    return own < descriptors_left(s) && affords(s, own);
 }
 
 static const char *why_refused(const struct kt_kcptun_session *s, bool full)
 {
     if (full) return "max_streams, --maxstreams";
-    if (!memory_left(s, kt_smux_streams(s->smux)))
+    if (!affords(s, kt_smux_streams(s->smux)))
         return "the remaining memory is for other sessions; raise max_buffered (--maxbuffered)";
     return "the remaining descriptors are for other sessions; raise ulimit -n";
 }
@@ -62,41 +65,61 @@ void kt_kcptun_session_note_refusal(void *ctx, bool full)
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
 {
     if (s->streams < s->sh->cfg.max_streams / 2 && s->streams < descriptors_left(s) / 2 &&
-        memory_left(s, 2 * s->streams))
+        affords(s, 2 * s->streams))
         s->told_full = false;
 }
 
 /* ---- memory ---- */
 
-size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s)
+static size_t memory_left(const struct kt_kcptun_session *s, bool first)
 {
     const size_t held =
         kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs) + s->fec_held;
-    return kt_kcptun_context_spare(s->sh, held, s->state, s->streams);
+    return kt_kcptun_context_spare(s->sh, held, s->state, s->streams, first);
 }
 
-size_t kt_kcptun_session_spare(void *ctx)
+static size_t few_segments(const struct kt_kcptun_session *s)
 {
-    return kt_kcptun_session_memory_left(ctx);
+    const size_t fit = kt_kcptun_context_least(s->sh) / kt_slab_block_size(s->sh->segs) / 2;
+    return fit < FEW_SEGMENTS ? FEW_SEGMENTS : kt_min_size(fit, MANY_SEGMENTS);
+}
+
+bool kt_kcptun_session_may_send(const struct kt_kcptun_session *s)
+{
+    return !kt_kcp_unacked(s->kcp) || kt_kcp_held(s->kcp) < few_segments(s) || memory_left(s, false) > 0;
+}
+
+size_t kt_kcptun_session_spare(void *ctx, bool first)
+{
+    return memory_left(ctx, first);
+}
+
+size_t kt_kcptun_session_least(void *ctx)
+{
+    return kt_kcptun_context_recv_least(((const struct kt_kcptun_session *)ctx)->sh);
 }
 
 void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s)
 {
-    const size_t segments = kt_kcptun_session_memory_left(s) / kt_slab_block_size(s->sh->segs) / 2;
+    const size_t segments = memory_left(s, false) / kt_slab_block_size(s->sh->segs) / 2,
+                 least = few_segments(s);
     if (segments > KT_KCP_WND_MAX)
         kt_kcp_reach(s->kcp, UINT32_MAX);
     else
-        kt_kcp_reach(s->kcp, segments < REACH_LEAST ? REACH_LEAST : (uint32_t)segments);
+        kt_kcp_reach(s->kcp, (uint32_t)(segments < least ? least : segments));
 }
 
 void kt_kcptun_session_limit_fec(struct kt_kcptun_session *s)
 {
-    kt_fec_dec_limit(s->dec, FEC_STATE + (s->fec_held + kt_kcptun_session_memory_left(s)) / 2);
+    const size_t basic = kt_min_size(FEC_STATE, s->fec_basic + kt_kcptun_context_free(s->sh));
+    kt_fec_dec_limit(s->dec, basic + (s->fec_held + memory_left(s, false)) / 2);
 }
 
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s)
 {
     const size_t held = kt_fec_dec_held(s->dec), counts = held > FEC_STATE ? held - FEC_STATE : 0;
+    s->sh->basic += held - counts - s->fec_basic;
+    s->fec_basic = held - counts;
     if (counts == s->fec_held) return;
     kt_kcptun_context_count_state(s->sh, s->fec_held, counts);
     s->fec_held = counts;

@@ -42,8 +42,10 @@
  * ids skip those in use. A SYN for a live id is ignored; other frames for unknown ids are dropped.
  *
  * Send queues share session_buffer bytes: each may hold half of what the others leave, between
- * KT_SMUX_SEND_LEAST and KT_SMUX_SEND_BUFFER. Each may also grow by half of what the owner has to spare: once
- * all sessions together have used their memory, a queue takes nothing more until it has sent something.
+ * KT_SMUX_SEND_LEAST and KT_SMUX_SEND_BUFFER. Each may also grow by half of what the owner has to spare, less an
+ * eighth of what is held: so that those who stall leave something to move with. For the first KT_SMUX_SEND_LEAST
+ * bytes of a queue the owner has more to spare; if that is used up too, a queue takes nothing until others have sent
+ * something.
  *
  * Windows (v2) shrink as unread bytes fill session_buffer, so that unread streams leave room for the others
  * (smux_window.c). A stream whose peer exceeds every window announced to it is cut: its unread bytes are
@@ -78,7 +80,6 @@ struct kt_stream_facts;
     4096u /* refusals waiting to be sent; beyond that, or without memory, SYNs are ignored */
 #define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream may queue, not yet framed or young */
 #define KT_SMUX_SEND_LEAST 4096u   /* ... and may, whatever the session's other streams queue */
-#define KT_SMUX_RECV_LEAST 16384u  /* unread bytes that a session may always hold, whatever it queues */
 
 struct kt_smux_config {
     bool client;
@@ -122,9 +123,11 @@ struct kt_smux_owner {
     /* The number of open streams has changed to n. A stream is open until its FIN is framed and it is no
      * longer young. */
     void (*streams)(void *ctx, size_t n);
-    /* Bytes of memory that this smux may use beyond kt_smux_held; 0: none for now, except for up to
-     * KT_SMUX_RECV_LEAST unread bytes. Must not call back. NULL: no limit. */
-    size_t (*spare)(void *ctx);
+    /* Bytes of memory that this smux may use beyond kt_smux_held; first: for the first bytes of a stream's queue.
+     * Must not call back. NULL: no limit. */
+    size_t (*spare)(void *ctx, bool first);
+    /* Unread bytes that it may hold even without that. Not NULL if spare is not. Must not call back. */
+    size_t (*least)(void *ctx);
     /* Fills in what only the transport knows (link/stream.h). Called from inside a call on a pipe. May be
      * NULL. */
     void (*facts)(void *ctx, struct kt_stream_facts *out);

@@ -252,8 +252,8 @@ void kt_smux_refusals_free(struct kt_smux *m);
 size_t kt_smux_hold_most(const struct kt_smux *m);
 /* Bytes that may be received now: what that and the memory left allow. */
 size_t kt_smux_recv_room(const struct kt_smux *m);
-/* Bytes of memory that may still be taken. */
-size_t kt_smux_spare(const struct kt_smux *m);
+/* Bytes of memory that may still be taken; first: as in kt_smux_owner. */
+size_t kt_smux_spare(const struct kt_smux *m, bool first);
 /* Most bytes that the stream's send queue may hold now. */
 size_t kt_smux_send_most(const struct kt_smux_stream *s);
 /* A stream begins: the window that the peer assumes is in force, and reduced if less is free. */

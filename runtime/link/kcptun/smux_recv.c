@@ -251,9 +251,9 @@ static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct
  * does not read them, while its other streams send. */
 static size_t arrivals_spare(const struct kt_smux *m)
 {
-    const size_t spare = kt_smux_spare(m);
-    const size_t least = m->buffered < KT_SMUX_RECV_LEAST ? KT_SMUX_RECV_LEAST - m->buffered : 0;
-    return spare > least ? spare : least;
+    const size_t spare = kt_smux_spare(m, false);
+    const size_t least = m->owner.least ? m->owner.least(m->ctx) : 0;
+    return m->buffered + spare >= least ? spare : least - m->buffered;
 }
 
 size_t kt_smux_recv_room(const struct kt_smux *m)

@@ -11,7 +11,7 @@ int kt_smux_refuse(struct kt_smux *m, uint32_t id, int code)
     struct kt_smux_refusals *q = &m->refused;
     if (q->end == q->cap) {
         const size_t cap = q->cap ? 2 * q->cap : FIRST_CAP, bytes = cap * sizeof *q->list;
-        const bool fits = cap <= KT_SMUX_REFUSALS && (cap <= FEW || bytes < kt_smux_spare(m));
+        const bool fits = cap <= KT_SMUX_REFUSALS && (cap <= FEW || bytes < kt_smux_spare(m, false));
         struct kt_smux_refusal *list = fits ? realloc(q->list, bytes) : NULL;
         if (!list) return 0;
         q->list = list;

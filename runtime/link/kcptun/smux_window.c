@@ -30,6 +30,8 @@
 #define LEASTS 16u
 /* Of memory, what is not granted: for blocks that are not full, and segments that are not read yet. */
 #define SLACK 16u
+/* What full send queues leave, of what is held. */
+#define STALLED 8u
 
 size_t kt_smux_hold_most(const struct kt_smux *m)
 {
@@ -67,16 +69,16 @@ static size_t less(size_t a, size_t b)
     return a > b ? a - b : 0;
 }
 
-size_t kt_smux_spare(const struct kt_smux *m)
+size_t kt_smux_spare(const struct kt_smux *m, bool first)
 {
-    return m->owner.spare && !m->ended ? m->owner.spare(m->ctx) : SIZE_MAX / 2;
+    return m->owner.spare && !m->ended ? m->owner.spare(m->ctx, first) : SIZE_MAX / 2;
 }
 
 /* Bytes of the buffer, unread ones included, as far as there is memory. What is held takes memory twice, from the session
  * and from what it may have of all. */
 static size_t capacity(const struct kt_smux *m)
 {
-    const size_t memory = kt_smux_spare(m) / 2 + m->buffered;
+    const size_t memory = kt_smux_spare(m, false) / 2 + m->buffered;
     return kt_min_size(kt_smux_hold_most(m), memory - memory / SLACK);
 }
 
@@ -88,6 +90,12 @@ static uint32_t bounded(const struct kt_smux *m, size_t window, size_t room)
     return window > 0 ? (uint32_t)kt_min_size(window, m->cfg.stream_buffer) : 1;
 }
 
+/* Whether a stream may queue its first bytes, which take a block. */
+static bool begins(const struct kt_smux_stream *s)
+{
+    return s->send.len > 0 || kt_smux_spare(s->m, true) >= kt_slab_block_size(s->m->bufs);
+}
+
 size_t kt_smux_send_most(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
@@ -95,7 +103,8 @@ size_t kt_smux_send_most(const struct kt_smux_stream *s)
     size_t most = less(m->cfg.session_buffer, others) / 2;
     if (most < KT_SMUX_SEND_LEAST) most = KT_SMUX_SEND_LEAST;
     if (most > KT_SMUX_SEND_BUFFER) most = KT_SMUX_SEND_BUFFER;
-    return kt_min_size(most, s->send.len + kt_smux_spare(m) / 2);
+    const size_t fits = s->send.len + less(kt_smux_spare(m, false), kt_smux_held(m) / STALLED) / 2;
+    return fits < KT_SMUX_SEND_LEAST && begins(s) ? KT_SMUX_SEND_LEAST : kt_min_size(most, fits);
 }
 
 static uint32_t due(const struct kt_smux_stream *s)
