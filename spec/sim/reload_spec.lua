@@ -147,3 +147,90 @@ describe("a script that takes an acceptor over", function()
     assert.equal(table.concat(came, "\n") .. "\n", script:output():sub(before + 1))
   end)
 end)
+
+describe("a socket that moves between the main chunk and a task", function()
+  local HEAD = 'local kt = require "kt"\nlocal version = "%s"\n'
+  local IN_MAIN = HEAD .. "open()\nkt.spawn(kt.sleep, '10h')"
+  local IN_TASK = HEAD .. "kt.spawn(function() kt.sleep '%s'; open() kt.sleep '10h' end)"
+
+  --- A host whose script opens its sockets where `text` says, by this code.
+  local function host(open)
+    local w = sim.world { seed = 1 }
+    local a, script = w:host "a", nil
+    local function load(version, text, delay)
+      a:file("s.lua", (text:format(version, delay):gsub("open%(%)", function() return "(function() " .. open .. " end)()" end)))
+      if script then script:signal "HUP" else script = a:run "s.lua" end
+      return script
+    end
+    return w, a, load
+  end
+
+  it("is kept without a gap: each client is served, by the old script until the task has opened it", function()
+    local w, a, load = host [[
+      assert(kt.listen { on = "127.0.0.1:1" }):serve(function(conn) conn:write(version) end)
+      local socket = assert(kt.udp { on = "127.0.0.1:2" })
+      kt.spawn(function()
+        for data, from in function() return socket:receive { timeout = "1h" } end do socket:send(version, from) end
+      end)]]
+    load("1", IN_MAIN)
+    local udp = a:udp { to = "127.0.0.1:2" }
+    local function ask()
+      udp:send "x"
+      return a:connect("127.0.0.1:1"):read_exactly(1) .. udp:receive { timeout = "1s" }
+    end
+    for i, text in ipairs { IN_TASK, IN_TASK, IN_MAIN } do
+      local before, after = tostring(i):rep(2), tostring(i + 1):rep(2)
+      load(tostring(i + 1), text, "500ms")
+      local seen = { [before] = 0, [after] = 0 }
+      for _ = 1, 20 do
+        w:run_for "45ms"
+        local got = ask()
+        seen[got] = seen[got] + 1
+      end
+      assert.is_true(text == IN_MAIN and seen[after] == 20 or seen[before] > 5 and seen[after] > 5)
+    end
+  end)
+
+  it("is closed a second after the reload if no task has opened it, and can be opened later", function()
+    local w, a, load = host 'kt.listen { on = "127.0.0.1:1" }:serve(function(conn) conn:write(version) end)'
+    local script = load("1", IN_MAIN)
+    load("2", IN_TASK, "2s")
+    w:run_for "900ms"
+    assert.equal("1", a:connect("127.0.0.1:1"):read_exactly(1))
+    w:run_for "500ms"
+    assert.is_nil((a:try_connect "127.0.0.1:1"))
+    w:run_for "1s"
+    assert.equal("2", a:connect("127.0.0.1:1"):read_exactly(1))
+    assert.matches("0 addresses kept, 0 opened, 0 closed, 1 left to the new script's tasks for 1 s; ", script:log(), 1, true)
+    w:run_until(gone(script))
+  end)
+
+  it("keeps the sessions of an acceptor, however late its task opens it", function()
+    local w, a, load = host [[
+      kt.accept { on = ":29900", wire = "kcptun", key = "k" }:serve(function(stream)
+        for line in function() return stream:read_until("\n", 100, { timeout = "1h" }) end do stream:write(version .. line) end
+      end)]]
+    load("1", IN_MAIN)
+    w:link(w:host "b", "a", { delay = "10ms" })
+    w:host("b"):file("near.lua", [[
+      local kt = require "kt"
+      local link = kt.link { remote = "a:29900", wire = "kcptun", key = "k" }
+      link:on("down", function() print "down" end)
+      kt.listen { on = "127.0.0.1:1" }:serve(function(conn) kt.splice(conn, link:open()) end)]])
+    local near = w:host("b"):run "near.lua"
+    local function ask(app)
+      app:write "x\n"
+      return app:read_until "\n"
+    end
+    local first = w:host("b"):connect "127.0.0.1:1"
+    assert.equal("1x\n", ask(first))
+    for i, delay in ipairs { "10ms", "3s" } do
+      local version = tostring(i + 1)
+      load(version, IN_TASK, delay)
+      w:run_for "5s"
+      assert.equal(version .. "x\n", ask(w:host("b"):connect "127.0.0.1:1"))
+      assert.equal("1x\n", ask(first))
+    end
+    assert.equal("", near:output())
+  end)
+end)

@@ -40,6 +40,7 @@ struct kt_life {
     uint64_t drain_wait;  /* interval between checks of its progress */
     bool cut;             /* the deadline has passed and open pipes were reset */
     uint64_t quiet_since; /* when nothing was left to drain; 0: something is */
+    uint64_t offer_until; /* services with heirs accept until then; 0: they do not any more */
 };
 
 static void drain_tick(void *ctx);
@@ -92,9 +93,14 @@ bool kt_runtime_attends(const struct kt_runtime *rt)
     return l->phase == KT_RUN || (l->phase == KT_DRAIN && l->replaced);
 }
 
+bool kt_runtime_has_tasks(const struct kt_runtime *rt)
+{
+    return kt_tasks_need_runtime(rt) || rt->life->timers > 0;
+}
+
 bool kt_runtime_has_work(const struct kt_runtime *rt)
 {
-    if (kt_tasks_need_runtime(rt) || rt->life->timers > 0) return true;
+    if (kt_runtime_has_tasks(rt)) return true;
     for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));)
         if (kt_service_serves(s)) return true;
     return false;
@@ -194,13 +200,20 @@ static void cut(struct kt_runtime *rt, uint64_t now)
     kt_io_timer_set(rt->io, &rt->life->tick, now + DRAIN_TICK_US);
 }
 
+static void end_offer(struct kt_runtime *rt)
+{
+    rt->life->offer_until = 0;
+    kt_services_drain(rt);
+}
+
 static void drain_tick(void *ctx)
 {
     struct kt_runtime *rt = ctx;
     uint64_t now = kt_io_now(rt->io);
+    if (rt->life->offer_until && now >= rt->life->offer_until) end_offer(rt);
     const bool done = drained(rt), due = now >= rt->life->drain_until;
     if (!done) rt->life->quiet_since = 0;
-    if (rt->life->cut ? done || due : done && (due || !lingers(rt, now))) {
+    if (rt->life->cut ? done || due : done && (due || !lingers(rt, now)) && !rt->life->offer_until) {
         kt_runtime_stop(rt, 0);
     } else if (due) {
         cut(rt, now);
@@ -209,7 +222,9 @@ static void drain_tick(void *ctx)
         uint64_t next = now + rt->life->drain_wait;
         rt->life->drain_wait =
             rt->life->drain_wait * 2 < DRAIN_TICK_MAX_US ? rt->life->drain_wait * 2 : DRAIN_TICK_MAX_US;
-        kt_io_timer_set(rt->io, &rt->life->tick, next < rt->life->drain_until ? next : rt->life->drain_until);
+        if (next > rt->life->drain_until) next = rt->life->drain_until;
+        if (rt->life->offer_until && next > rt->life->offer_until) next = rt->life->offer_until;
+        kt_io_timer_set(rt->io, &rt->life->tick, next);
     }
 }
 
@@ -221,7 +236,9 @@ void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
     if (rt->life->phase != KT_DRAIN) {
         kt_life_enter(rt, KT_DRAIN);
         rt->life->drain_until = until;
-        kt_services_drain(rt);
+        if (rt->life->offer_until == 0) kt_services_drain(rt);
+    } else if (rt->life->offer_until) {
+        end_offer(rt);
     }
     if (rt->life->cut) return;
     if (until < rt->life->drain_until) rt->life->drain_until = until;
@@ -232,9 +249,10 @@ void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
         kt_io_timer_set(rt->io, &rt->life->tick, now); /* a task may be running now */
 }
 
-uint64_t kt_life_hand_over(struct kt_runtime *rt)
+uint64_t kt_life_hand_over(struct kt_runtime *rt, uint64_t offer_us)
 {
     rt->life->replaced = true;
+    if (offer_us && kt_services_with_heirs(rt)) rt->life->offer_until = kt_io_now(rt->io) + offer_us;
     kt_runtime_drain(rt, rt->life->hand_over_us);
     return rt->life->hand_over_us;
 }

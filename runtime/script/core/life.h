@@ -58,6 +58,8 @@ void kt_runtime_stop(struct kt_runtime *rt, int code);
 /* Ends the runtime if it has nothing left to do; called when a task or service has ended. */
 void kt_runtime_settle(struct kt_runtime *rt);
 
+/* Whether it has tasks or timers, which may open services. */
+bool kt_runtime_has_tasks(const struct kt_runtime *rt);
 /* Whether the script has something to do: a service with a handler, or a task. */
 bool kt_runtime_has_work(const struct kt_runtime *rt);
 #define KT_NO_WORK "the script has nothing to do; call kt.listen, kt.accept or kt.spawn at its top level"
@@ -72,7 +74,9 @@ void kt_life_free(struct kt_runtime *rt);
 void kt_life_enter(struct kt_runtime *rt, enum kt_phase phase);
 /* Whether the exit code is known: no further task runs. */
 bool kt_life_exiting(const struct kt_runtime *rt);
-/* Another runtime has taken over: drains this one. Returns the time it has for that, in microseconds. */
-uint64_t kt_life_hand_over(struct kt_runtime *rt);
+#define KT_OFFER_US 1000000u
+/* Another runtime has taken over: drains this one. What the other one's tasks may take over within offer_us microseconds
+ * goes on as before until then. Returns the time it has for the drain, in microseconds. */
+uint64_t kt_life_hand_over(struct kt_runtime *rt, uint64_t offer_us);
 
 #endif

@@ -298,10 +298,8 @@ static int claim(
     *found = false;
     if (kt_service_is_closed(s)) return 0;
     for (size_t i = 0; i < n; i++) {
-        for (struct kt_service *o = NULL; (o = kt_service_next(old[i], o));) {
-            int rc = kt_service_claim(s, o, found, err);
-            if (*found) return rc;
-        }
+        int rc = kt_service_claim(s, old[i], found, err);
+        if (*found) return rc;
     }
     return 0;
 }
@@ -359,11 +357,10 @@ int kt_runtime_replace(
         if (kt_service_claims(s)) kt_service_inherit(s);
     }
     struct kt_runtime *was = old[0];
-    for (const struct kt_service *s = NULL; (s = kt_service_next(was, s));) {
-        if (kt_service_is_open(s) && kt_service_has_heirs(s)) out->closed++;
-    }
+    const bool offers = kt_runtime_has_tasks(rt);
+    *(offers ? &out->offered : &out->closed) = kt_services_with_heirs(was);
     out->pipes = kt_runtime_pipes(was);
     kt_declared_let_go(was);
-    out->drain_us = kt_life_hand_over(was);
+    out->drain_us = kt_life_hand_over(was, offers ? KT_OFFER_US : 0);
     return 0;
 }

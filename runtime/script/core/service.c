@@ -11,6 +11,7 @@
 #include "script/core/errors.h"
 #include "script/core/life.h"
 #include "script/core/parts.h"
+#include "script/core/setup.h"
 #include "script/core/task.h"
 #include "script/sandbox/guard.h"
 #include "script/sandbox/origin.h"
@@ -184,6 +185,13 @@ void kt_services_drain(struct kt_runtime *rt)
         if (s->open && s->ops->drain) s->ops->drain(s);
 }
 
+size_t kt_services_with_heirs(const struct kt_runtime *rt)
+{
+    size_t n = 0;
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) n += s->open && s->ops->heir;
+    return n;
+}
+
 struct kt_tap *kt_services_tap(const struct kt_runtime *rt, const char *name)
 {
     for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
@@ -318,13 +326,44 @@ int kt_service_open(struct kt_service *s, struct kt_err *err)
     return rc ? rc : open_now(s, err);
 }
 
+int kt_service_claim(struct kt_service *s, struct kt_runtime *old, bool *found, struct kt_err *err)
+{
+    *found = false;
+    for (struct kt_service *o = NULL; s->ops->heir && (o = kt_service_next(old, o));) {
+        if (s->ops != o->ops || !o->open || o->claimed || !s->ops->heir(s, o)) continue;
+        *found = true;
+        int rc = s->ops->prepare ? s->ops->prepare(s, o, err) : 0;
+        if (rc) return rc;
+        s->from = o;
+        o->claimed = true;
+        return 0;
+    }
+    return 0;
+}
+
+/* Opens the service of a task, with the socket of a replaced script if one holds the address. */
+static int open_in_task(struct kt_service *s, struct kt_err *err)
+{
+    struct kt_runtime *old;
+    const bool current = kt_runtime_phase(s->rt) == KT_RUN;
+    for (size_t i = 0; current && (old = kt_runtime_old(s->rt, i)); i++) {
+        bool found;
+        int rc = kt_service_claim(s, old, &found, err);
+        if (rc) return rc;
+        if (!found) continue;
+        kt_service_inherit(s);
+        return 0;
+    }
+    return open_now(s, err);
+}
+
 int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name)
 {
     struct kt_err err = {0};
     kt_service_declare(L, s, ops, name);
     if (kt_runtime_phase(s->rt) == KT_DECLARE) return 1;
     kt_guard_pause(s->rt->guard); /* a link may derive its key from a passphrase, which takes long */
-    int rc = open_now(s, &err);
+    int rc = open_in_task(s, &err);
     kt_guard_resume(s->rt->guard);
     if (rc == 0) return 1;
     kt_service_close(s);
@@ -335,17 +374,6 @@ void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_servic
 {
     kt_service_declare(L, s, ops, name);
     s->open = s->stays = true;
-}
-
-int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err)
-{
-    *found = s->ops == old->ops && s->ops->heir && old->open && !old->claimed && s->ops->heir(s, old);
-    if (!*found) return 0;
-    int rc = s->ops->prepare ? s->ops->prepare(s, old, err) : 0;
-    if (rc) return rc;
-    s->from = old;
-    old->claimed = true;
-    return 0;
 }
 
 void kt_service_inherit(struct kt_service *s)

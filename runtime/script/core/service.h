@@ -10,7 +10,8 @@
  *
  * On a reload, a service of the new script whose address a service of the old one holds inherits its socket
  * instead of opening one, so no client is refused and nothing is lost. This takes two steps, as every service
- * of the new script must be ready before anything of the old one changes. */
+ * of the new script must be ready before anything of the old one changes. A service that a task of the new script
+ * makes inherits in the same way, from any replaced script that still has the address open. */
 #ifndef KT_SCRIPT_CORE_SERVICE_H
 #define KT_SCRIPT_CORE_SERVICE_H
 
@@ -94,8 +95,10 @@ bool kt_services_serve(const struct kt_runtime *rt);
 bool kt_services_link(const struct kt_runtime *rt);
 /* Whether the send queues of all are empty. */
 bool kt_services_quiet(const struct kt_runtime *rt);
-/* Makes all stop accepting. */
+/* Makes all stop accepting. Those that accept have heirs. */
 void kt_services_drain(struct kt_runtime *rt);
+/* How many with heirs are open. */
+size_t kt_services_with_heirs(const struct kt_runtime *rt);
 
 /* The tap of the open link or acceptor of that name, not counted; NULL: there is none. */
 struct kt_tap *kt_services_tap(const struct kt_runtime *rt, const char *name);
@@ -149,9 +152,9 @@ void kt_declared_hold(lua_State *L);
 /* Releases the handles kept by kt_declared_hold, when the script is replaced. */
 void kt_declared_let_go(struct kt_runtime *rt);
 
-/* For a reload. If `old` holds the address of s, s claims it and *found is true; the result may be an error.
- * kt_service_inherit opens s; closing s gives up the claim. */
-int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err);
+/* For a reload. If a service of `old` holds the address of s, s claims it and *found is true; the result may be an
+ * error. kt_service_inherit opens s; closing s gives up the claim. */
+int kt_service_claim(struct kt_service *s, struct kt_runtime *old, bool *found, struct kt_err *err);
 void kt_service_inherit(struct kt_service *s);
 /* Whether it has claimed one. */
 bool kt_service_claims(const struct kt_service *s);

@@ -29,6 +29,8 @@ struct kt_setup {
     bool checking;
     bool repeatable;
     const struct kt_runtime *before;
+    struct kt_runtime *(*replaced)(void *ctx, size_t i);
+    void *replaced_ctx;
     const char *path;
     struct kt_allow allow;
     const char *(*getenv)(void *ctx, const char *name);
@@ -66,6 +68,8 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     s->process = opts->process;
     s->pipe_numbers = opts->pipe_numbers ? opts->pipe_numbers : &s->own_pipe_numbers;
     s->before = opts->before;
+    s->replaced = opts->replaced;
+    s->replaced_ctx = opts->replaced_ctx;
     s->path = opts->path;
     s->allow = opts->allow;
     s->getenv = opts->getenv ? opts->getenv : process_env;
@@ -145,6 +149,11 @@ bool kt_runtime_repeatable(const struct kt_runtime *rt)
 const struct kt_runtime *kt_runtime_before(const struct kt_runtime *rt)
 {
     return rt->setup->before;
+}
+
+struct kt_runtime *kt_runtime_old(const struct kt_runtime *rt, size_t i)
+{
+    return rt->setup->replaced ? rt->setup->replaced(rt->setup->replaced_ctx, i) : NULL;
 }
 
 const char *kt_runtime_path(const struct kt_runtime *rt)

@@ -78,6 +78,10 @@ struct kt_runtime_opts {
     /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
      * main chunk runs. NULL: none. */
     const struct kt_runtime *before;
+    /* The i-th of the runtimes that it has replaced and that are not freed yet; NULL: there are no more. Its tasks may take
+     * over what these have open. NULL: it never replaces one. */
+    struct kt_runtime *(*replaced)(void *ctx, size_t i);
+    void *replaced_ctx;
     /* Memory of its links and acceptors (link/common/link_memory.h); likewise. */
     struct kt_link_memory *link_memory;
     /* Called when the script has ended: it exited, has nothing left to do, or has been drained. The callee
@@ -110,6 +114,7 @@ const struct kt_process *kt_runtime_process(const struct kt_runtime *rt);
 bool kt_runtime_repeatable(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
 const struct kt_runtime *kt_runtime_before(const struct kt_runtime *rt);
+struct kt_runtime *kt_runtime_old(const struct kt_runtime *rt, size_t i);
 const char *kt_runtime_path(const struct kt_runtime *rt);
 const struct kt_allow *kt_runtime_allow(const struct kt_runtime *rt);
 /* Writes output of the script; fd: 1 or 2. */

@@ -112,6 +112,11 @@ static void on_turn(void *ctx)
     if (kt_runtime_exited(sv->now, &code) && sv->n == 0) stop(sv, code);
 }
 
+static struct kt_runtime *replaced(void *ctx, size_t i)
+{
+    return kt_supervisor_replaced(ctx, i);
+}
+
 static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err *err)
 {
     struct kt_runtime_opts opts = sv->opts.runtime;
@@ -124,6 +129,8 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.source_ctx = sv->sources;
     opts.link_memory = &sv->link_memory;
     opts.before = sv->now;
+    opts.replaced = replaced;
+    opts.replaced_ctx = sv;
     opts.ended = on_ended;
     opts.ended_ctx = sv;
     if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* a reload blocks the running script */
@@ -167,14 +174,16 @@ static const char *script_name(const struct kt_supervisor *sv)
 
 static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
 {
-    char text[512], conns[160] = "the old script had no conns";
+    char text[512], offered[96] = "", conns[160] = "the old script had no conns";
+    if (r->offered)
+        snprintf(offered, sizeof offered, ", %zu left to the new script's tasks for 1 s", r->offered);
     if (r->pipes && r->drain_us == UINT64_MAX)
         snprintf(conns, sizeof conns, "%zu conns and streams of the old script stay open", r->pipes);
     else if (r->pipes)
         snprintf(conns, sizeof conns, "%zu conns and streams of the old script have %g s to finish", r->pipes,
             (double)r->drain_us / 1e6);
-    snprintf(text, sizeof text, "reloaded %.200s: %zu address%s kept, %zu opened, %zu closed; %s",
-        script_name(sv), r->kept, r->kept == 1 ? "" : "es", r->opened, r->closed, conns);
+    snprintf(text, sizeof text, "reloaded %.200s: %zu address%s kept, %zu opened, %zu closed%s; %s",
+        script_name(sv), r->kept, r->kept == 1 ? "" : "es", r->opened, r->closed, offered, conns);
     kt_log(&sv->logger->log, KT_LOG_INFO, "%s", text);
     tell_reloaded(sv, 0, text);
 }
