@@ -1,5 +1,6 @@
 -- Writes the man pages, and the completions for bash, zsh and fish, from what kt itself prints as help: a verb or a flag that exists is in
--- them. cmake/Manual.cmake runs it, and has put the help into files: a program that this script started could take longer than a slice may.
+-- them. cmake/Manual.cmake runs it, and has put the help and the values of flags (kt help --values) into files: a program that this script
+-- started could take longer than a slice may.
 --     kt run --unsafe --control none scripts/manual.lua VERSION HELP-DIR OUT-DIR
 local kt = require "kt"
 local version, help_dir, out_dir = ...
@@ -167,33 +168,103 @@ local function options(verb)
   return list
 end
 
+--- What `kt help --values` printed: words by "VERB FLAG" and by the name of an argument.
+local function read_values()
+  local file, list = assert(io.open(out_dir .. "/values", "rb")), {}
+  for line in file:lines() do
+    local key, words = line:match "^(%l+ %-%-%w+) (.+)$"
+    if not key then key, words = line:match "^(%u+) (.+)$" end
+    list[key] = words
+  end
+  file:close()
+  return list
+end
+
+local values = read_values()
+local files = { FILE = true, DIR = true, PATH = true, SCRIPT = true, ARG = true }
+
+--- What may be the value of an option: words, "@files", or "" if nobody can tell. nil: it takes none.
+local function value_of(verb, option)
+  if not option.arg then return nil end
+  for _, name in ipairs(option.names) do
+    local words = values[verb.name .. " " .. name]
+    if words then return words end
+  end
+  return values[option.arg] or (files[option.arg:match "^%u*"] and "@files" or "")
+end
+
+--- What the operands of a verb may be, likewise; "@instances", "@examples" and "@verbs" are found out when they are completed.
+local function operands_of(verb)
+  if verb.name == "help" then return "@verbs" elseif verb.name == "new" then return "@examples @files" end
+  local wants, seen = {}, {}
+  local function want(what)
+    if not seen[what] then wants[#wants + 1] = what end
+    seen[what] = true
+  end
+  for _, line in ipairs(verb.help.usage) do
+    if line:find("[NAME|PID]", 1, true) then want "@instances" end
+    for word in line:gsub("%-%-?[%w-]+ %u+", ""):gmatch "%u+" do
+      if values[word] then want(values[word]) elseif files[word] then want "@files" end
+    end
+  end
+  return table.concat(wants, " ")
+end
+
 local function bash(list)
   local names, cases = {}, {}
   for _, verb in ipairs(list) do
     names[#names + 1] = verb.name
-    local flags = {}
-    for _, option in ipairs(options(verb)) do table.move(option.names, 1, #option.names, #flags + 1, flags) end
-    cases[#cases + 1] = ("    %s) flags=\"%s\" ;;"):format(verb.name, table.concat(flags, " "))
+    local flags, wants, order = {}, {}, {}
+    for _, option in ipairs(options(verb)) do
+      table.move(option.names, 1, #option.names, #flags + 1, flags)
+      local value = not option.left:find("[=", 1, true) and value_of(verb, option)
+      if value then
+        if not wants[value] then order[#order + 1] = value end
+        wants[value] = wants[value] or {}
+        for _, name in ipairs(option.names) do table.insert(wants[value], (name:gsub("^%-%-", "-"))) end
+      end
+    end
+    cases[#cases + 1] = ("    %s) flags=\"%s\" want=\"%s\""):format(verb.name, table.concat(flags, " "), operands_of(verb))
+    if #order > 0 then cases[#cases + 1] = "      case ${before/#--/-} in" end
+    for _, value in ipairs(order) do
+      cases[#cases + 1] = ("        %s) flags= want=\"%s\" ;;"):format(table.concat(wants[value], "|"), value)
+    end
+    cases[#cases] = cases[#cases] .. (#order > 0 and "\n      esac ;;" or " ;;")
   end
   return ([==[
 # bash completion for kt, made from its help.
 _kt() {
-  local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} flags=
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} flags='' want='' words='' files='' each
   COMPREPLY=()
   if [[ $COMP_CWORD == 1 ]]; then
     mapfile -t COMPREPLY < <(compgen -W "VERBS" -- "$word")
     return
   fi
+  if [[ $word == '=' ]]; then
+    word=
+  elif [[ $before == '=' ]]; then
+    before=${COMP_WORDS[COMP_CWORD - 2]}
+  fi
   case $verb in
 CASES
   esac
-  if [[ $verb == help && $COMP_CWORD == 2 ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "VERBS $flags" -- "$word")
-  elif [[ $word == -* ]]; then
+  if [[ $word == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$word")
-  else
+    return
+  fi
+  for each in $want; do
+    case $each in
+      @files) files=1 ;;
+      @instances) words+=" $(kt list --names 2>/dev/null)" ;;
+      @examples) words+=" $(kt new 2>/dev/null | while read -r each _; do [[ $each == usage: ]] || printf '%s\n' "$each"; done)" ;;
+      @verbs) words+=" VERBS" ;;
+      *) words+=" $each" ;;
+    esac
+  done
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+  if [[ $files ]]; then
     compopt -o filenames
-    mapfile -t COMPREPLY < <(compgen -f -- "$word")
+    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$word")
   fi
 }
 complete -F _kt kt
@@ -202,8 +273,27 @@ end
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
+local ZSH_WANT = [==[
+_kt_want() {
+  local each line
+  local -a names
+  for each; do
+    case $each in
+      @files) _files ;;
+      @instances) names+=(${(f)"$(kt list --names 2>/dev/null)"}) ;;
+      @examples) for line in ${(f)"$(kt new 2>/dev/null)"}; do [[ $line == '  '* ]] && names+=(${${line##  }%% *}); done ;;
+      @verbs) names+=(VERBS) ;;
+      *) names+=($each) ;;
+    esac
+  done
+  compadd -a names
+}]==]
+
 local function zsh(list)
-  local out = { "#compdef kt", "# zsh completion for kt, made from its help.", "_kt() {", "  local -a verbs", "  verbs=(" }
+  local names = {}
+  for _, verb in ipairs(list) do names[#names + 1] = verb.name end
+  local out = { "#compdef kt", "# zsh completion for kt, made from its help.", (ZSH_WANT:gsub("VERBS", (table.concat(names, " ")))),
+    "_kt() {", "  local -a verbs", "  verbs=(" }
   for _, verb in ipairs(list) do out[#out + 1] = "    " .. quoted(verb.name .. ":" .. verb.summary) end
   out[#out + 1] = "  )"
   out[#out + 1] = "  if ((CURRENT == 2)); then\n    _describe verb verbs\n    return\n  fi"
@@ -212,50 +302,61 @@ local function zsh(list)
     out[#out + 1] = "    " .. verb.name .. ")"
     out[#out + 1] = "      _arguments -S \\"
     for _, option in ipairs(options(verb)) do
-      local about = option.text:gsub("[%[%]:\\]", "\\%0")
+      local about, value = option.text:gsub("[%[%]:\\]", "\\%0"), value_of(verb, option)
       for _, name in ipairs(option.names) do
         local optional = option.left:find("[=", 1, true)
         out[#out + 1] = ("        %s \\"):format(quoted(("%s%s[%s]%s"):format(name, optional and "=-" or "", about,
-          option.arg and (":%s%s:_files"):format(optional and ":" or "", option.arg:lower()) or "")))
+          value and (":%s%s: _kt_want %s"):format(optional and ":" or "", option.arg:lower(), value) or "")))
       end
     end
-    out[#out + 1] = "        '*:file:_files' ;;"
+    out[#out + 1] = ("        '*:operand: _kt_want %s' ;;"):format(operands_of(verb))
   end
   out[#out + 1] = "  esac\n}\n_kt \"$@\""
   return table.concat(out, "\n") .. "\n"
 end
 
+local fish_lists = {
+  ["@instances"] = "(kt list --names 2>/dev/null)", ["@examples"] = "(kt new 2>/dev/null | string match -rg \"^  (\\S+)\")",
+}
+
 local function fish(list)
   local out, names = { "# fish completion for kt, made from its help." }, {}
   for _, verb in ipairs(list) do names[#names + 1] = verb.name end
+  fish_lists["@verbs"] = table.concat(names, " ")
+  local function wanted(want)
+    local files_too = want:find("@files", 1, true)
+    local words = want:gsub("@files", ""):gsub("@%l+", fish_lists):gsub("^ +", ""):gsub(" +$", "")
+    return (files_too and "" or " -f") .. (words ~= "" and " -a " .. quoted(words) or "")
+  end
   for _, verb in ipairs(list) do
     out[#out + 1] = ("complete -c kt -n __fish_use_subcommand -f -a %s -d %s"):format(verb.name, quoted(verb.summary))
+    local seen = ("complete -c kt -n '__fish_seen_subcommand_from %s'"):format(verb.name)
     for _, option in ipairs(options(verb)) do
+      local value = not option.left:find("[=", 1, true) and value_of(verb, option)
       for _, name in ipairs(option.names) do
         local dashes, word = name:match "^(%-+)(.*)$"
-        out[#out + 1] = ("complete -c kt -n '__fish_seen_subcommand_from %s' -%s %s%s -d %s"):format(verb.name,
-          dashes == "--" and "l" or #word > 1 and "o" or "s", word, option.arg and not option.left:find("[=", 1, true) and " -r" or "",
-          quoted(option.text))
+        out[#out + 1] = ("%s -%s %s%s -d %s"):format(seen, dashes == "--" and "l" or #word > 1 and "o" or "s", word,
+          value and " -r" .. wanted(value) or "", quoted(option.text))
       end
     end
+    out[#out + 1] = seen .. wanted(operands_of(verb))
   end
-  out[#out + 1] = ("complete -c kt -n '__fish_seen_subcommand_from help' -f -a '%s'"):format(table.concat(names, " "))
   return table.concat(out, "\n") .. "\n"
 end
 
 -- The main chunk may take longer than a task.
-local list, files = verbs(), {}
+local list, pages = verbs(), {}
 for _, verb in ipairs(list) do
   verb.help = read_help(output(verb.name))
   assert(#verb.help.usage > 0 and #options(verb) > 0, "kt " .. verb.name .. " --help: not understood")
-  files["man/kt-" .. verb.name .. ".1"] = page(verb)
+  pages["man/kt-" .. verb.name .. ".1"] = page(verb)
 end
-files["man/kt.1"] = overview(list)
-files["completions/kt.bash"] = bash(list)
-files["completions/_kt"] = zsh(list)
-files["completions/kt.fish"] = fish(list)
+pages["man/kt.1"] = overview(list)
+pages["completions/kt.bash"] = bash(list)
+pages["completions/_kt"] = zsh(list)
+pages["completions/kt.fish"] = fish(list)
 kt.spawn(function()
-  for path, text in pairs(files) do
+  for path, text in pairs(pages) do
     write(path, text)
     kt.sleep(0)
   end

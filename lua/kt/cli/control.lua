@@ -219,6 +219,8 @@ local function list(verb, paths, flags)
       rows[i] = one.is
     end
     json(core.json.array(rows))
+  elseif flags.names then
+    for _, one in ipairs(found) do out(one.is.name .. "\n") end
   elseif #found > 0 then
     lines(status.list(found))
   else

@@ -28,6 +28,7 @@ local makers = {
   ["--markdown"] = function() return require "kt.doc.reference".text(require "kt.api") end,
   ["--markdown=sim"] = function() return require "kt.doc.reference".text(require "kt.sim.api") end,
   ["--bound"] = bound,
+  ["--values"] = function() return require "kt.cli.values".text() end,
 }
 
 local text, near

@@ -4,7 +4,7 @@
 -- A row has
 --   name      the long flag; short and alias are a short and a second long form
 --   json      the key in a configuration file; default: the name; false if a file cannot set it
---   type      "string", "int", "bool" or "enum"; min and max for ints, values for enums
+--   type      "string", "int", "bool" or "enum"; min and max for ints, values for enums and for strings of which others know the values
 --   unit      "size" or "rate": an int that may also be written with a unit (kt.units)
 --   default   nil if the setting is optional
 --   group     the section of the help; arg: the name of the value; help: the text
@@ -152,9 +152,9 @@ local rows = {
   { name = "c", json = false, type = "string", default = "", group = "operation", arg = "FILE",
     help = "read settings from a JSON file; they override flags" },
   { name = "log", type = "string", default = "", group = "operation", arg = "FILE", help = "append the log to a file; the default is stderr" },
-  { name = "loglevel", type = "string", default = "info", group = "operation", arg = "LEVEL",
+  { name = "loglevel", type = "string", values = { "debug", "info", "warn", "error", "quiet" }, default = "info", group = "operation", arg = "LEVEL",
     help = "debug, info, warn, error or quiet" },
-  { name = "logformat", type = "string", default = "text", group = "operation", arg = "FORMAT",
+  { name = "logformat", type = "string", values = { "text", "json", "journald" }, default = "text", group = "operation", arg = "FORMAT",
     help = "text, json, or journald, which sends the log to systemd's journal" },
   { name = "quiet", type = "bool", default = false, group = "operation", help = "do not log the opening and closing of streams" },
   { name = "snmplog", type = "string", default = "", group = "operation", arg = "FILE",

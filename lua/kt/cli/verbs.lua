@@ -25,7 +25,7 @@ verb {
     .. "links and conns, links, or conns; i, o, a, n sort by bytes in, bytes out, age, name; r reverses; arrows and Page keys scroll.",
 }
 verb {
-  name = "list", flags = { json }, nobody = true,
+  name = "list", flags = { json, { name = "names", doc = "print only their names, one a line" } }, nobody = true,
   doc = "List the instances of kt that run and that this user may control.",
 }
 verb {
