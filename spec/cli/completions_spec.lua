@@ -55,7 +55,8 @@ describe("completion of kt's command line", function()
     local script = { ([[
       zmodload zsh/zpty
       zpty ask zsh -f -i
-      zpty -w ask 'PS1=ready%%%%; PATH=%s/bin:$PATH; fpath=(%s/made/completions $fpath); cd %s/made/man; autoload -Uz compinit; compinit -u -D; stty columns 200'
+      zpty -w ask 'PS1=ready%%%%; PATH=%s/bin:$PATH; fpath=(%s/made/completions $fpath); cd %s/made/man; autoload -Uz compinit; compinit -u -D'
+      zpty -w ask 'stty columns 200'
       zpty -w ask "LISTMAX=1000; bindkey '^I' list-choices; print mark''0"
       zpty -r ask text '*mark0*ready%%'
     ]]):format(dir, dir, dir) }

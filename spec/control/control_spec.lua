@@ -179,7 +179,7 @@ describe("the control socket", function()
     end)
   end)
 
-  it("refuses other users", function()
+  it("refuses other users, and says whose it is", function()
     if os.execute "test $(id -u) = 0 || exit 1" ~= true then return end -- only root can run both
     h.run(function()
       os.execute("chmod 777 " .. s.dir)
@@ -191,12 +191,16 @@ describe("the control socket", function()
       kt:expect "listening on"
       kt:wait_unix(at)
       assert.equal("600 socket", mode(at))
-      os.execute("chmod 666 " .. at)
-      local other = process.start {
-        name = "kt", cmd = { "setpriv", "--reuid", "65533", "--clear-groups", scripts.kt, "status", "--control", at },
-      }
-      assert.equal(2, other:wait_exit())
-      assert.matches("only the user of this kt and root may connect", other.stderr)
+      for _, case in ipairs { { "", "c runs as user nobody; only that user and root may control it: try sudo\n" },
+        { "--control " .. at, "c runs as user nobody; only that user and root may control it: try sudo\n" },
+        { "--control " .. at, "only the user of this kt and root may connect", "chmod 666 " .. at } } do
+        os.execute(case[3] or "true")
+        local other = process.start { name = "kt", cmd = { "sh", "-c", ("KT_RUNTIME_DIR=%s exec setpriv --reuid 65533 --clear-groups %s status %s"):format(
+          s.dir, scripts.kt, case[1]) } }
+        assert.equal(2, other:wait_exit())
+        loop.eventually("its message", 5, function() return other.stderr:find("\n", 1, true) ~= nil end)
+        assert.matches(case[2], other.stderr, 1, true)
+      end
       assert.equal(0, (verb("status", "--control", at)))
     end)
   end)
@@ -295,7 +299,7 @@ describe("verbs for a running kt", function()
   it("say that there is none, list those that run, and take a name or a pid", function()
     h.run(function()
       local code, _, err = verb "status"
-      assert.same({ 2, "kt status: no running kt with a control socket\n" }, { code, err })
+      assert.same({ 2, "kt status: no running kt with a control socket; for one of another user, run this as that user\n" }, { code, err })
       local a, b = forward("one", "--allow-eval"), forward("two", "--allow-eval")
       code, _, err = verb "status"
       assert.equal(2, code)

@@ -211,7 +211,7 @@ function run.repl(_, kt_, flags)
 end
 
 local function list(verb, paths, flags)
-  local found = instances.all(paths)
+  local found, foreign = instances.all(paths)
   if flags.json then
     local rows = {}
     for i, one in ipairs(found) do
@@ -224,7 +224,7 @@ local function list(verb, paths, flags)
   elseif #found > 0 then
     lines(status.list(found))
   else
-    return fail(verb, "no running kt with a control socket", verbs.NONE)
+    return fail(verb, instances.none(foreign), verbs.NONE)
   end
   return core.exit(0)
 end

@@ -32,10 +32,17 @@ end
 
 function Instance:close() self.conn:close() end
 
---- Connects to the socket at a path. Returns the instance, with what `hello` says in `is`; or nil and a sentence.
+local function name_of(path) return path:match "([^/]*)%.sock$" or path end
+
+--- Says whose instance it is that this user may not control, and what to do.
+function instances.foreign(path)
+  return ("%s runs as user %s; only that user and root may control it: try sudo"):format(name_of(path), core.owner(path) or "?")
+end
+
+--- Connects to the socket at a path. Returns the instance, with what `hello` says in `is`; or nil, a sentence, and the code of an err.
 function instances.connect(path)
   local conn, err = kt.connect { to = "unix:" .. path, timeout = HELLO }
-  if not conn then return nil, tostring(err) end
+  if not conn then return nil, err.code == "denied" and instances.foreign(path) or tostring(err), err.code end
   local self = setmetatable({ conn = conn, path = path }, Instance)
   local wrong
   self.is, wrong = self:ask("hello", nil, HELLO)
@@ -44,34 +51,44 @@ function instances.connect(path)
   return nil, wrong.message
 end
 
---- Connects to all sockets; those that do not answer are left out.
+--- Connects to all sockets; those that do not answer are left out. Returns the instances, and the paths of those of other users.
 function instances.all(paths)
-  local tasks, found = {}, {}
+  local tasks, found, foreign = {}, {}, {}
   for i, path in ipairs(paths) do
     tasks[i] = kt.spawn(function()
-      local instance = instances.connect(path)
-      if not instance then return nil end
+      local instance, _, code = instances.connect(path)
+      if not instance then return code == "denied" end
       local is = instance.is
       instance:close()
       return { path = path, is = is }
     end)
   end
-  for _, task in ipairs(tasks) do
+  for i, task in ipairs(tasks) do
     local one = task:wait()
-    if type(one) == "table" then found[#found + 1] = one end
+    if type(one) == "table" then found[#found + 1] = one elseif one == true then foreign[#foreign + 1] = paths[i] end
   end
-  return found
+  return found, foreign
+end
+
+--- A sentence for want of an instance of this user. foreign: those of others.
+function instances.none(foreign)
+  if foreign[1] then return instances.foreign(foreign[1]) end
+  return "no running kt with a control socket; for one of another user, run this as that user"
 end
 
 --- The instance with that name or pid, or the only one. Returns nil, a sentence, and the list if there are several.
 function instances.pick(paths, name)
-  local found, fits = instances.all(paths), {}
+  local found, foreign = instances.all(paths)
+  local fits = {}
   for _, one in ipairs(found) do
     if not name or one.is.name == name or tostring(one.is.pid) == name then fits[#fits + 1] = one end
   end
   if #fits == 1 then return instances.connect(fits[1].path) end
+  for _, path in ipairs(#fits == 0 and foreign or {}) do
+    if name == name_of(path) then return nil, instances.foreign(path) end
+  end
   if #fits == 0 and name then return nil, ("no running kt with the name or pid %s"):format(name), found end
-  if #fits == 0 then return nil, "no running kt with a control socket" end
+  if #fits == 0 then return nil, instances.none(foreign) end
   return nil, ("%d instances%s; give a %s:"):format(#fits, name and " of that name" or " run", name and "pid" or "name or a pid"), fits
 end
 

@@ -4,6 +4,7 @@
  * Invariant: the registry holds the number of secrets that have memory. */
 #include <stdlib.h>
 #include <string.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include "crypto/keyfile.h"
 #include "crypto/locked.h"
@@ -119,6 +120,20 @@ static int is_exposed(lua_State *L)
     return 1;
 }
 
+/* core.owner(path) → the name of the user whose file it is, or nil */
+static int owner(lua_State *L)
+{
+    struct stat st;
+    struct passwd pw, *found = NULL;
+    char text[1024];
+    if (stat(luaL_checkstring(L, 1), &st) != 0) return 0;
+    if (getpwuid_r(st.st_uid, &pw, text, sizeof text, &found) == 0 && found)
+        lua_pushstring(L, found->pw_name);
+    else
+        lua_pushfstring(L, "%I", (lua_Integer)st.st_uid);
+    return 1;
+}
+
 /* kt.secret_file(path): the file's content without one trailing newline. */
 static int secret_file(lua_State *L)
 {
@@ -169,6 +184,6 @@ void kt_lua_secret(lua_State *L)
     lua_pushinteger(L, 0);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &count_key);
     static const luaL_Reg functions[] = {{"secret", secret}, {"secret_file", secret_file},
-        {"is_secret", is_secret}, {"exposed", is_exposed}, {"wipe", wipe}, {NULL, NULL}};
+        {"is_secret", is_secret}, {"exposed", is_exposed}, {"owner", owner}, {"wipe", wipe}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }
