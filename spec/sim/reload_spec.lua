@@ -206,7 +206,7 @@ describe("a socket that moves between the main chunk and a task", function()
   end)
 
   it("keeps the sessions of an acceptor, however late its task opens it", function()
-    local w, a, load = host [[
+    local w, _, load = host [[
       kt.accept { on = ":29900", wire = "kcptun", key = "k" }:serve(function(stream)
         for line in function() return stream:read_until("\n", 100, { timeout = "1h" }) end do stream:write(version .. line) end
       end)]]
