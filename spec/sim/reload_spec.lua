@@ -233,4 +233,21 @@ describe("a socket that moves between the main chunk and a task", function()
     end
     assert.equal("", near:output())
   end)
+
+  it("gives the task of an acceptor the links of peers that are up", function()
+    local w, _, load = host [[
+      kt.accept { on = ":29900", wire = "kt", key = "k" }:on("link", function(link) print(version, (kt.address(link.remote))) end)]]
+    local script = load("1", IN_MAIN)
+    w:link(w:host "b", "a", { delay = "10ms" })
+    w:host("b"):run("near.lua", { files = { ["near.lua"] = [[
+      local kt = require "kt"
+      kt.link { remote = "a:29900", wire = "kt", key = "k" }:serve(function() end)]] } })
+    w:run_for "1s"
+    for i, text in ipairs { IN_TASK, IN_MAIN } do
+      load(tostring(i + 1), text, "100ms")
+      w:run_for "3s"
+    end
+    local peer = w:host("b"):addresses()[1]
+    assert.equal(("1\t%s\n2\t%s\n3\t%s\n"):format(peer, peer, peer), script:output())
+  end)
 end)

@@ -67,7 +67,7 @@ function reference.text(which)
   end
   if api.addresses then
     out[#out + 1] = "\n## Addresses\n\nA list of them is possible only for `remote` of kt.link. Malformed ones raise, or give an err with the code "
-      .. "\"config\" where a task connects."
+      .. "\"config\" where a task connects. kt.address splits each of them."
     local rows = {}
     for i, a in ipairs(api.addresses) do
       local keys = {}

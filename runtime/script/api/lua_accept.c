@@ -35,6 +35,7 @@ struct kt_lua_acceptor {
     bool authorize_failed; /* and the log has it */
     int on_flow;           /* likewise for flows */
     const struct kt_origin *on_flow_at;
+    struct kt_turn adopt; /* queued: links of an inherited acceptor are given to it */
 };
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
@@ -221,6 +222,7 @@ static void close_acceptor(struct kt_service *s)
 {
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
     keep_totals(a);
+    kt_io_turn_cancel(&a->adopt);
     kt_acceptor_close(a->door->acceptor); /* closes at the end of the turn; no callback until then */
     kt_tap_unref(a->door->tap);
     free(a->door);
@@ -267,15 +269,23 @@ static void forgo(struct kt_service *s)
     a->next = NULL;
 }
 
+static void adopt(void *ctx)
+{
+    const struct kt_lua_acceptor *a = ctx;
+    kt_acceptor_adopt(a->door->acceptor);
+}
+
+/* The acceptor of a task gets its links at the end of the turn, as it has no handlers yet. */
 static void inherit(struct kt_service *s, struct kt_service *old)
 {
-    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s, *o = (struct kt_lua_acceptor *)old;
     struct kt_acceptor_change change;
     a->door = a->next;
     a->door->owner = a;
     a->next = NULL;
-    keep_totals((struct kt_lua_acceptor *)old);
-    ((struct kt_lua_acceptor *)old)->door = NULL;
+    keep_totals(o);
+    kt_io_turn_cancel(&o->adopt);
+    o->door = NULL;
     kt_acceptor_apply(a->door->acceptor, &change);
     if (change.changed) kt_config_log(a->wire, a->settings, s, "accepting links on");
     if (change.changed && change.sessions)
@@ -284,7 +294,10 @@ static void inherit(struct kt_service *s, struct kt_service *old)
             change.retired
                 ? ", take no new streams because the key has changed, and end with their last stream"
                 : "");
-    kt_acceptor_adopt(a->door->acceptor);
+    if (kt_service_has_handler(s) || a->on_link != LUA_NOREF)
+        adopt(a);
+    else
+        kt_io_turn(kt_runtime_io(kt_service_runtime(s)), &a->adopt);
     kt_config_forget_key(a->settings);
 }
 
@@ -317,6 +330,7 @@ static int accept_on(lua_State *L)
     a->wire = wire;
     a->settings = settings;
     a->on_link = a->on_flow = a->authorize = LUA_NOREF;
+    kt_turn_init(&a->adopt, adopt, a);
     if (settings->asks) {
         lua_getfield(L, 1, "authorized");
         a->authorize = luaL_ref(L, LUA_REGISTRYINDEX);
