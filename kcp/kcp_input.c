@@ -14,18 +14,15 @@
 
 /* The summary of one packet. */
 struct news {
-    uint64_t now_us;
-    uint32_t una;    /* highest seen */
+    /* For the owner: una is the highest seen. It is regular unless FEC rebuilt it: then it may be late, and its window
+     * and times out of date. fits, advanced and told are set at the end. */
+    struct kt_kcp_report r;
     uint32_t rtt_us; /* of the latest transmission acknowledged, or NO_SAMPLE */
-    uint32_t push;   /* lowest sn of a PUSH, if has_push */
     uint16_t wnd;
-    bool regular;   /* not rebuilt by FEC: then it may be late, and its window and times out of date */
     bool ambiguous; /* rtt_us may be that of another transmission */
-    bool has_push;
-    bool pushed;  /* it has a PUSH */
-    bool wins;    /* it may answer a WASK: a WINS before any PUSH. One after that is padding (kcp.h) */
-    bool unknown; /* the peer does not know the conversation */
-    bool fresh;   /* it brought data, or acknowledged something, for the first time */
+    bool pushed;    /* it has a PUSH */
+    bool wins;      /* it may answer a WASK: a WINS before any PUSH. One after that is padding (kcp.h) */
+    bool fresh;     /* it brought data, or acknowledged something, for the first time */
 };
 
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
@@ -40,8 +37,8 @@ static uint32_t echo_of(
     struct kt_kcp *k, const struct kt_kcp_segment *seg, bool repeat, const struct news *news)
 {
     if (seg->frg == KT_KCP_CHALLENGE) return seg->ts; /* sent to be echoed */
-    if (!news->regular || repeat) return kt_kcp_echo_late(&k->echo, seg->ts, news->now_us);
-    kt_kcp_echo_fresh(&k->echo, seg->ts, news->now_us);
+    if (!news->r.regular || repeat) return kt_kcp_echo_late(&k->echo, seg->ts, news->r.now_us);
+    kt_kcp_echo_fresh(&k->echo, seg->ts, news->r.now_us);
     return seg->ts;
 }
 
@@ -59,25 +56,25 @@ static void on_push(
         return;
     case KT_RECV_REPEAT:
         k->stats.repeat++;
-        if (k->repeats && news->regular) k->repeat = KT_KCP_REPEAT_ACKS;
+        if (k->repeats && news->r.regular) k->repeat = KT_KCP_REPEAT_ACKS;
         repeat = true;
         break;
     case KT_RECV_STORED:
         news->fresh = true;
         break;
     }
-    ack_owed(k, seg->sn, echo_of(k, seg, repeat, news), news->now_us);
+    ack_owed(k, seg->sn, echo_of(k, seg, repeat, news), news->r.now_us);
     /* A gap has opened or closed, or a segment came twice: the sender should know soon. A segment that FEC
      * had rebuilt before it arrived is not urgent. */
-    if (repeat ? news->regular : k->rcv.nxt != seg->sn + 1) k->ack_now = true;
+    if (repeat ? news->r.regular : k->rcv.nxt != seg->sn + 1) k->ack_now = true;
 }
 
 /* A challenge repeats an old sn on purpose, which does not mean a restart. */
 static void note_push(struct news *news, const struct kt_kcp_segment *seg)
 {
     if (seg->frg == KT_KCP_CHALLENGE) return;
-    if (!news->has_push || kt_sn_diff(seg->sn, news->push) < 0) news->push = seg->sn;
-    news->has_push = true;
+    if (!news->r.has_push || kt_sn_diff(seg->sn, news->r.push) < 0) news->r.push = seg->sn;
+    news->r.has_push = true;
 }
 
 /* Takes an RTT sample from the ACK of a segment that is still held. The ACK must echo the time of the
@@ -89,8 +86,8 @@ static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts
 {
     const bool last = ts == s->ts;
     if (!last && ts != s->first_ts) return;
-    const uint64_t rtt = last ? news->now_us - s->sent_us : (uint64_t)(k->now_ts - ts) * 1000;
-    if (rtt > KT_KCP_RTO_MAX_US || news->now_us - rtt + 1000 <= k->arrived_us) return;
+    const uint64_t rtt = last ? news->r.now_us - s->sent_us : (uint64_t)(k->now_ts - ts) * 1000;
+    if (rtt > KT_KCP_RTO_MAX_US || news->r.now_us - rtt + 1000 <= k->arrived_us) return;
     news->rtt_us = (uint32_t)rtt;
     news->ambiguous = !last;
 }
@@ -131,7 +128,7 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
     if (suspect_hole(k)) note_arrival(k, s);
-    retire(k, s, seg->sn, last && news->regular, news->now_us);
+    retire(k, s, seg->sn, last && news->r.regular, news->r.now_us);
     news->fresh = true;
 }
 
@@ -171,11 +168,11 @@ static void note_covered(struct kt_kcp *k, uint32_t una)
 static void cover(struct kt_kcp *k, const struct news *news)
 {
     struct kt_send_ring *r = &k->snd;
-    for (; r->una != news->una; r->una++) {
+    for (; r->una != news->r.una; r->una++) {
         struct kt_send_slot *s = kt_send_ring_at(r, r->una);
         if (!s->data) continue;
-        const bool once = k->cc->ops->samples && news->regular && s->first_ts == s->ts;
-        retire(k, s, r->una, once, news->now_us);
+        const bool once = k->cc->ops->samples && news->r.regular && s->first_ts == s->ts;
+        retire(k, s, r->una, once, news->r.now_us);
     }
 }
 
@@ -188,58 +185,48 @@ static void answered(struct kt_kcp *k, struct kt_mtu_hole *hole)
 }
 
 /* Handles what the packet says as a whole. */
-static void finish(struct kt_kcp *k, const struct news *news)
+static void finish(struct kt_kcp *k, struct news *news)
 {
-    const uint32_t moved = news->una - k->snd.una;
-    const bool valid = moved <= kt_send_ring_sent(&k->snd), advanced = valid && moved > 0;
-    uint32_t told = 0;
-    if (valid && news->regular) {
-        set_rmt_wnd(k, news->wnd, news->now_us);
-        if (news->wins && !news->unknown) {
+    struct kt_kcp_report *r = &news->r;
+    const uint32_t moved = r->una - k->snd.una;
+    r->fits = moved <= kt_send_ring_sent(&k->snd);
+    r->advanced = r->fits && moved > 0;
+    if (r->fits && r->regular) {
+        set_rmt_wnd(k, news->wnd, r->now_us);
+        if (news->wins && !r->unknown) {
             k->stats.answers++;
             answered(k, &k->hole);
             answered(k, &k->oversize);
-            if (k->stats.unanswered > 0) on_answer(k, news->now_us);
+            if (k->stats.unanswered > 0) on_answer(k, r->now_us);
+        }
+        if (news->rtt_us != NO_SAMPLE) {
+            if (news->ambiguous)
+                kt_rtt_ambiguous(&k->rtt, news->rtt_us);
+            else
+                kt_rtt_clear(&k->rtt, news->rtt_us);
         }
     }
-    if (valid && news->regular && news->rtt_us != NO_SAMPLE) {
-        if (news->ambiguous)
-            kt_rtt_ambiguous(&k->rtt, news->rtt_us);
-        else
-            kt_rtt_clear(&k->rtt, news->rtt_us);
-    }
-    if (advanced) {
-        told = kt_send_ring_at(&k->snd, news->una - 1)->told;
-        note_covered(k, news->una);
+    if (r->advanced) {
+        r->told = kt_send_ring_at(&k->snd, r->una - 1)->told;
+        note_covered(k, r->una);
         kt_mtu_hole_advanced(&k->hole);
         kt_mtu_hole_advanced(&k->oversize);
         cover(k, news);
         k->una_moved = true;
     }
-    if (advanced || news->fresh) {
+    if (r->advanced || news->fresh) {
         k->news++;
-        kt_cc_progressed(k->cc, advanced ? moved : 0, k->rmt_wnd, k->rtt.min, news->now_us);
+        kt_cc_progressed(k->cc, r->advanced ? moved : 0, k->rmt_wnd, k->rtt.min, r->now_us);
     }
     kt_kcp_early_update(k);
-    if (k->report)
-        k->report(k->report_ctx, &(struct kt_kcp_report){
-                                     .now_us = news->now_us,
-                                     .regular = news->regular,
-                                     .fits = valid,
-                                     .advanced = advanced,
-                                     .unknown = news->unknown,
-                                     .has_push = news->has_push,
-                                     .una = news->una,
-                                     .push = news->push,
-                                     .told = told,
-                                 });
+    if (k->report) k->report(k->report_ctx, r);
 }
 
 int kt_kcp_input(
     struct kt_kcp *k, const uint8_t *data, size_t len, enum kt_kcp_origin origin, uint64_t now_us)
 {
     now_us = kt_kcp_clock(k, now_us);
-    struct news news = {.now_us = now_us, .regular = origin == KT_KCP_REGULAR, .rtt_us = NO_SAMPLE};
+    struct news news = {.r = {.now_us = now_us, .regular = origin == KT_KCP_REGULAR}, .rtt_us = NO_SAMPLE};
     uint32_t segs = 0;
     int err = len < KT_KCP_OVERHEAD ? KT_EPROTO : 0;
     /* Fewer than 24 bytes at the end are ignored, as in kcp-go. */
@@ -252,7 +239,7 @@ int kt_kcp_input(
             err = KT_EPROTO;
             break;
         }
-        if (segs == 0 || kt_sn_diff(seg.una, news.una) > 0) news.una = seg.una;
+        if (segs == 0 || kt_sn_diff(seg.una, news.r.una) > 0) news.r.una = seg.una;
         news.wnd = seg.wnd;
         if (seg.cmd == KT_KCP_PUSH) {
             news.pushed = true;
@@ -264,7 +251,7 @@ int kt_kcp_input(
             k->tell = true;
         else {
             if (!news.pushed) news.wins = true;
-            if (seg.sn == KT_KCP_UNKNOWN && seg.una == 0) news.unknown = true;
+            if (seg.sn == KT_KCP_UNKNOWN && seg.una == 0) news.r.unknown = true;
         }
         data += seg.len;
         len -= seg.len;
