@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "base/slab.h"
 
 struct kt_bufq_block {
@@ -61,26 +62,29 @@ void kt_bufq_clear(struct kt_bufq *q)
     q->len = 0;
 }
 
+/* The last block, or a new one if that is full. NULL: the slab is exhausted. */
+static struct kt_bufq_block *open_tail(struct kt_bufq *q, size_t cap)
+{
+    struct kt_bufq_block *b = q->tail;
+    if (b && b->end < cap) return b;
+    b = get_block(q);
+    if (!b) return NULL;
+    b->next = NULL;
+    b->start = b->end = 0;
+    if (q->tail)
+        q->tail->next = b;
+    else
+        q->head = b;
+    q->tail = b;
+    return b;
+}
+
 size_t kt_bufq_space(struct kt_bufq *q, uint8_t **space)
 {
-    size_t cap = capacity(q);
-    struct kt_bufq_block *b = q->tail;
-    if (!b || b->end == cap) {
-        b = get_block(q);
-        if (!b) {
-            *space = NULL;
-            return 0;
-        }
-        b->next = NULL;
-        b->start = b->end = 0;
-        if (q->tail)
-            q->tail->next = b;
-        else
-            q->head = b;
-        q->tail = b;
-    }
-    *space = b->data + b->end;
-    return cap - b->end;
+    const size_t cap = capacity(q);
+    struct kt_bufq_block *b = open_tail(q, cap);
+    *space = b ? b->data + b->end : NULL;
+    return b ? cap - b->end : 0;
 }
 
 void kt_bufq_commit(struct kt_bufq *q, size_t n)
@@ -97,17 +101,23 @@ void kt_bufq_commit(struct kt_bufq *q, size_t n)
 size_t kt_bufq_append(struct kt_bufq *q, const void *data, size_t n)
 {
     const uint8_t *from = data;
+    const size_t cap = capacity(q);
     size_t taken = 0;
     while (taken < n) {
-        uint8_t *space;
-        size_t room = kt_bufq_space(q, &space);
-        if (room == 0) break;
-        if (room > n - taken) room = n - taken;
-        memcpy(space, from + taken, room);
-        kt_bufq_commit(q, room);
+        struct kt_bufq_block *b = open_tail(q, cap);
+        if (!b) break;
+        const size_t room = kt_min_size(cap - b->end, n - taken);
+        memcpy(b->data + b->end, from + taken, room);
+        b->end += (uint32_t)room;
         taken += room;
     }
+    q->len += taken;
     return taken;
+}
+
+size_t kt_bufq_slack(const struct kt_bufq *q)
+{
+    return q->tail ? capacity(q) - q->tail->end : 0;
 }
 
 size_t kt_bufq_peek(const struct kt_bufq *q, size_t offset, struct kt_iov *iov, size_t max)

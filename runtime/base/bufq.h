@@ -32,6 +32,9 @@ void kt_bufq_clear(struct kt_bufq *q);
 /* Appends n bytes, or fewer if the slab runs out of blocks. Returns the number appended. */
 size_t kt_bufq_append(struct kt_bufq *q, const void *data, size_t n);
 
+/* Bytes that fit without another block. */
+size_t kt_bufq_slack(const struct kt_bufq *q);
+
 /* Gives room to write in place at the tail, adding a block if the tail is full: sets *space to the address and
  * returns the size, or 0 if the slab is exhausted. kt_bufq_commit then makes n of those bytes part of the
  * queue; without a commit nothing changes. The address is valid until the queue next changes. A commit of 0

@@ -13,8 +13,10 @@ int kt_kcptun_path_init(
     *p = (struct kt_kcptun_path){.sh = sh, .udp = udp, .to = to, .mtu = sh->cfg.mtu};
     kt_bucket_set(&p->rate, sh->cfg.ratelimit, BURST, kt_io_now(sh->io));
     p->offset = (uint32_t)kt_seal_header(sh->seal);
+    p->overhead = (uint32_t)kt_seal_overhead(sh->seal);
     if (!kt_kcptun_context_fec(sh)) return 0;
     p->offset += KT_FEC_HEADER;
+    p->overhead += KT_FEC_HEADER;
     p->data = sh->cfg.datashard;
     p->parity = sh->cfg.parityshard;
     int rc = kt_fec_enc_new(&p->enc, p->data, p->parity);
@@ -27,11 +29,6 @@ void kt_kcptun_path_parity(struct kt_kcptun_path *p, unsigned n)
     if (!p->enc) return;
     p->sent_parity = n < p->parity ? n : p->parity;
     kt_fec_enc_limit(p->enc, p->sent_parity);
-}
-
-uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p)
-{
-    return p->mtu - (uint32_t)kt_seal_overhead(p->sh->seal) - (p->enc ? KT_FEC_HEADER : 0);
 }
 
 bool kt_kcptun_path_tune(struct kt_kcptun_path *p)
@@ -98,28 +95,22 @@ void kt_kcptun_path_unlimit(struct kt_kcptun_path *p)
     p->limited = false;
 }
 
-/* Bytes of a datagram besides its KCP packet. */
-static size_t overhead(const struct kt_kcptun_path *p)
-{
-    return kt_seal_overhead(p->sh->seal) + (p->enc ? KT_FEC_HEADER : 0);
-}
-
 size_t kt_kcptun_path_spare(const struct kt_kcptun_path *p)
 {
     if (!p->limited) return SIZE_MAX;
-    const uint64_t keep = KEEP + overhead(p) + KT_KCP_OVERHEAD;
+    const uint64_t keep = KEEP + p->overhead + KT_KCP_OVERHEAD;
     return p->credit > keep ? (size_t)(p->credit - keep) : 0;
 }
 
 /* Reserves credit for a packet of at least *len bytes, and sets *len to the most that it may use. */
 static bool promise(struct kt_kcptun_path *p, size_t *len)
 {
-    const uint64_t left = p->credit - p->promised, least = *len + overhead(p);
+    const uint64_t left = p->credit - p->promised, least = *len + p->overhead;
     if (left < least) return false;
-    const uint64_t most = left - overhead(p);
+    const uint64_t most = left - p->overhead;
     *len = kt_kcptun_path_mtu(p);
     if (most < *len) *len = (size_t)most;
-    p->promised += *len + overhead(p);
+    p->promised += *len + p->overhead;
     return true;
 }
 
@@ -179,7 +170,8 @@ static void seal_all(struct outgoing *o)
     uint8_t nonces[KT_SEAL_BATCH * KT_SEAL_MAX_NONCE];
     if (o->n == 0) return;
     const struct kt_addr *from = kt_kcptun_path_from(p);
-    for (size_t i = 0; i < o->n; i++) kt_kcptun_context_show(sh, p->to, from, o->jobs[i].pkt, o->jobs[i].len);
+    for (size_t i = 0; kt_tap_on(sh->tap) && i < o->n; i++)
+        kt_kcptun_context_show(sh, p->to, from, o->jobs[i].pkt, o->jobs[i].len);
     kt_io_random(sh->io, nonces, o->n * kt_seal_nonce(sh->seal));
     kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
     for (size_t i = 0; i < o->n; i++) {
@@ -215,7 +207,7 @@ void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n)
         uint8_t *buf = pkts[i].data - offset;
         size_t len = pkts[i].len + fec;
         unsigned parity = p->enc ? kt_fec_enc_data(p->enc, buf + header, len, now) : 0;
-        afford(p, pkts[i].len + overhead(p)); /* as promised */
+        afford(p, pkts[i].len + p->overhead); /* as promised */
         emit(&out, buf, len);
         for (unsigned k = 0; k < parity; k++) {
             uint8_t *extra = reserve_datagram(p);

@@ -21,6 +21,7 @@ struct kt_kcptun_path {
     unsigned data, parity;    /* its groups, as long as the session lives */
     unsigned sent_parity;     /* parity packets that a group is sent with, from the next one on */
     uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */
+    uint32_t overhead;        /* bytes of a datagram besides its KCP packet */
     struct kt_bucket rate;    /* the rate limit (spec 13: burst of 64 full datagrams) */
     uint32_t reserved;        /* datagrams that KCP is filling, not charged yet */
     /* amplification limit (RFC 9000, 8.1) */
@@ -37,7 +38,10 @@ int kt_kcptun_path_init(
 void kt_kcptun_path_free(struct kt_kcptun_path *p);
 
 /* Largest KCP packet (spec 6.3). */
-uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p);
+static inline uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p)
+{
+    return p->mtu - p->overhead;
+}
 
 /* How many parity packets to send per group, at most those that the session began with. */
 void kt_kcptun_path_parity(struct kt_kcptun_path *p, unsigned n);

@@ -233,6 +233,7 @@ static void on_turn(void *ctx)
         }
         kt_kcptun_session_count(s);
         kt_kcptun_session_count_state(s);
+        s->limited = false;
         kt_kcptun_context_busy(s->sh);
     }
     s->busy = false;
@@ -312,8 +313,7 @@ void kt_kcptun_session_input(
 {
     if (s->over) return;
     s->fresh = true;
-    kt_kcptun_session_limit_reach(s);
-    kt_kcptun_session_limit_fec(s);
+    kt_kcptun_session_limit_input(s);
     const uint64_t silence = kt_patience_heard(&s->health.patience, kt_io_now(s->sh->io));
     if (s->health.patience.suspect || is_outage(s, silence)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.patience.heard;

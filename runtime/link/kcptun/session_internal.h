@@ -60,6 +60,7 @@ struct kt_kcptun_session {
     size_t bytes_left;               /* of that budget: payload (session_limits.c) */
     unsigned batches_left;           /* of that budget: batches of streams to accept */
     bool more;                       /* the budget is used up: the next turn continues */
+    bool limited;                    /* limits on input were set in this turn (session_limits.c) */
     bool blocked;                    /* smux's buffers are full: reading pauses */
     uint64_t blocked_at;             /* µs, since when; 0: not paused */
     uint64_t blocked_read;           /* kt_smux_read at that time */
@@ -105,11 +106,12 @@ void kt_kcptun_session_note_room(struct kt_kcptun_session *s);
 /* Whether KCP may take a frame to send. Without memory to spare it may hold a few, so that a session whose streams
  * are stalled moves more than one frame in a round trip. */
 bool kt_kcptun_session_may_send(const struct kt_kcptun_session *s);
-/* Before input: how far beyond the next segment KCP may store segments. A peer can make us hold a whole
- * window by leaving out the first. */
+/* How far beyond the next segment KCP may store segments. A peer can make us hold a whole window by leaving out
+ * the first. */
 void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s);
-/* Before input: how much the FEC decoder may keep. A peer chooses the size of groups, and can leave each unfinished. */
-void kt_kcptun_session_limit_fec(struct kt_kcptun_session *s);
+/* Before input: sets that, and how much the FEC decoder may keep, once per turn. A peer chooses the size of groups, and
+ * can leave each unfinished. */
+void kt_kcptun_session_limit_input(struct kt_kcptun_session *s);
 /* Counts what the FEC decoder holds: after input. And the rest of its state: at the end of a turn. */
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s);
 void kt_kcptun_session_count_state(struct kt_kcptun_session *s);

@@ -109,8 +109,12 @@ void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s)
         kt_kcp_reach(s->kcp, (uint32_t)(segments < least ? least : segments));
 }
 
-void kt_kcptun_session_limit_fec(struct kt_kcptun_session *s)
+/* A turn adds at most a batch of datagrams to what the limits were computed from. */
+void kt_kcptun_session_limit_input(struct kt_kcptun_session *s)
 {
+    if (s->limited) return;
+    s->limited = true;
+    kt_kcptun_session_limit_reach(s);
     const size_t basic = kt_min_size(FEC_STATE, s->fec_basic + kt_kcptun_context_free(s->sh));
     kt_fec_dec_limit(s->dec, basic + (s->fec_held + memory_left(s, false)) / 2);
 }
@@ -118,6 +122,7 @@ void kt_kcptun_session_limit_fec(struct kt_kcptun_session *s)
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s)
 {
     const size_t held = kt_fec_dec_held(s->dec), counts = held > FEC_STATE ? held - FEC_STATE : 0;
+    if (held == s->fec_basic + s->fec_held) return;
     s->sh->basic += held - counts - s->fec_basic;
     s->fec_basic = held - counts;
     if (counts == s->fec_held) return;

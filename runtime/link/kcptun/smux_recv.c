@@ -270,7 +270,8 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
     if (s && (s->closed || s->code)) {
         kt_smux_credit(s, n); /* so that the peer does not stop reading what we still send */
     } else if (s && !s->half_in) {
-        n = kt_min_size(n, kt_smux_recv_room(m));
+        n = kt_min_size(n, kt_smux_hold_most(m) - m->buffered);
+        if (n > kt_bufq_slack(&s->recv)) n = kt_min_size(n, arrivals_spare(m));
         n = kt_smux_append(s, &s->recv, data, n);
         m->buffered += n;
         if (n) kt_smux_touch(s, KT_SMUX_EV_READABLE);
