@@ -1,4 +1,5 @@
 /* Accessors and statistics of an association. */
+#include "base/bytes.h"
 #include "link/common/derived_stats.h"
 #include "link/native/association_internal.h"
 
@@ -99,8 +100,9 @@ void kt_native_association_stats(const struct kt_native_association *a, struct k
         sum->rttvar_us = p->recovery.rtt.var;
         sum->own[KT_NATIVE_MIN_RTT_US] = p->recovery.rtt.min;
         sum->rto_us = kt_native_recovery_pto(&p->recovery);
-        sum->cwnd = (uint32_t)(all.window < UINT32_MAX ? all.window : UINT32_MAX);
-        sum->own[KT_NATIVE_PACING] = all.pacing;
+        uint64_t window;
+        kt_native_paths_allowed(a, &window, &sum->own[KT_NATIVE_PACING]);
+        sum->cwnd = (uint32_t)kt_min64(window, UINT32_MAX);
         sum->own[KT_NATIVE_USABLE] = all.usable;
         sum->own[KT_NATIVE_MTU] = kt_native_path_size(p);
     }

@@ -26,6 +26,7 @@ static int take_ack(struct kt_native_association *a, const struct kt_native_ack 
     struct kt_native_path *p = a->paths[ack->path];
     if (!p) return kt_err_set(&a->why, KT_EPROTO, "ACK of path %u, which is not in use", ack->path);
     const uint64_t before = kt_native_recovery_stats(&p->recovery)->acked;
+    kt_native_association_clock_flows(a, now_us);
     const int rc = kt_native_recovery_ack(&p->recovery, ack, now_us, &a->why);
     if (rc) return rc;
     kt_native_tx_acked(&a->tx, p->number, ack->ranges[0].last, now_us);
@@ -46,7 +47,10 @@ static int take_frame(struct kt_native_association *a, struct kt_native_path *p,
     const struct kt_native_frame *f, const struct kt_native_place *from, uint64_t now_us)
 {
     if (kt_native_streams_takes(f->type)) return kt_native_streams_input(a->streams, f, &a->why);
-    if (kt_native_flows_takes(f->type)) return kt_native_flows_input(a->flows, f, &a->why);
+    if (kt_native_flows_takes(f->type)) {
+        kt_native_association_clock_flows(a, now_us);
+        return kt_native_flows_input(a->flows, f, &a->why);
+    }
     switch (f->type) {
     case KT_NATIVE_FRAME_ACK:
         return take_ack(a, &f->ack, now_us);
@@ -135,7 +139,6 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
     kt_patience_heard(&a->patience, now);
     kt_native_recovery_heard(&p->recovery);
     kt_native_path_heard(p, &from, dgram->len, number >= next, now);
-    kt_native_association_clock_flows(a, now);
     take_frames(a, p, dgram->data + KT_NATIVE_HEADER, (size_t)len, &from, number, now);
     kt_native_association_schedule(a);
 }

@@ -220,11 +220,12 @@ struct kt_native_sums {
     uint64_t spurious;    /* of the lost: those that were acknowledged after all */
     uint32_t inflight;    /* packets */
     /* Of those in use: */
-    uint32_t owed;           /* packets in flight */
-    uint32_t usable;         /* paths */
-    uint32_t srtt_most;      /* µs */
-    uint64_t window, pacing; /* packets; bytes per second */
+    uint32_t owed;      /* packets in flight */
+    uint32_t usable;    /* paths */
+    uint32_t srtt_most; /* µs */
 };
 struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a);
+/* What the controllers of those in use allow, in packets and in bytes per second. */
+void kt_native_paths_allowed(const struct kt_native_association *a, uint64_t *window, uint64_t *pacing);
 
 #endif

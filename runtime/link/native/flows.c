@@ -227,12 +227,6 @@ static int on_flow_end(struct kt_native_flows *f, const struct kt_native_frame *
     return 0;
 }
 
-bool kt_native_flows_takes(uint8_t type)
-{
-    return type == KT_NATIVE_FRAME_FLOW || type == KT_NATIVE_FRAME_FLOW_END ||
-           kt_native_frame_is_datagram(type);
-}
-
 int kt_native_flows_input(struct kt_native_flows *f, const struct kt_native_frame *frame, struct kt_err *err)
 {
     assert(kt_native_flows_takes(frame->type));

@@ -92,7 +92,11 @@ int kt_native_flow_send(struct kt_native_flow *flow, const void *data, size_t le
 void kt_native_flow_close(struct kt_native_flow *flow, int reason);
 
 /* True if such a frame is for kt_native_flows_input. */
-bool kt_native_flows_takes(uint8_t type);
+static inline bool kt_native_flows_takes(uint8_t type)
+{
+    return type == KT_NATIVE_FRAME_FLOW || type == KT_NATIVE_FRAME_FLOW_END ||
+           kt_native_frame_is_datagram(type);
+}
 /* A frame from the peer. 0; KT_EPROTO: it breaks a rule, err names the frame; KT_ENOMEM. */
 int kt_native_flows_input(struct kt_native_flows *f, const struct kt_native_frame *frame, struct kt_err *err);
 

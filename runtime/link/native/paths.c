@@ -102,7 +102,6 @@ struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a
         const struct kt_native_path *p = a->paths[i];
         if (!p) continue;
         const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&p->recovery);
-        const uint32_t window = kt_cc_window(&p->cc);
         out.acked += st->acked;
         out.lost += st->lost;
         out.spurious += st->spurious;
@@ -110,11 +109,21 @@ struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a
         if (p != a->best && !kt_native_path_usable(p)) continue;
         out.owed += p->recovery.inflight;
         out.usable += kt_native_path_usable(p);
-        out.window += window == KT_CC_NO_WINDOW ? 0 : window;
-        out.pacing += p->cc.pacer.rate;
         if (p->recovery.rtt.srtt > out.srtt_most) out.srtt_most = p->recovery.rtt.srtt;
     }
     return out;
+}
+
+void kt_native_paths_allowed(const struct kt_native_association *a, uint64_t *window, uint64_t *pacing)
+{
+    *window = *pacing = 0;
+    for (unsigned i = 0; i < a->path_end; i++) {
+        const struct kt_native_path *p = a->paths[i];
+        if (!p || (p != a->best && !kt_native_path_usable(p))) continue;
+        const uint32_t packets = kt_cc_window(&p->cc);
+        *window += packets == KT_CC_NO_WINDOW ? 0 : packets;
+        *pacing += p->cc.pacer.rate;
+    }
 }
 
 void kt_native_paths_ask(struct kt_native_association *a)

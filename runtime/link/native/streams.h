@@ -103,7 +103,21 @@ int kt_native_streams_open(
     struct kt_native_streams *s, const struct kt_open_options *options, struct kt_pipe **out);
 
 /* True if such a frame is for kt_native_streams_input. */
-bool kt_native_streams_takes(uint8_t type);
+static inline bool kt_native_streams_takes(uint8_t type)
+{
+    switch (type) {
+    case KT_NATIVE_FRAME_OPEN:
+    case KT_NATIVE_FRAME_RESET:
+    case KT_NATIVE_FRAME_STOP:
+    case KT_NATIVE_FRAME_MAX_DATA:
+    case KT_NATIVE_FRAME_MAX_STREAM_DATA:
+    case KT_NATIVE_FRAME_MAX_STREAMS:
+    case KT_NATIVE_FRAME_BLOCKED:
+        return true;
+    default:
+        return kt_native_frame_is_data(type);
+    }
+}
 /* A frame from the peer. Events are raised by the next dispatch. 0; KT_EPROTO: it breaks a rule, err names the frame;
  * KT_ENOMEM. After an error the association must end. */
 int kt_native_streams_input(struct kt_native_streams *s, const struct kt_native_frame *f, struct kt_err *err);

@@ -205,22 +205,6 @@ static int on_blocked(struct kt_native_streams *s, const struct kt_native_frame 
     return 0;
 }
 
-bool kt_native_streams_takes(uint8_t type)
-{
-    switch (type) {
-    case KT_NATIVE_FRAME_OPEN:
-    case KT_NATIVE_FRAME_RESET:
-    case KT_NATIVE_FRAME_STOP:
-    case KT_NATIVE_FRAME_MAX_DATA:
-    case KT_NATIVE_FRAME_MAX_STREAM_DATA:
-    case KT_NATIVE_FRAME_MAX_STREAMS:
-    case KT_NATIVE_FRAME_BLOCKED:
-        return true;
-    default:
-        return kt_native_frame_is_data(type);
-    }
-}
-
 int kt_native_streams_input(struct kt_native_streams *s, const struct kt_native_frame *f, struct kt_err *err)
 {
     assert(kt_native_streams_takes(f->type));

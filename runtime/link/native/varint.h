@@ -3,8 +3,10 @@
 #ifndef KT_LINK_NATIVE_VARINT_H
 #define KT_LINK_NATIVE_VARINT_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define KT_NATIVE_VARINT_MAX ((UINT64_C(1) << 62) - 1)
 #define KT_NATIVE_VARINT_BYTES 8u
@@ -21,9 +23,25 @@ static inline size_t kt_native_varint_get(uint64_t *v, const uint8_t *in, size_t
     if (len == 0) return 0;
     const size_t size = (size_t)1 << (in[0] >> 6);
     if (len < size) return 0;
-    uint64_t value = in[0] & 0x3f;
-    for (size_t i = 1; i < size; i++) value = value << 8 | in[i];
-    *v = value;
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+    switch (size) {
+    case 1:
+        *v = in[0];
+        break;
+    case 2:
+        memcpy(&two, in, sizeof two);
+        *v = be16toh(two) & 0x3fffu;
+        break;
+    case 4:
+        memcpy(&four, in, sizeof four);
+        *v = be32toh(four) & 0x3fffffffu;
+        break;
+    default:
+        memcpy(&eight, in, sizeof eight);
+        *v = be64toh(eight) & KT_NATIVE_VARINT_MAX;
+    }
     return size;
 }
 
@@ -32,8 +50,22 @@ static inline size_t kt_native_varint_put(uint8_t *out, size_t room, uint64_t v)
 {
     const size_t size = kt_native_varint_size(v);
     if (room < size) return 0;
-    for (size_t i = size; i-- > 0; v >>= 8) out[i] = (uint8_t)v;
-    out[0] = (uint8_t)(out[0] | (size == 1 ? 0 : size == 2 ? 0x40 : size == 4 ? 0x80 : 0xc0));
+    const uint16_t two = htobe16((uint16_t)(v | 0x4000u));
+    const uint32_t four = htobe32((uint32_t)(v | 0x80000000u));
+    const uint64_t eight = htobe64(v | UINT64_C(3) << 62);
+    switch (size) {
+    case 1:
+        out[0] = (uint8_t)v;
+        break;
+    case 2:
+        memcpy(out, &two, sizeof two);
+        break;
+    case 4:
+        memcpy(out, &four, sizeof four);
+        break;
+    default:
+        memcpy(out, &eight, sizeof eight);
+    }
     return size;
 }
 
