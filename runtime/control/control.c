@@ -305,7 +305,7 @@ static void run_events(struct call *call, const struct kt_control_request *r)
     (void)r;
     call->listener.fn = on_event;
     call->listener.ctx = call;
-    kt_control_stream_begin(call->client);
+    kt_control_stream_begin(call->client, KT_CONTROL_OUT);
     kt_events_listen(kt_supervisor_events(call->k->sv), &call->listener);
 }
 
@@ -325,7 +325,7 @@ static void run_trace(struct call *call, const struct kt_control_request *r)
     } else if (!(call->trace = kt_control_trace_begin(call->k->io, tap, call->client))) {
         refuse(call, KT_ENOMEM, kt_strerror(KT_ENOMEM));
     } else {
-        kt_control_stream_begin(call->client);
+        kt_control_stream_begin(call->client, KT_CONTROL_STREAM_OUT);
     }
 }
 

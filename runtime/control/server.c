@@ -33,6 +33,7 @@ struct kt_control_client {
     struct kt_timer patience;
     struct kt_timer next; /* looks for the next request */
     struct text in, out;
+    size_t max;                                          /* of `out` */
     size_t sent;                                         /* bytes of `out` that the pipe has taken */
     char id[sizeof((struct kt_control_request *)0)->id]; /* of the request in progress */
     bool busy;                                           /* its request has not been answered */
@@ -158,7 +159,7 @@ static bool put(struct kt_control_client *c, const struct kt_iov *pieces, size_t
     size_t len = 0;
     for (size_t i = 0; i < n; i++) len += pieces[i].len;
     if (c->sent == c->out.len) c->sent = c->out.len = 0;
-    if (c->out.len - c->sent + len > KT_CONTROL_OUT) return false;
+    if (c->out.len - c->sent + len > c->max) return false;
     if (c->sent > c->out.len / 2) { /* else moving the rest would cost more than it gives */
         c->out.len -= c->sent;
         memmove(c->out.data, c->out.data + c->sent, c->out.len);
@@ -213,12 +214,23 @@ void kt_control_answer(struct kt_control_client *c, const char *json, size_t len
 
 /* ---- streams ---- */
 
-void kt_control_stream_begin(struct kt_control_client *c)
+/* The client wants no more. What it was sent is delivered. */
+static void end_stream(struct kt_control_client *c)
+{
+    if (c->doomed || !c->streams) return;
+    c->s->events->gone(c->s->ctx, c);
+    c->streams = false;
+    c->ends = true;
+    flush(c);
+}
+
+void kt_control_stream_begin(struct kt_control_client *c, size_t max)
 {
     c->streams = true;
+    c->max = max;
     kt_control_answer(c, "true", 4);
     give_back(&c->in);
-    if (kt_pipe_eof(c->pipe)) doom(c, true);
+    if (kt_pipe_eof(c->pipe)) kt_io_turn(c->s->io, &c->flush_turn); /* not within the call that begins it */
 }
 
 void kt_control_stream(struct kt_control_client *c, const char *name, const char *json, size_t len)
@@ -237,6 +249,7 @@ void kt_control_stream(struct kt_control_client *c, const char *name, const char
 static void on_flush(void *ctx)
 {
     struct kt_control_client *c = ctx;
+    if (c->streams && kt_pipe_eof(c->pipe)) end_stream(c);
     if (!c->doomed) flush(c);
 }
 
@@ -324,7 +337,7 @@ static void on_readable(void *ctx)
     struct kt_iov iov;
     if (c->streams) { /* its input is ignored, but its end ends the stream, even an idle one */
         while (kt_pipe_peek(c->pipe, &iov, 1) == 1 && iov.len > 0) kt_pipe_consume(c->pipe, iov.len);
-        if (kt_pipe_eof(c->pipe)) doom(c, true);
+        if (kt_pipe_eof(c->pipe)) end_stream(c);
         return;
     }
     if (!c->next.armed) look(c); /* the pause between two requests is not over */
@@ -379,6 +392,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
     }
     c->s = s;
     c->pipe = pipe;
+    c->max = KT_CONTROL_OUT;
     kt_turn_init(&c->doomed_turn, on_doomed, c);
     kt_turn_init(&c->flush_turn, on_flush, c);
     kt_timer_init(&c->patience, on_impatient, c);

@@ -11,14 +11,15 @@
 #include "io/io.h"
 #include "link/tap.h"
 
-#define BACKLOG_MAX ((size_t)512 * 1024)
+#define BACKLOG_MAX ((size_t)16 * 1024 * 1024)
 #define DATA_MAX ((size_t)KT_UDP_MAX)
 
 struct kt_control_trace {
     struct kt_io *io;
     struct kt_tap *tap;
     struct kt_control_client *client;
-    uint64_t dropped; /* since the last packet that was sent */
+    uint64_t dropped
+        [2]; /* since the last packet that was sent; of those that came in, and of those that went out */
 };
 
 /* `,"peer":"192.0.2.1:29900"`, or nothing. */
@@ -35,7 +36,7 @@ static void on_packet(void *ctx, const struct kt_tapped *p)
     struct kt_control_trace *t = ctx;
     char data[4 * (DATA_MAX + 2) / 3 + 1], peer[96], here[96], json[sizeof data + 512];
     if (kt_control_backlog(t->client) > BACKLOG_MAX || p->len > DATA_MAX) {
-        t->dropped++;
+        t->dropped[p->out]++;
         return;
     }
     kt_text_encode(KT_TEXT_BASE64, data, (struct kt_bytes){p->data, p->len});
@@ -44,8 +45,8 @@ static void on_packet(void *ctx, const struct kt_tapped *p)
         "\"%s\"}",
         (double)kt_io_wall(t->io) / 1e6, p->wire, p->out ? "true" : "false",
         address("peer", p->peer, peer, sizeof peer), address("here", p->here, here, sizeof here), p->path,
-        (unsigned long long)p->number, (unsigned long long)t->dropped, data);
-    t->dropped = 0;
+        (unsigned long long)p->number, (unsigned long long)t->dropped[p->out], data);
+    t->dropped[p->out] = 0;
     kt_control_stream(t->client, "packet", json, (size_t)len);
 }
 
@@ -64,7 +65,11 @@ struct kt_control_trace *kt_control_trace_begin(
 
 void kt_control_trace_end(struct kt_control_trace *t)
 {
+    char json[80];
     if (!t) return;
+    const int len = snprintf(json, sizeof json, "{\"in\":%llu,\"out\":%llu}",
+        (unsigned long long)t->dropped[0], (unsigned long long)t->dropped[1]);
+    kt_control_stream(t->client, "dropped", json, (size_t)len);
     t->tap->fn = NULL;
     kt_tap_unref(t->tap);
     free(t);

@@ -422,6 +422,18 @@ describe("verbs for a running kt", function()
         local gone = start("trace", "client", link, "gone.pcapng")
         gone:expect "writing 127.0.0.1"
         gone:kill() -- the link is idle, so no packet finds out
+        local interrupted = start("trace", "client", link, "interrupted.pcapng")
+        interrupted:expect "writing 127.0.0.1"
+        conn:send "y"
+        assert.equal("y", conn:recv_exactly(1))
+        interrupted:signal_with "sigint"
+        assert.equal(0, interrupted:wait_exit(20))
+        assert.matches("^[1-9]%d* packets, 0 left out\n$", interrupted.stdout)
+        if os.execute "command -v tshark >/dev/null" then
+          local shown = process.start { name = "tshark", cwd = s.dir, cmd = { "tshark", "-r", "interrupted.pcapng", "-T", "fields", "-e", "frame.interface_name" } }
+          assert.equal(0, shown:wait_exit(30))
+          assert.matches(wire .. " out\n", shown.stdout, 1, true)
+        end
         local full = start("trace", "client", link, "/dev/full", "--packets", "1")
         full:expect "writing 127.0.0.1"
         conn:send "more"
@@ -437,7 +449,10 @@ describe("verbs for a running kt", function()
 
   it("trace no more than the reader takes, and count the rest", function()
     h.run(function()
-      local target = sockets.serve(function(conn) while conn:recv(60) do end end)
+      local target = sockets.serve(function(conn)
+        for _ = 1, 16 << 10 do conn:recv_exactly(1024) end
+        conn:send "all"
+      end)
       local port, near = sockets.free_port "udp", sockets.free_port()
       start("server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target.at, "--key", "k"):wait_udp(port):wait_unix(s.dir .. "/kt/server.sock")
       start("client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port, "--key", "k"):wait_tcp(near):wait_unix(s.dir .. "/kt/client.sock")
@@ -445,14 +460,14 @@ describe("verbs for a running kt", function()
       reader:send(('{"cmd":"trace","args":{"link":"127.0.0.1:%d"}}\n'):format(port))
       assert.equal('{"ok":true,"result":true}\n', reader:recv_exactly(26))
       local conn = sockets.connect(near)
-      assert(conn:send(("x"):rep(4 << 20))) -- taken by the tunnel although nobody reads the trace
-      local dropped, came = 0, ""
-      loop.eventually("a packet after those that were left out", 10, function()
-        conn:send "more"
-        came = (came .. (reader:recv(10) or "")):sub(-8192)
-        dropped = math.max(dropped, tonumber(came:match '"dropped":([1-9]%d*)' or 0))
-        return dropped > 0
-      end)
+      assert(conn:send(("x"):rep(16 << 20))) -- taken by the tunnel although nobody reads the trace
+      conn:recv_exactly(3)
+      reader:shutdown()
+      local lines = reader:recv_all(30)
+      assert.is_true(#lines > 16 << 20, #lines)
+      local last, first = lines:sub(-200):match '\n({"dropped":.*)\n$', lines:sub(1, 4000)
+      assert.matches('"dropped":0,"data"', first, 1, true)
+      assert.matches('^{"dropped":{"in":%d+,"out":[1-9]%d*}}$', last)
     end)
   end)
 

@@ -1,14 +1,14 @@
--- The captures of `kt test --trace`: read back by tcpdump, an independent reader.
+-- The captures of `kt test --trace` and `kt trace`: read back by tcpdump and tshark, independent readers.
 package.path = "./lua/?.lua;" .. package.path
 local pcapng = require "kt.sim.pcapng"
 
--- What tcpdump (with its checksums verified) says of a capture, a line for each packet.
-local function read_back(fill)
+-- What tcpdump (with its checksums verified), or another command, says of a capture, a line for each packet.
+local function read_back(fill, command)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))
   fill(pcapng.writer(function(bytes) assert(file:write(bytes)) end))
   assert(file:close())
-  local pipe = assert(io.popen(("tcpdump -n -vvv -tt -r %s 2>&1"):format(path)))
+  local pipe = assert(io.popen((command or "tcpdump -n -vvv -tt -r %s 2>&1"):format(path)))
   local text = pipe:read "a"
   pipe:close()
   os.remove(path)
@@ -52,6 +52,19 @@ describe("a capture", function()
       capture:packet { at = 7200 * 1000000, interface = wire, from = "10.0.0.1:1", to = "10.0.0.2:2", data = "" }
     end)
     assert.matches("7200.000000 IP", text, 1, true)
+  end)
+
+  it("is read by tshark, with names of interfaces, comments, and statistics at the end", function()
+    if not os.execute "command -v tshark >/dev/null" then return pending "tshark is not installed" end
+    local text = read_back(function(capture)
+      local sent, received = capture:interface "kt out", capture:interface "kt in"
+      capture:packet { at = 1500000, interface = sent, from = "10.0.0.1:40000", to = "10.0.0.2:29900", data = "ping" }
+      capture:packet { at = 1600000, interface = received, from = "[fd00::2]:29900", to = "[fd00::1]:40000", data = "pong", note = "3 packets are missing" }
+      capture:statistics(received, 1700000, 3)
+      capture:statistics(sent, 1700000, 1 << 33)
+    end, "tshark -r %s -o udp.check_checksum:TRUE -T fields -E separator=, -e frame.interface_name -e frame.time_epoch -e udp.srcport "
+      .. "-e udp.checksum.status -e udp.payload -e frame.comment 2>&1 | grep -v 'as user'")
+    assert.equal("kt out,1.500000000,40000,1,70696e67,\nkt in,1.600000000,29900,1,706f6e67,3 packets are missing\n", text)
   end)
 
   it("carries a packet's fate as its comment", function()

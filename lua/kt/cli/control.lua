@@ -123,28 +123,39 @@ local function count(flags, name)
   return n or math.huge
 end
 
---- Writes packets until one of the limits is reached or the file cannot be written. Returns how many, how many were dropped, and why it ended
---- early.
+local interrupt = nil -- what SIGINT does to kt trace; nil: end it
+
+--- Writes packets until one of the limits is reached, SIGINT arrives, or the file cannot be written. Returns how many, how many were left out,
+--- and why it ended early.
 local function capture(kt_, file, path, packets, seconds)
   local wrong
   local function check(ok, why)
     if not ok then wrong = wrong or path .. ": " .. why end
   end
   local tracer = require("kt.cli.capture").new(function(bytes) check(file:write(bytes)) end)
-  local until_, n, dropped = kt.now() + seconds, 0, 0
-  while n < packets and not wrong do
-    local left = until_ - kt.now()
-    if left <= 0 then break end
-    local line, err = kt_:next(left < math.huge and left or nil)
-    if not line then
-      if err.code ~= "timeout" then return n, dropped, err.code == "eof" and kt_.is.name .. " has ended" or tostring(err) end
-      break
-    end
-    tracer:packet(line.packet)
-    n, dropped = n + 1, dropped + line.packet.dropped
-    if n % 64 == 0 then check(file:flush()) end
+  local n, stopped = 0, false
+  local function stop() -- once: kt then sends what waits, and the last count
+    if stopped then core.exit(130) end
+    stopped = true
+    kt_.conn:shutdown()
   end
-  return n, dropped, wrong
+  interrupt = stop
+  if seconds < math.huge then kt.after(seconds, function() if not stopped then stop() end end) end
+  while n < packets and not wrong do
+    local line, err = kt_:next(stopped and 5 or nil)
+    if not line then
+      if not (stopped and err.code == "eof") then wrong = err.code == "eof" and kt_.is.name .. " has ended" or tostring(err) end
+      break
+    elseif line.packet then
+      tracer:packet(line.packet)
+      n = n + 1
+      if n % 64 == 0 then check(file:flush()) end
+    elseif line.dropped then
+      tracer:missing(false, line.dropped["in"])
+      tracer:missing(true, line.dropped.out)
+    end
+  end
+  return n, tracer:finish(), wrong
 end
 
 function run.trace(_, kt_, flags, link, path)
@@ -262,4 +273,5 @@ elseif flags.help then
   core.exit(0)
 end
 core.drain_timeout(0) -- a signal ends it at once
+if verb.name == "trace" then core.on_signal("INT", function() if interrupt then interrupt() else core.exit(130) end end) end
 kt.spawn(main, verb, paths, flags, operands)

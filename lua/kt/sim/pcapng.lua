@@ -1,4 +1,4 @@
---- Writes the traffic of a simulated network as a pcapng file (draft-ietf-opsawg-pcapng, sections 4.1 to 4.3) for Wireshark and
+--- Writes the traffic of a simulated network as a pcapng file (draft-ietf-opsawg-pcapng, sections 4.1 to 4.3 and 4.6) for Wireshark and
 --- tcpdump. Each packet is a UDP datagram with generated IP (RFC 791, RFC 8200) and UDP (RFC 768) headers, with correct lengths and
 --- checksums. Its comment says what the world did to it ("lost: burst").
 ---
@@ -7,8 +7,8 @@
 local pcapng = {}
 
 local LINKTYPE_RAW = 101 -- the packet begins with its IP header
-local SECTION, INTERFACE, ENHANCED_PACKET = 0x0A0D0D0A, 1, 6
-local COMMENT, IF_NAME, END_OF_OPTIONS = 1, 2, 0
+local SECTION, INTERFACE, STATISTICS, ENHANCED_PACKET = 0x0A0D0D0A, 1, 5, 6
+local COMMENT, IF_NAME, IF_DROP, END_OF_OPTIONS = 1, 2, 5, 0
 local UDP = 17
 
 local function padded(bytes)
@@ -104,6 +104,12 @@ function writer:packet(p)
   local comment = p.note and option(COMMENT, p.note) .. option(END_OF_OPTIONS, "") or ""
   self.out(block(ENHANCED_PACKET, string.pack("<I4I4I4I4I4", p.interface, p.at >> 32, p.at & 0xffffffff, #bytes, #bytes)
     .. padded(bytes) .. comment))
+end
+
+--- Writes how many packets of an interface are missing.
+function writer:statistics(interface, at, dropped)
+  self.out(block(STATISTICS, string.pack("<I4I4I4", interface, at >> 32, at & 0xffffffff) .. option(IF_DROP, string.pack("<I8", dropped))
+    .. option(END_OF_OPTIONS, "")))
 end
 
 return pcapng
