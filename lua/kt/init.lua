@@ -157,6 +157,7 @@ local kt = {
   resolve = core.resolve,
   address = core.address,
   cidr = core.cidr,
+  ipmask = core.ipmask,
   splice = core.splice,
   sleep = core.sleep,
   spawn = core.spawn,

@@ -1587,6 +1587,25 @@ function kt.address(text) end
 ---@return kt.err? err
 function kt.cidr(networks) end
 
+--- Returns the network that an IP address is in, such as "2001:db8:0:1::/64", as a key for what counts by client: who has one IPv6 address mostly has all of its /64. The address may have a port or a scope, and may be mapped into IPv6, as for cidr:contains.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: config.
+--- ```lua
+--- local attempts = kt.limit_count { count = 5, per = "1m" }
+--- kt.listen { on = ":8443" }:serve(function(conn)
+---   if not attempts:take(kt.ipmask(conn.peer)) then return conn:reset "too often" end
+---   local stream = far:open { client = conn.peer }
+---   if stream then kt.splice(conn, stream) end
+--- end)
+--- ```
+---@param address string The address, such as `conn.peer`.
+---@param bits4? integer Length of the network of an IPv4 address. Default: 32.
+---@param bits6? integer Length of the network of an IPv6 address. Default: 64.
+---@return string|nil
+---@return kt.err? err
+function kt.ipmask(address, bits4, bits6) end
+
 ---@class (exact) kt.udp_options
 ---@field on? string The address to bind; port 0 means any free port.
 ---@field to? string The only peer. A host name is looked up, which only a task can do.
@@ -1734,7 +1753,7 @@ function kt.every(interval, fn) end
 --- ```lua
 --- local attempts = kt.limit_count { count = 5, per = "1m" }
 --- kt.listen { on = ":8443" }:serve(function(conn)
----   local ok, wait = attempts:take(kt.address(conn.peer))
+---   local ok, wait = attempts:take(kt.ipmask(conn.peer))
 ---   if not ok then return conn:reset(("again in %.0f s"):format(wait)) end
 ---   local stream = far:open { client = conn.peer }
 ---   if stream then kt.splice(conn, stream) end

@@ -58,6 +58,16 @@ int kt_prefix_parse(struct kt_prefix *out, const char *text, struct kt_err *err)
     return 0;
 }
 
+void kt_prefix_of(struct kt_prefix *out, const struct kt_addr *a, unsigned bits)
+{
+    const bool v6 = a->sa.sa_family == AF_INET6;
+    *out = (struct kt_prefix){.addr = *a, .bits = bits};
+    kt_addr_set_port(&out->addr, 0);
+    if (v6) out->addr.in6.sin6_scope_id = 0;
+    uint8_t *bytes = v6 ? out->addr.in6.sin6_addr.s6_addr : (uint8_t *)&out->addr.in4.sin_addr;
+    for (unsigned i = bits; i < (v6 ? 128u : 32u); i++) bytes[i / 8] &= (uint8_t) ~(0x80u >> i % 8);
+}
+
 static bool has(const struct kt_prefix *p, const struct kt_addr *a)
 {
     if (p->addr.sa.sa_family != a->sa.sa_family) return false;

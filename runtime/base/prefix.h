@@ -14,6 +14,9 @@ struct kt_prefix {
 /* 0, or KT_ECONFIG with a sentence that says what to write instead. Bits of the address beyond the prefix must be
  * zero, as they are a slip most of the time. */
 int kt_prefix_parse(struct kt_prefix *out, const char *text, struct kt_err *err);
+/* The prefix of that length, at most that of the address, which has the address. */
+void kt_prefix_of(struct kt_prefix *out, const struct kt_addr *a, unsigned bits);
+
 /* Makes a set of n prefixes, in place: sorts them and drops those within others. Returns how many are left. One prefix is a
  * set as it is. */
 size_t kt_prefixes_sort(struct kt_prefix *set, size_t n);

@@ -83,6 +83,10 @@ static void networks(char *text)
             *last = (uint8_t)(*last + (step == -1 ? -1 : 1));
             for (size_t j = 0; j < n; j++) one = one || kt_prefixes_have(&all[j], 1, &a);
             CHECK(one == kt_prefixes_have(set, left, &a));
+            struct kt_prefix same;
+            kt_prefix_of(&same, &a, all[i].bits);
+            CHECK(kt_prefixes_have(&same, 1, &a));
+            if (step == 0) CHECK(memcmp(&same, &all[i], sizeof same) == 0);
             CHECK(one || step != 0);
         }
     }

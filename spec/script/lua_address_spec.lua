@@ -101,3 +101,28 @@ print(select(2, pcall(function() kt.cidr(nil) end)))
 print(select(2, pcall(function() kt.cidr("10.0.0.0/8"):contains(nil) end)))]])
   end)
 end)
+
+describe("kt.ipmask", function()
+  it("gives the network of an address", function()
+    assert.equal([[
+192.0.2.7/32
+2001:db8:0:1::/64
+192.0.0.0/23
+2001:db8::/33
+192.0.2.7/32
+fe80::/64
+0.0.0.0/0
+config	not an IP address
+s.lua:9: kt.ipmask: argument 2: expected an integer (0 to 32)
+s.lua:10: kt.ipmask: expected an address as a string, got nil
+]], run [[
+for _, args in ipairs { { "192.0.2.7:80" }, { "[2001:db8:0:1:2::3]:80" }, { "192.0.1.7", 23 }, { "2001:db8:7fff::1", 24, 33 }, { "::ffff:192.0.2.7" },
+  { "fe80::1%eth0" }, { "192.0.2.7", 0 } } do
+  print((kt.ipmask(table.unpack(args))))
+end
+local none, err = kt.ipmask "a.example:80"
+print(err.code, none or err)
+print(select(2, pcall(function() kt.ipmask("192.0.2.7", 33) end)))
+print(select(2, pcall(function() kt.ipmask(nil) end)))]])
+  end)
+end)

@@ -33,6 +33,25 @@ kt.listen { on = ":1080" }:serve(function(conn)
 end)]],
   }
 
+  def {
+    name = "kt.ipmask", context = "any", returns = "string | nil, err", signature = "kt.ipmask(address [, 32 [, 64]]) → network | nil, err",
+    doc = 'Returns the network that an IP address is in, such as "2001:db8:0:1::/64", as a key for what counts by client: who has one IPv6 address '
+      .. "mostly has all of its /64. The address may have a port or a scope, and may be mapped into IPv6, as for cidr:contains.",
+    fails = { "config" },
+    params = {
+      { name = "address", type = "string", doc = "The address, such as `conn.peer`." },
+      { name = "bits4", type = "integer", min = 0, max = 32, optional = true, doc = "Length of the network of an IPv4 address. Default: 32." },
+      { name = "bits6", type = "integer", min = 0, max = 128, optional = true, doc = "Length of the network of an IPv6 address. Default: 64." },
+    },
+    example = [[
+local attempts = kt.limit_count { count = 5, per = "1m" }
+kt.listen { on = ":8443" }:serve(function(conn)
+  if not attempts:take(kt.ipmask(conn.peer)) then return conn:reset "too often" end
+  local stream = far:open { client = conn.peer }
+  if stream then kt.splice(conn, stream) end
+end)]],
+  }
+
   handle { name = "cidr", doc = "A set of networks; made by kt.cidr." }
   method("cidr", {
     name = "contains", context = "any", returns = "boolean", signature = "contains(address) → boolean",

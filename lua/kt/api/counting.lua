@@ -19,7 +19,7 @@ return function(with)
     example = [[
 local attempts = kt.limit_count { count = 5, per = "1m" }
 kt.listen { on = ":8443" }:serve(function(conn)
-  local ok, wait = attempts:take(kt.address(conn.peer))
+  local ok, wait = attempts:take(kt.ipmask(conn.peer))
   if not ok then return conn:reset(("again in %.0f s"):format(wait)) end
   local stream = far:open { client = conn.peer }
   if stream then kt.splice(conn, stream) end

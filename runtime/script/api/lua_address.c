@@ -1,5 +1,6 @@
 /* kt.address(text) → host, port, last | nil, err: the parts of an address, by the parser of all calls that take one.
  * kt.cidr(text | list) → cidr | nil, err: a set of networks, and whether it contains an address.
+ * kt.ipmask(text [, 32 [, 64]]) → network | nil, err: the network of an address.
  * core.prefix(text) → true | nil, sentence: whether it is an address or a network; used by kt.api.
  *
  * Scopes stay text here: to find an interface is a question to the system, which these functions do not ask. */
@@ -11,6 +12,7 @@
 
 #define ADDRESS "kt.address"
 #define CIDR "kt.cidr"
+#define IPMASK "kt.ipmask"
 #define CIDR_MAX 65536
 #define CIDR_WORK 50u /* what a network costs, in instructions */
 
@@ -32,6 +34,20 @@ static bool read_ip(struct kt_addr *out, const char *host, const char **scope)
     kt_addr_unmap(out);
     *scope = host + n;
     return true;
+}
+
+/* The IP address at idx, with or without a port. */
+static bool read_address(lua_State *L, int idx, const char *what, struct kt_addr *ip)
+{
+    struct kt_endpoint at;
+    const char *scope;
+    if (lua_type(L, idx) != LUA_TSTRING)
+        kt_raise(L, "%s: expected an address as a string, got %s", what, kt_type_name(L, idx));
+    const char *text = lua_tostring(L, idx);
+    if (strlen(text) != lua_rawlen(L, idx)) return false;
+    if (read_ip(ip, text, &scope)) return true;
+    return kt_endpoint_parse(&at, text, KT_ENDPOINT_RANGE | KT_ENDPOINT_ZERO, NULL) == 0 &&
+           read_ip(ip, at.host, &scope);
 }
 
 static void lower(char *text)
@@ -119,17 +135,31 @@ static int cidr(lua_State *L)
 static int contains(lua_State *L)
 {
     const struct cidr *c = kt_handle_self(L, KT_HANDLE_CIDR, "contains");
-    struct kt_endpoint at;
     struct kt_addr ip;
-    const char *scope;
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return kt_raise(L, "cidr:contains: expected an address as a string, got %s", kt_type_name(L, 2));
-    const char *text = lua_tostring(L, 2);
-    const bool found = strlen(text) == lua_rawlen(L, 2) &&
-                       (read_ip(&ip, text, &scope) ||
-                           (kt_endpoint_parse(&at, text, KT_ENDPOINT_RANGE | KT_ENDPOINT_ZERO, NULL) == 0 &&
-                               read_ip(&ip, at.host, &scope)));
-    lua_pushboolean(L, found && kt_prefixes_have(c->set, c->n, &ip));
+    const bool is_address = read_address(L, 2, "cidr:contains", &ip);
+    lua_pushboolean(L, is_address && kt_prefixes_have(c->set, c->n, &ip));
+    return 1;
+}
+
+static unsigned bits_arg(lua_State *L, int idx, unsigned usual, unsigned most)
+{
+    int whole = 1;
+    const lua_Integer n = lua_isnoneornil(L, idx) ? usual : lua_tointegerx(L, idx, &whole);
+    if (!whole || lua_type(L, idx) == LUA_TSTRING || n < 0 || n > (lua_Integer)most)
+        kt_raise(L, IPMASK ": argument %d: expected an integer (0 to %d)", idx, (int)most);
+    return (unsigned)n;
+}
+
+static int ipmask(lua_State *L)
+{
+    struct kt_addr ip;
+    struct kt_prefix net;
+    char text[KT_ADDR_TEXT];
+    const bool is_address = read_address(L, 1, IPMASK, &ip);
+    const unsigned bits4 = bits_arg(L, 2, 32, 32), bits6 = bits_arg(L, 3, 64, 128);
+    if (!is_address) return kt_err_return(L, KT_ECONFIG, "not an IP address");
+    kt_prefix_of(&net, &ip, ip.sa.sa_family == AF_INET6 ? bits6 : bits4);
+    lua_pushfstring(L, "%s/%d", kt_addr_ip_text(&net.addr, text), (int)net.bits);
     return 1;
 }
 
@@ -150,7 +180,7 @@ void kt_lua_address(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"contains", contains}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
-        {"address", address}, {"cidr", cidr}, {"prefix", prefix}, {NULL, NULL}};
+        {"address", address}, {"cidr", cidr}, {"ipmask", ipmask}, {"prefix", prefix}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_CIDR, .methods = methods});
     luaL_setfuncs(L, functions, 0);
 }
