@@ -39,6 +39,12 @@ size_t kt_io_descriptors(const struct kt_io *io)
     return io->descriptors;
 }
 
+void kt_io_udp_limits(struct kt_io *io, size_t *receive, size_t *send)
+{
+    *receive = *send = 0;
+    if (io->ops->udp_limits) io->ops->udp_limits(io, receive, send);
+}
+
 void kt_io_freed(struct kt_io *io)
 {
     if (io->ops->freed) io->ops->freed(io);

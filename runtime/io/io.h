@@ -39,6 +39,9 @@ void kt_io_free(struct kt_io *io);
 /* The limit on open descriptors of the process when the io was made; SIZE_MAX: no limit. */
 size_t kt_io_descriptors(const struct kt_io *io);
 
+/* The largest buffers that a UDP socket of this process can have, in bytes; 0: unknown. Tries it with a socket. */
+void kt_io_udp_limits(struct kt_io *io, size_t *receive, size_t *send);
+
 /* Call when something large that is not a handle of the io was freed, such as a session: the process may return memory
  * to the system some seconds later. */
 void kt_io_freed(struct kt_io *io);
@@ -388,6 +391,7 @@ struct kt_io_ops {
     void (*random)(struct kt_io *, void *, size_t);
     int (*udp_open)(struct kt_io *, const struct kt_udp_opts *, const struct kt_udp_events *, void *,
         struct kt_udp **, struct kt_err *);
+    void (*udp_limits)(struct kt_io *, size_t *receive, size_t *send); /* may be NULL: unknown */
     int (*listen)(struct kt_io *, const struct kt_endpoint *, const struct kt_listener_events *, void *,
         struct kt_listener **, struct kt_err *);
     const struct kt_dialer *dialer; /* io/connect.h */

@@ -86,10 +86,8 @@ return function(remote, dial, own, step)
   local list, err = probe.addresses(remote)
   if not list then return nil, err end
   step(("trying %s"):format(table.concat(list, ", ")))
-  local facts = {
-    remote = remote,
-    rmem_max = reflector.system "/proc/sys/net/core/rmem_max", wmem_max = reflector.system "/proc/sys/net/core/wmem_max",
-  }
+  local facts = { remote = remote }
+  facts.rmem_max, facts.wmem_max = reflector.limits()
   local first, link
   facts.addresses, first, link = try_all(dial, list)
   if not first then return facts end

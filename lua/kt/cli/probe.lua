@@ -188,7 +188,7 @@ local function count_between(link, way, stream, from, till)
     while last and kt.now() < till do
       kt.sleep(math.min(till - kt.now(), BLOCK))
       local now = counted(link, way, stream)
-      if not now then return nil end
+      if not now or now.sent < last.sent then break end -- the stream has ended
       if now.sent > last.sent then blocks[#blocks + 1] = math.max(now.lost - last.lost, 0) / (now.sent - last.sent) end
       last, srtts[#srtts + 1] = now, now.srtt
     end
@@ -210,7 +210,7 @@ function probe.transfer(link, way, seconds, opts)
   if not ok then return nil, err end
   local times, samples, loss = {}, {}, 0
   local half = kt.now() + seconds / 2 -- until then the sender may be finding the bandwidth, and fill queues
-  local counts = count_between(link, way, stream, half, kt.now() + seconds)
+  local counts = count_between(link, way, stream, half, kt.now() + 0.95 * seconds)
   local pings = kt.spawn(function()
     while true do
       kt.sleep(0.2)

@@ -18,10 +18,18 @@ local BLOCK = 64 * 1024 -- bytes
 local LEAST = 1000      -- bytes of a block, if paced
 local PACE = 0.002      -- seconds between blocks, if paced
 
---- A number in a file of the system, such as /proc/sys/net/core/rmem_max; nil if it cannot be read.
-function reflector.system(name)
+-- A number in a file of the system; nil if it cannot be read.
+local function system(name)
   local text = core.read_file(name, 64)
   return text and math.tointeger(tonumber(text:match "^%s*(%d+)%s*$"))
+end
+
+--- The largest buffers that a UDP socket of this process can have, receiving and sending, in bytes; nil if unknown. A process of root may exceed
+--- the system's limits, and one of a service may not see them, so a socket tells.
+function reflector.limits()
+  local receive, send = core.udp_limits()
+  if receive then return receive, send end
+  return system "/proc/sys/net/core/rmem_max", system "/proc/sys/net/core/wmem_max"
 end
 
 local function line(value) return core.json.encode(value) .. "\n" end
@@ -71,11 +79,11 @@ local function down(stream, seconds, rate)
 end
 
 local function serve(stream)
-  local stats = stream:stats()
+  local stats, receive, send = stream:stats(), reflector.limits()
   local hello = {
     diagnose = 1, version = core.version, wall = kt.wall(), peer = stream.peer, loss = stats.loss,
     sent = stats.session_segs_out, lost = stats.session_segs_retrans - stats.session_segs_late, srtt = stats.srtt,
-    rmem_max = reflector.system "/proc/sys/net/core/rmem_max", wmem_max = reflector.system "/proc/sys/net/core/wmem_max",
+    rmem_max = receive, wmem_max = send,
   }
   if not stream:write(line(hello), { timeout = 5 }) then return end
   local request = stream:read_until("\n", 32, { timeout = 30 })

@@ -13,6 +13,8 @@ local CERTAIN = 5       -- standard deviations: chance in less than one of a mil
 local RANKS = 3         -- likewise, of a rank test
 local GROWN = 0.003     -- seconds of round trip that no policer adds
 local STALL = 0.020     -- seconds that a busy receiver may be late
+local SOCKBUF = 4 << 20 -- bytes of a socket's buffers by default
+local UNLIMITED = (1 << 30) - 1 -- bytes: more than anybody sets, so net.core.rmem_max does not apply
 local BUFFER = 212992   -- bytes: Linux's limit unless it is raised
 local LATE = 0.01       -- share
 local BASE = 1200       -- bytes that every path must carry
@@ -140,7 +142,7 @@ local function depends(rounds)
 end
 
 -- A receiver that is late by this much loses what its socket's buffer does not hold, which looks like a policer.
-local function too_small(limit, rate) return (limit or BUFFER) < rate * STALL end
+local function too_small(limit, rate) return math.min(limit or BUFFER, SOCKBUF) < rate * STALL end
 
 local function policing(facts, add, name)
   local t = facts[name]
@@ -201,11 +203,16 @@ local function buffer(add, where, key, limit, transfer, rtt)
   if not (transfer and transfer.rate and rtt) then return end
   if not limit then return add("buffers", "unknown", ("%s: net.core.%s cannot be read there"):format(where, key)) end
   local product = transfer.rate * rtt
+  local need = rounded(product)
+  local needed = ("; %s is needed for %s at %s"):format(size(need), mbit(transfer.rate), ms(rtt))
+  local sockbuf = need > SOCKBUF and ("--sockbuf %dMiB"):format(need >> 20)
+  if limit >= UNLIMITED then
+    return add("buffers", sockbuf and "note" or "ok", ("%s: root may exceed net.core.%s%s"):format(where, key,
+      sockbuf and needed .. ": set " .. sockbuf .. " there" or ""))
+  end
   local text = ("%s: net.core.%s is %.0f"):format(where, key, limit)
   if limit >= product then return add("buffers", "ok", text) end
-  local need = rounded(product)
-  add("buffers", "finding", ("%s; %s is needed for %s at %s"):format(text, size(need), mbit(transfer.rate), ms(rtt)),
-    ("at the %s: sysctl -w net.core.%s=%d%s"):format(where, key, need, need > 4 << 20 and (" and --sockbuf %dMiB"):format(need >> 20) or ""))
+  add("buffers", "finding", text .. needed, ("at the %s: sysctl -w net.core.%s=%d%s"):format(where, key, need, sockbuf and " and " .. sockbuf or ""))
 end
 
 local function buffers(facts, add)

@@ -146,6 +146,7 @@ void kt_uv_handed_free(struct kt_uv_handed *h);
 
 /* ---- UDP (udp.c) ---- */
 
+void kt_uv_udp_limits(struct kt_io *io, size_t *receive, size_t *send);
 int kt_uv_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct kt_udp_events *events,
     void *ctx, struct kt_udp **out, struct kt_err *err);
 /* Sends what was committed in this turn. */

@@ -151,6 +151,7 @@ static const struct kt_io_ops ops = {
     .wall = uv_io_wall,
     .random = uv_io_random,
     .udp_open = kt_uv_udp_open,
+    .udp_limits = kt_uv_udp_limits,
     .listen = kt_uv_listen,
     .dialer = &kt_uv_dialer,
     .resolve = kt_uv_resolve,

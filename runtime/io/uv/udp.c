@@ -108,19 +108,47 @@ static int set_int(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-/* Exceeds the system's limit if permitted, else goes up to it. Linux doubles the size for its own bookkeeping and
- * reports the doubled size. */
-static void set_buffer(struct uv_udp *s, int force, int plain, const char *what, size_t bytes)
+#define BUFFER_MAX (INT32_MAX / 2)
+#ifdef SO_SNDBUFFORCE
+#define SEND_FORCE SO_SNDBUFFORCE
+#define RECEIVE_FORCE SO_RCVBUFFORCE
+#else
+#define SEND_FORCE (-1)
+#define RECEIVE_FORCE (-1)
+#endif
+
+/* Exceeds the system's limit if permitted, else goes up to it. Returns the size that it has then, or -1. Linux doubles the size
+ * for its own bookkeeping and reports the doubled size. */
+static int buffer(int fd, int force, int plain, int want)
 {
-    if (bytes == 0) return;
-    int want = bytes > INT32_MAX / 2 ? INT32_MAX / 2 : (int)bytes, got = 0;
-    if (force < 0 || set_int(s->fd, SOL_SOCKET, force, want) < 0) set_int(s->fd, SOL_SOCKET, plain, want);
+    int got = 0;
+    if (force < 0 || set_int(fd, SOL_SOCKET, force, want) < 0) set_int(fd, SOL_SOCKET, plain, want);
     socklen_t len = sizeof got;
-    if (getsockopt(s->fd, SOL_SOCKET, plain, &got, &len) < 0) return;
+    if (getsockopt(fd, SOL_SOCKET, plain, &got, &len) < 0) return -1;
 #ifdef __linux__
     got /= 2;
 #endif
-    if (got < want)
+    return got;
+}
+
+void kt_uv_udp_limits(struct kt_io *io, size_t *receive, size_t *send)
+{
+    (void)io;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0) fd = socket(AF_INET6, SOCK_DGRAM, 0);
+    if (fd < 0) return;
+    const int in = buffer(fd, RECEIVE_FORCE, SO_RCVBUF, BUFFER_MAX),
+              out = buffer(fd, SEND_FORCE, SO_SNDBUF, BUFFER_MAX);
+    if (in > 0) *receive = (size_t)in;
+    if (out > 0) *send = (size_t)out;
+    close(fd);
+}
+
+static void set_buffer(struct uv_udp *s, int force, int plain, const char *what, size_t bytes)
+{
+    if (bytes == 0) return;
+    const int want = bytes > BUFFER_MAX ? BUFFER_MAX : (int)bytes, got = buffer(s->fd, force, plain, want);
+    if (got >= 0 && got < want)
         kt_log(s->u->io.log, KT_LOG_WARN,
             "udp: the system limits the %s buffer to %d bytes, %d were requested; raise net.core.%cmem_max",
             what, got, want, plain == SO_RCVBUF ? 'r' : 'w');
@@ -214,13 +242,8 @@ static int set_up(
         }
         s->connected = true;
     }
-#ifdef SO_SNDBUFFORCE
-    set_buffer(s, SO_SNDBUFFORCE, SO_SNDBUF, "send", opts->sndbuf);
-    set_buffer(s, SO_RCVBUFFORCE, SO_RCVBUF, "receive", opts->rcvbuf);
-#else
-    set_buffer(s, -1, SO_SNDBUF, "send", opts->sndbuf);
-    set_buffer(s, -1, SO_RCVBUF, "receive", opts->rcvbuf);
-#endif
+    set_buffer(s, SEND_FORCE, SO_SNDBUF, "send", opts->sndbuf);
+    set_buffer(s, RECEIVE_FORCE, SO_RCVBUF, "receive", opts->rcvbuf);
     set_dscp(s, opts->dscp);
     set_gro(s);
     set_pktinfo(s, local);

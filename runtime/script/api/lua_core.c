@@ -190,6 +190,17 @@ static int process(lua_State *L)
     return 1;
 }
 
+/* core.udp_limits() → the largest receive and send buffers of a UDP socket, in bytes; nothing if unknown */
+static int udp_limits(lua_State *L)
+{
+    size_t receive, send;
+    kt_io_udp_limits(kt_runtime_io(kt_runtime_of(L)), &receive, &send);
+    if (receive == 0 || send == 0) return 0;
+    lua_pushinteger(L, (lua_Integer)receive);
+    lua_pushinteger(L, (lua_Integer)send);
+    return 2;
+}
+
 /* core.asset(name) → the text of a file of the status page, or nil */
 static int asset(lua_State *L)
 {
@@ -399,6 +410,7 @@ void kt_lua_core(lua_State *L)
         {"args", args},
         {"script_name", script_name},
         {"process", process},
+        {"udp_limits", udp_limits},
         {"asset", asset},
         {"stdout", stdout_},
         {"stdout_failed", stdout_failed},
