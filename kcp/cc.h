@@ -215,6 +215,13 @@ static inline void kt_cc_app_limited(struct kt_cc *cc)
     cc->pacer.idle = true;
 }
 
+/* True if the senders could not fill the path lately: packets are in flight, or none is, that left when nothing more
+ * waited. */
+static inline bool kt_cc_is_app_limited(const struct kt_cc *cc)
+{
+    return cc->rate.app_limited > 0;
+}
+
 /* True until the bandwidth of the path has been found. */
 static inline bool kt_cc_starting(const struct kt_cc *cc)
 {

@@ -264,6 +264,7 @@ function link:open(options) end
 ---@field to? string Where the peer is to send the datagrams: `flow.target` there. The peer decides.
 ---@field client? string The client that the flow is for: `flow.client` there.
 ---@field copies? integer Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has. (integer, 0 to 3; default 0)
+---@field fec? boolean Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends. (default false)
 
 --- Opens a flow to the peer, which must be a kt that handles "flow" events; only on kt's wire. Does not wait: while no session is up, it dials, and the last 8 KiB of datagrams are kept. The flow outlives sessions, so it survives an outage or a restart of the peer.
 ---
@@ -809,6 +810,7 @@ local flow = {}
 
 ---@class (exact) kt.flow.set_options
 ---@field copies? integer Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has. (integer, 0 to 3)
+---@field fec? boolean Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends.
 
 --- Changes a setting of a link's flow. May be called at any time, also during a splice.
 ---
@@ -1278,6 +1280,7 @@ kt.log = {}
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
+---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
@@ -1350,6 +1353,7 @@ function kt.link(options) end
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
+---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
@@ -1408,6 +1412,7 @@ function kt.accept(options) end
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
+---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)

@@ -6,6 +6,7 @@
 #ifndef KT_LINK_FLOW_H
 #define KT_LINK_FLOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
@@ -27,6 +28,7 @@ struct kt_flow_ops {
     void (*send)(struct kt_flow *f, const uint8_t *data, size_t len);
     void (*facts)(const struct kt_flow *f, struct kt_flow_facts *out);
     void (*copies)(struct kt_flow *f, unsigned copies); /* NULL: it makes none */
+    void (*fec)(struct kt_flow *f, bool fec);           /* NULL: it has none */
     void (*close)(struct kt_flow *f, int reason);
 };
 
@@ -68,6 +70,14 @@ static inline int kt_flow_copies(struct kt_flow *f, unsigned copies)
 {
     if (!f->ops->copies) return KT_ENOTSUP;
     f->ops->copies(f, copies);
+    return 0;
+}
+
+/* From now on, its datagrams are protected by FEC while packets are lost, or not. 0, or KT_ENOTSUP. */
+static inline int kt_flow_fec(struct kt_flow *f, bool fec)
+{
+    if (!f->ops->fec) return KT_ENOTSUP;
+    f->ops->fec(f, fec);
     return 0;
 }
 

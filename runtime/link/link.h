@@ -123,6 +123,7 @@ struct kt_flow_options {
     const char *target; /* where the far side is to send its datagrams */
     const char *client; /* address of the client that it is for */
     unsigned copies;    /* each datagram goes once more this many times, spaced; 0..KT_FLOW_COPIES */
+    bool fec;           /* they are protected by FEC while packets are lost */
 };
 
 /* A stream or a probe that is asked of a link: `opened` or `probed` is set, the other is NULL. */

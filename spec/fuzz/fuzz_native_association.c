@@ -190,6 +190,15 @@ static size_t put(struct world *w, unsigned what, uint8_t *out, size_t room)
         f.type = KT_NATIVE_FRAME_MAX_DATA;
         f.max_data = arg * 10000u;
         break;
+    case 4: /* of packets before it, of which some were never sent */
+        f.type = KT_NATIVE_FRAME_PARITY;
+        f.parity.members = arg | 1u;
+        f.parity.first = w->number > 8 ? w->number - 8 : 0;
+        f.parity.index = (uint8_t)(arg >> 4);
+        for (unsigned i = 0; i < 40; i++) bytes[i] = (uint8_t)byte(w);
+        f.parity.shard = bytes;
+        f.parity.len = 40;
+        break;
     default:
         f.type = KT_NATIVE_FRAME_PATH_RESPONSE;
         if (!w->has_challenge[arg % PORTS]) return 0;
@@ -208,6 +217,7 @@ static void forge(struct world *w)
     size_t n = 0;
     for (unsigned i = 0; i < 4; i++)
         if (shape >> i & 1) n += put(w, i, frames + n, room - n);
+    if (shape & 64) n += put(w, 4, frames + n, room - n);
     const unsigned raw = shape & 16 ? byte(w) : 0;
     for (unsigned i = 0; i < raw && n < room; i++) frames[n++] = (uint8_t)byte(w);
     if (shape & 32) w->number += byte(w);

@@ -4,9 +4,9 @@ local bytes = require "bytes"
 local hex, unhex, noise = bytes.hex, bytes.unhex, bytes.noise
 
 local full = {
-  present = (2 << 13) - 2, lowest = 1, highest = 3, time_ms = 1700000000000, aead = 3, instance = noise(16), max_data = (1 << 62) - 1,
+  present = (2 << 14) - 2, lowest = 1, highest = 3, time_ms = 1700000000000, aead = 3, instance = noise(16), max_data = (1 << 62) - 1,
   max_stream_data = 1 << 40, min_stream_data = 1 << 14, max_streams = 1 << 20, max_flows = 1 << 20, ack_delay_ms = 10000,
-  survive_s = 2592000, agent = ("a"):rep(64), error = 15, error_text = ("e"):rep(200),
+  survive_s = 2592000, parity = 5, agent = ("a"):rep(64), error = 15, error_text = ("e"):rep(200),
 }
 
 local function read(text) return hs.params_read(unhex(text)) end
@@ -38,13 +38,13 @@ describe("parameters", function()
   end)
 
   it("may hold types that are not known", function()
-    assert.equal(1 << 3, read("0301030e0401020304" .. "40ff00" .. "c00000000000ffff0101").present)
+    assert.equal(1 << 3, read("0301030f0401020304" .. "40ff00" .. "c00000000000ffff0101").present)
   end)
 
   it("are refused out of order, twice, cut off, with a wrong length or out of range", function()
     for _, text in ipairs {
-      "030103" .. "030103", "030103" .. "01020101", "40ff00" .. "40ff00", "0e00" .. "0000", -- order
-      "03", "0302", "030203", "0102", "40", "0e0401", "034001", "03ffffffffffffffff", -- cut off
+      "030103" .. "030103", "030103" .. "01020101", "40ff00" .. "40ff00", "0f00" .. "0000", -- order
+      "03", "0302", "030203", "0102", "40", "0f0401", "034001", "03ffffffffffffffff", -- cut off
       "0103010101", "010101", "0207" .. ("00"):rep(7), "0209" .. ("00"):rep(9), "0300", "03020303", "040f" .. ("00"):rep(15), -- lengths
       "0500", "050240", "05020505", "06044040", "0509c0" .. ("00"):rep(8),
       "0704" .. "80100001", "0804" .. "80100001", "0902" .. "6711", "0904" .. "80002711", "0a04" .. "80278d01", -- ranges

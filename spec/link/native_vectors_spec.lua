@@ -2,6 +2,7 @@
 local hs = require "spec_native_handshake"
 local native = require "spec_native"
 local crypto = require "spec_noise"
+local parity = require "spec_native_parity"
 local bytes = require "bytes"
 local hex, range = bytes.hex, bytes.range
 
@@ -75,6 +76,15 @@ do
   vector("epoch 1, path 1, number 4294967301, AES-256-GCM", tx:seal(1, (1 << 32) + 5, PING, 600000000))
 end
 vector("unknown, of path 0", native.wrap(header_key, "control", native.cid(header_key, secret, 0), "\2" .. range(0xe0, 0xe7)))
+
+do -- packets 500 and 502
+  local o = parity.out()
+  o:stats(950, 50, 0, 48)
+  o:add(500, PING, true, 100000, 0)
+  o:add(502, "\x0b" .. "\1\0\5" .. "hello", true, 100000, 0)
+  vector("parity 0", o:write(1400, 50000))
+  vector("parity 1", o:write(1400, 50000))
+end
 
 describe("docs/wire.md", function()
   it("has the test vectors that the code makes", function()

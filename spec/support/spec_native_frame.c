@@ -107,11 +107,9 @@ static void describe(luaL_Buffer *b, const struct kt_native_frame *f)
         text(b, "client", &f->flow.client);
         break;
     case KT_NATIVE_FRAME_PARITY:
-        number(b, "group", f->parity.group);
-        number(b, "index", f->parity.index);
-        number(b, "data", f->parity.data);
-        number(b, "parity", f->parity.parity);
         number(b, "first", f->parity.first);
+        number(b, "members", f->parity.members);
+        number(b, "index", f->parity.index);
         bytes(b, "shard", f->parity.shard, f->parity.len);
         break;
     case KT_NATIVE_FRAME_PATH_CHALLENGE:

@@ -93,6 +93,8 @@ return {
       doc = "Conns reset for want of a valid PROXY protocol header." },
     { name = "SessionsDisplaced", kind = "counter", unit = "count",
       doc = "Silent sessions ended to make room for new ones at max_sessions." },
+    { name = "FECParityOut", kind = "counter", unit = "count",
+      doc = "FEC parity packets sent; only on kt's own wire." },
   },
   link = { -- runtime/link/link_stats.def
     { name = "sessions", kind = "gauge", unit = "count",

@@ -71,7 +71,7 @@ end)]],
   })
   method("link", {
     name = "flow", context = "task", returns = "flow | nil, err",
-    signature = 'flow { to = "8.8.8.8:53", client = flow.peer, copies = 2 } → flow | nil, err',
+    signature = 'flow { to = "8.8.8.8:53", client = flow.peer, copies = 2, fec = true } → flow | nil, err',
     doc = "Opens a flow to the peer, which must be a kt that handles \"flow\" events; only on kt's wire. Does not wait: while no session is up, it dials, "
       .. "and the last 8 KiB of datagrams are kept. The flow outlives sessions, so it survives an outage or a restart of the peer.",
     fails = { "unsupported", "closed", "limit" },
@@ -83,6 +83,8 @@ end)]],
         { name = "client", type = "string", doc = "The client that the flow is for: `flow.client` there." },
         { name = "copies", type = "integer", min = 0, max = 3, default = 0,
           doc = "Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has." },
+        { name = "fec", type = "boolean", default = false,
+          doc = "Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends." },
       },
     },
   })

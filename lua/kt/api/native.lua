@@ -6,6 +6,7 @@ return {
     { path = "bandwidth", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
     { path = "rate", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
     { path = "duplicate", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },
+    { path = "parity", type = "boolean", min = 0, max = 1, link = 1, acceptor = 1 },
     { path = "keepalive", type = "duration", min = 0, max = 3600, link = 20, acceptor = 0, live = true },
     { path = "padding", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },
     { path = "suspect_after", type = "duration", min = 1, max = 60, link = 3, acceptor = 3, live = true },

@@ -283,6 +283,8 @@ function wire.keys(client)
     field("padding", client, "Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire."),
     field("duplicate", client, "Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's "
       .. "wire."),
+    field("parity", client, "Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams "
+      .. "that leave the line room to spare. Only on kt's wire, if both ends have it."),
     field("keepalive", client, "A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means "
       .. "never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),

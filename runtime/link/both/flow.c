@@ -54,6 +54,11 @@ static void on_copies(struct kt_flow *f, unsigned copies)
     if (of(f)->inner) kt_flow_copies(of(f)->inner, copies);
 }
 
+static void on_fec(struct kt_flow *f, bool fec)
+{
+    if (of(f)->inner) kt_flow_fec(of(f)->inner, fec);
+}
+
 static void on_close(struct kt_flow *f, int reason)
 {
     struct both_flow *b = of(f);
@@ -66,7 +71,7 @@ int kt_both_flow(struct kt_list *list, struct kt_link *preferred, const struct k
     struct kt_flow **out, struct kt_err *err)
 {
     static const struct kt_flow_ops ops = {
-        .send = on_send, .facts = on_facts, .copies = on_copies, .close = on_close};
+        .send = on_send, .facts = on_facts, .copies = on_copies, .fec = on_fec, .close = on_close};
     static const struct kt_flow_events events = {on_datagram, on_ended};
     struct both_flow *b = calloc(1, sizeof *b);
     if (!b) return kt_err_set(err, KT_ENOMEM, "out of memory");

@@ -42,7 +42,7 @@ static int on_flow(
     struct kt_native_flow *flow;
     if (kt_native_association_over(r->a))
         return kt_err_set(err, KT_ECLOSED, "%s", kt_native_association_why(r->a));
-    const int rc = kt_native_association_flow(r->a, &addresses, options->copies, &flow);
+    const int rc = kt_native_association_flow(r->a, &addresses, options->copies, options->fec, &flow);
     if (rc) return kt_native_no_flow(rc, err);
     *out = kt_native_flow_accept(flow);
     return *out ? 0 : kt_err_set(err, KT_ENOMEM, "out of memory");

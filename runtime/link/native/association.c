@@ -278,7 +278,7 @@ static void tell_carries(struct kt_native_association *a)
     if (carries == a->carrying) return;
     a->carrying = carries;
     for (unsigned i = 0; !carries && i < a->path_end; i++)
-        if (a->paths[i]) kt_native_recovery_trim(&a->paths[i]->recovery);
+        if (a->paths[i]) kt_native_path_trim(a->paths[i]);
     if (a->owner.carries) a->owner.carries(a->owner.ctx, carries);
 }
 
@@ -532,12 +532,13 @@ int kt_native_association_open(
 }
 
 int kt_native_association_flow(struct kt_native_association *a,
-    const struct kt_native_flow_addresses *addresses, unsigned copies, struct kt_native_flow **out)
+    const struct kt_native_flow_addresses *addresses, unsigned copies, bool fec, struct kt_native_flow **out)
 {
     kt_native_association_clock_flows(a, kt_io_now(a->c->io));
     const int rc = kt_native_flows_open(a->flows, addresses, out);
     if (rc) return rc;
     kt_native_flow_copies(*out, copies);
+    kt_native_flow_parity(*out, fec);
     a->c->counters->FlowsOpened++;
     return 0;
 }

@@ -109,9 +109,9 @@ void kt_native_association_tune(struct kt_native_association *a);
  * the code it ended with. */
 int kt_native_association_open(
     struct kt_native_association *a, const struct kt_open_options *options, struct kt_pipe **out);
-/* Opens a flow: as kt_native_flows_open, with this many copies of each datagram. */
+/* Opens a flow: as kt_native_flows_open, with this many copies of each datagram, and with parity or without. */
 int kt_native_association_flow(struct kt_native_association *a,
-    const struct kt_native_flow_addresses *addresses, unsigned copies, struct kt_native_flow **out);
+    const struct kt_native_flow_addresses *addresses, unsigned copies, bool fec, struct kt_native_flow **out);
 /* Moves the streams that the peer of `from` may not have seen; returns how many. */
 size_t kt_native_association_move_young(struct kt_native_association *from, struct kt_native_association *to);
 

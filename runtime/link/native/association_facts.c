@@ -72,6 +72,7 @@ void kt_native_association_totals(const struct kt_native_association *a, struct 
 {
     sum->segs_out += a->sum.segs_out;
     sum->segs_retrans += a->sum.retrans;
+    sum->segs_recovered += a->sum.recovered;
     sum->bytes_in += a->sum.bytes_in;
     sum->bytes_out += a->sum.bytes_out;
 }

@@ -42,56 +42,131 @@ static int take_every(struct kt_native_association *a, uint8_t path, uint32_t pa
     return 0;
 }
 
+static int take_flow(struct kt_native_association *a, const struct kt_native_frame *f, uint64_t now_us)
+{
+    kt_native_association_clock_flows(a, now_us);
+    return kt_native_flows_input(a->flows, f, &a->why);
+}
+
+/* ---- rebuilding ---- */
+
+/* Frames of streams and flows of a rebuilt packet count as arrived. Others are about the moment when the packet left, or
+ * its way; the peer sends again what matters of them, as it takes the packet for lost. */
+static void on_rebuilt(void *ctx, uint64_t number, const uint8_t *frames, size_t len)
+{
+    struct kt_native_path *p = ctx;
+    struct kt_native_association *a = p->a;
+    (void)number;
+    a->c->counters->FECRecovered++;
+    a->sum.recovered++;
+    while (len > 0 && !a->over) {
+        struct kt_native_frame f;
+        const long n = kt_native_frame_read(&f, frames, len, &a->why);
+        int rc = n < 0 ? (int)n : 0;
+        if (!rc && kt_native_streams_takes(f.type)) rc = kt_native_streams_input(a->streams, &f, &a->why);
+        if (!rc && kt_native_flows_takes(f.type)) rc = take_flow(a, &f, kt_io_now(a->c->io));
+        if (rc) {
+            kt_native_association_fail(a, rc, a->why.text);
+            return;
+        }
+        frames += n;
+        len -= (size_t)n;
+    }
+}
+
+/* A packet that has arrived. */
+struct arrival {
+    uint64_t number, now_us;
+    const uint8_t *frames;
+    size_t len;
+    const struct kt_native_place *from;
+};
+
+static void count_failures(struct kt_native_path *p, const struct kt_native_parity_in *before)
+{
+    p->a->c->counters->FECShortShards += p->rebuild.short_groups - before->short_groups;
+    p->a->c->counters->FECErrs += p->rebuild.errors - before->errors;
+}
+
+/* Keeps it while the peer sends parity. */
+static void keep(struct kt_native_path *p, const struct arrival *in)
+{
+    if (!kt_native_parity_in_on(&p->rebuild)) return;
+    const struct kt_native_parity_in before = p->rebuild;
+    kt_native_parity_in_packet(&p->rebuild, in->number, in->frames, in->len, &p->seen, on_rebuilt, p);
+    count_failures(p, &before);
+}
+
+static int take_parity(struct kt_native_path *p, const struct kt_native_parity *f, const struct arrival *in)
+{
+    struct kt_native_association *a = p->a;
+    a->c->counters->FECParityShards++;
+    if (!a->c->cfg.parity) return 0;
+    if (!kt_native_parity_in_on(&p->rebuild) && kt_native_context_parity(a->c, true)) {
+        if (!kt_native_parity_in_start(&p->rebuild)) kt_native_context_parity(a->c, false);
+        keep(p, in);
+    }
+    const struct kt_native_parity_in before = p->rebuild;
+    const int rc = kt_native_parity_in_take(
+        &p->rebuild, f, in->number, in->frames, &p->seen, on_rebuilt, p, in->now_us, &a->why);
+    count_failures(p, &before);
+    return rc;
+}
+
+/* ---- frames ---- */
+
 /* 0, or a code with a sentence in a->why. */
 static int take_frame(struct kt_native_association *a, struct kt_native_path *p,
-    const struct kt_native_frame *f, const struct kt_native_place *from, uint64_t now_us)
+    const struct kt_native_frame *f, const struct arrival *in)
 {
     if (kt_native_streams_takes(f->type)) return kt_native_streams_input(a->streams, f, &a->why);
-    if (kt_native_flows_takes(f->type)) {
-        kt_native_association_clock_flows(a, now_us);
-        return kt_native_flows_input(a->flows, f, &a->why);
-    }
+    if (kt_native_flows_takes(f->type)) return take_flow(a, f, in->now_us);
     switch (f->type) {
     case KT_NATIVE_FRAME_ACK:
-        return take_ack(a, &f->ack, now_us);
+        return take_ack(a, &f->ack, in->now_us);
     case KT_NATIVE_FRAME_ACK_EVERY:
         return take_every(a, f->ack_every.path, f->ack_every.packets);
+    case KT_NATIVE_FRAME_PARITY:
+        return take_parity(p, &f->parity, in);
     case KT_NATIVE_FRAME_PATH_CHALLENGE:
-        kt_native_path_challenged(p, from, f->challenge);
+        kt_native_path_challenged(p, in->from, f->challenge);
         return 0;
     case KT_NATIVE_FRAME_PATH_RESPONSE:
-        kt_native_path_answered(p, from, f->challenge, now_us);
+        kt_native_path_answered(p, in->from, f->challenge, in->now_us);
         return 0;
     case KT_NATIVE_FRAME_CLOSE:
         take_close(a, f);
         return 0;
-    default: /* PADDING and PING need no action; other frames are optional for a receiver */
+    default: /* PADDING and PING need no action */
         return 0;
     }
 }
 
-static void take_frames(struct kt_native_association *a, struct kt_native_path *p, const uint8_t *in,
-    size_t len, const struct kt_native_place *from, uint64_t number, uint64_t now_us)
+static void take_frames(struct kt_native_association *a, struct kt_native_path *p, const struct arrival *in)
 {
     bool eliciting = false;
+    const uint8_t *at = in->frames;
+    size_t len = in->len;
+    if (kt_native_parity_in_idle(&p->rebuild, in->now_us)) kt_native_path_forget(p);
+    keep(p, in);
     while (len > 0 && !a->over) {
         struct kt_native_frame f;
-        const long n = kt_native_frame_read(&f, in, len, &a->why);
-        const int rc = n < 0 ? (int)n : take_frame(a, p, &f, from, now_us);
+        const long n = kt_native_frame_read(&f, at, len, &a->why);
+        const int rc = n < 0 ? (int)n : take_frame(a, p, &f, in);
         if (rc) {
             kt_native_association_fail(a, rc, a->why.text);
             return;
         }
         eliciting = eliciting || kt_native_frame_eliciting(f.type);
-        in += n;
+        at += n;
         len -= (size_t)n;
     }
-    kt_native_acks_received(&p->acks, number, eliciting, now_us);
+    kt_native_acks_received(&p->acks, in->number, eliciting, in->now_us);
     a->c->counters->InSegs += eliciting;
     a->sum.segs_in += eliciting;
     if (eliciting && a->c->client) {
         const uint64_t wait = 3 * (uint64_t)kt_native_recovery_pto(&p->recovery);
-        a->quiet_us = now_us + (wait > QUIET_US ? wait : QUIET_US);
+        a->quiet_us = in->now_us + (wait > QUIET_US ? wait : QUIET_US);
     }
 }
 
@@ -139,6 +214,11 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
     kt_patience_heard(&a->patience, now);
     kt_native_recovery_heard(&p->recovery);
     kt_native_path_heard(p, &from, dgram->len, number >= next, now);
-    take_frames(a, p, dgram->data + KT_NATIVE_HEADER, (size_t)len, &from, number, now);
+    const struct arrival in = {.number = number,
+        .now_us = now,
+        .frames = dgram->data + KT_NATIVE_HEADER,
+        .len = (size_t)len,
+        .from = &from};
+    take_frames(a, p, &in);
     kt_native_association_schedule(a);
 }

@@ -17,6 +17,8 @@
 #include "link/native/ack_ranges.h"
 #include "link/native/association.h"
 #include "link/native/mtu.h"
+#include "link/native/parity_in.h"
+#include "link/native/parity_out.h"
 #include "link/native/recovery.h"
 #include "link/native/sparse.h"
 #include "link/native/streams.h"
@@ -53,6 +55,8 @@ struct kt_native_path {
     struct kt_cc cc;
     struct kt_native_recovery recovery;
     struct kt_native_sparse sparse;
+    struct kt_native_parity_out parity; /* for what it sends */
+    struct kt_native_parity_in rebuild; /* of what it receives */
 
     /* The path's next place: a challenge is on its way there (5.5). */
     struct {
@@ -185,6 +189,10 @@ static inline uint32_t kt_native_path_size(const struct kt_native_path *p)
 {
     return kt_native_mtu_size(&p->mtu);
 }
+/* Frees the packets that it keeps to rebuild others. */
+void kt_native_path_forget(struct kt_native_path *p);
+/* Gives back memory, as it is idle. */
+void kt_native_path_trim(struct kt_native_path *p);
 /* The settings or the MTU have changed: tells the controller. */
 void kt_native_path_limit(struct kt_native_path *p);
 

@@ -27,6 +27,8 @@ struct packet {
     uint8_t *buf;
     size_t len, room;                 /* frames so far; room for frames in all */
     bool eliciting, mtu_probe, aside; /* as in struct kt_native_sent */
+    bool protect, asked;              /* by PARITY; a flow asks for that */
+    size_t spare;                     /* room that streams leave, so that its parity fits a packet */
     size_t count;
     struct kt_native_content contents[KT_NATIVE_CONTENTS];
 };
@@ -52,7 +54,8 @@ static bool start(struct packet *k, struct kt_native_path *p, struct kt_udp *udp
     k->buf = buf;
     k->len = k->count = 0;
     k->room = most - KT_NATIVE_OVERHEAD;
-    k->eliciting = k->mtu_probe = k->aside = false;
+    k->eliciting = k->mtu_probe = k->aside = k->protect = k->asked = false;
+    k->spare = 0;
     return true;
 }
 
@@ -111,6 +114,17 @@ static void pad(struct packet *k)
     k->len += n;
 }
 
+/* Adds the packet to the path's group. The shard begins in its header, which is written when it is sealed. */
+static void add_to_group(const struct packet *k, uint64_t number, uint64_t now_us)
+{
+    struct kt_native_path *p = k->path;
+    const struct kt_native_parity_packet packet = {.number = number,
+        .shard = k->buf + KT_NATIVE_HEADER - KT_NATIVE_PARITY_HEAD,
+        .len = k->len,
+        .asked = k->asked};
+    kt_native_parity_out_add(&p->parity, &packet, p->recovery.rtt.min, now_us);
+}
+
 /* Seals the packet and hands it to the socket. */
 static void finish(struct packet *k, const struct kt_native_place *to, uint64_t now_us)
 {
@@ -129,6 +143,7 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
             .len = k->len};
         a->c->tap->fn(a->c->tap->ctx, &shown);
     }
+    if (k->protect) add_to_group(k, number, now_us);
     const int len =
         k->len > 0 ? kt_native_seal(&a->tx, p->number, number, k->buf, k->len, now_us) : KT_EINVAL;
     if (len < 0) {
@@ -236,6 +251,7 @@ static void send_ping(struct kt_native_path *p, uint64_t now_us)
 
 static void add_streams(struct packet *k)
 {
+    if (k->room - k->len >= k->spare + ROOM_LEAST) k->room -= k->spare;
     while (k->room - k->len >= ROOM_LEAST && k->count < KT_NATIVE_CONTENTS) {
         const size_t n =
             kt_native_streams_write(k->path->a->streams, at(k), k->room - k->len, k->contents, &k->count);
@@ -253,6 +269,7 @@ static void add_flows(struct packet *k)
         if (n == 0) return;
         k->len += n;
         k->eliciting = true;
+        k->asked = k->asked || kt_native_flows_asked(k->path->a->flows);
     }
 }
 
@@ -321,6 +338,64 @@ static void add_frames(struct packet *k)
     if (flows && !a->flows_next) add_flows(k);
 }
 
+/* ---- parity ---- */
+
+/* Whether packets of the path may be protected. */
+static bool protects(struct kt_native_path *p)
+{
+    const struct kt_native_association *a = p->a;
+    return a->c->cfg.parity && a->peer.parity > 0 && p->validated && p->recovery.rtt.min > 0 &&
+           kt_native_parity_out_open(&p->parity, kt_native_recovery_stats(&p->recovery));
+}
+
+/* Whether streams left room lately, on the path and in the setting `rate`. Where they do not, parity for them costs more
+ * than it saves (docs/wire.md, 6.4). */
+static bool spare(const struct kt_native_path *p, uint64_t now_us)
+{
+    return kt_native_parity_out_bulk(&p->parity) && kt_cc_is_app_limited(&p->cc) &&
+           kt_bucket_room(&p->a->rate, now_us) >= KT_NATIVE_RATE_BURST / 2;
+}
+
+/* Whether it carries bytes of a stream that is not sparse: those get copies. */
+static bool carries_bulk(const struct packet *k)
+{
+    struct kt_native_streams *s = k->path->a->streams;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct kt_native_content *c = &k->contents[i];
+        if (kt_native_frame_is_data(c->type) && kt_native_streams_inflight(s, c->id) > KT_NATIVE_COPIES_THIN)
+            return true;
+    }
+    return false;
+}
+
+/* Adds frames, and chooses whether parity protects them. */
+static void add_protected(struct packet *k, uint64_t now_us)
+{
+    struct kt_native_path *p = k->path;
+    const size_t most = kt_native_path_size(p) - KT_NATIVE_OVERHEAD - KT_NATIVE_PARITY_OVERHEAD;
+    const bool open = protects(p), bulk = open && spare(p, now_us);
+    if (bulk || (open && kt_native_flows_pending(p->a->flows))) k->spare = KT_NATIVE_PARITY_OVERHEAD;
+    add_frames(k);
+    k->protect = open && k->len <= most && (k->asked || (bulk && carries_bulk(k)));
+}
+
+static uint64_t parity_due(const struct kt_native_path *p)
+{
+    return kt_native_parity_out_due(&p->parity, kt_native_recovery_number(&p->recovery));
+}
+
+/* False: nothing was sent. */
+static bool send_parity(struct kt_native_path *p, uint64_t now_us)
+{
+    struct packet k;
+    if (!start(&k, p, p->place.udp, kt_native_path_size(p))) return false;
+    k.len = kt_native_parity_out_write(&p->parity, at(&k), k.room, now_us);
+    k.eliciting = k.len > 0;
+    p->a->c->counters->FECParityOut += k.eliciting;
+    finish(&k, &p->place, now_us);
+    return k.eliciting;
+}
+
 static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
 {
     struct kt_native_association *a = p->a;
@@ -334,7 +409,10 @@ static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
     if (p->ping_due) add_ping(&k);
     if (p->every_due) add_every(&k);
     const size_t offset = k.len, first = k.count;
-    add_frames(&k);
+    if (other) /* that is protection enough */
+        add_frames(&k);
+    else
+        add_protected(&k, now_us);
     if (kt_native_spread_explores(p)) fill(&k);
     if (other && k.len > offset) duplicate(&k, other, offset, first, now_us);
     if (!k.eliciting && probe) add_ping(&k);
@@ -388,6 +466,10 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
     for (unsigned n = 0; n < TURN_PACKETS && !a->over && !p->full; n++) {
         const bool probe = kt_native_recovery_probes(&p->recovery) > 0;
         const bool open = open_now(p, now_us);
+        if (open && !probe && parity_due(p) <= now_us) {
+            if (!send_parity(p, now_us) && p->full) return;
+            continue;
+        }
         if (!(open && (probe || wanted(p)))) {
             if (kt_native_acks_due(&p->acks) <= now_us) {
                 struct packet k;
@@ -434,9 +516,10 @@ static uint64_t path_due(struct kt_native_path *p, uint64_t now_us)
         kt_native_acks_due(&p->acks), kt_native_sparse_due(&p->sparse), kt_native_path_ask_due(p)};
     for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
         if (dues[i] < due) due = dues[i];
-    if (!wanted(p) && kt_native_recovery_probes(&p->recovery) == 0) return due;
-    if (kt_native_recovery_open(&p->recovery) == 0) return due;
+    const uint64_t from = wanted(p) || kt_native_recovery_probes(&p->recovery) > 0 ? 0 : parity_due(p);
+    if (from == UINT64_MAX || kt_native_recovery_open(&p->recovery) == 0) return due;
     uint64_t pace = kt_native_recovery_pace(&p->recovery);
+    if (pace < from) pace = from;
     if (pace < now_us) pace = now_us; /* the turn had enough */
     if (limited(p, now_us)) {
         const uint64_t ready = kt_bucket_due(&p->a->rate, kt_native_path_size(p));

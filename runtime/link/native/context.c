@@ -6,11 +6,13 @@
 #include "base/bytes.h"
 #include "crypto/locked.h"
 #include "link/native/blocks.h"
+#include "link/native/parity_in.h"
 #include "link/stream.h"
 
 #define TRIM_EVERY_US 1000000u
 #define GIVE_BACK 1048576u /* bytes of free blocks that are worth returning to the system */
 #define TELL_EVERY_US 60000000u
+#define PARITY_SHARE 4u   /* of max_buffered, for packets that are kept to rebuild others */
 #define STREAMS_LEAST 16u /* streams that an association may have in any case */
 
 /* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s, or less of a small max_buffered. Windows grow as
@@ -27,7 +29,8 @@
 
 static size_t used(const struct kt_native_context *c)
 {
-    return kt_slab_bytes_in_use(c->blocks) + c->streams * KT_STREAM_COST;
+    return kt_slab_bytes_in_use(c->blocks) + c->streams * KT_STREAM_COST +
+           c->parities * KT_NATIVE_PARITY_IN_BYTES;
 }
 
 static void count(struct kt_native_context *c)
@@ -58,6 +61,15 @@ void kt_native_context_streams(struct kt_native_context *c, size_t before, size_
     c->counters->StreamsNow += now - before;
     c->streams += now - before;
     count(c);
+}
+
+bool kt_native_context_parity(struct kt_native_context *c, bool begins)
+{
+    const uint64_t fit = c->cfg.max_buffered / PARITY_SHARE / KT_NATIVE_PARITY_IN_BYTES;
+    if (begins && c->parities >= fit) return false;
+    c->parities += begins ? 1 : -(size_t)1;
+    count(c);
+    return true;
 }
 
 static size_t left(const struct kt_native_context *c, size_t taken)
@@ -120,7 +132,8 @@ struct kt_native_credit kt_native_context_credit(const struct kt_native_context 
 static void set_params(struct kt_native_context *c)
 {
     const struct kt_native_credit credit = kt_native_context_credit(c);
-    c->params = (struct kt_native_params){.present = KT_NATIVE_PARAMS_NEEDED | 1u << KT_NATIVE_PARAM_AGENT,
+    c->params = (struct kt_native_params){
+        .present = KT_NATIVE_PARAMS_NEEDED | 1u << KT_NATIVE_PARAM_AGENT | 1u << KT_NATIVE_PARAM_PARITY,
         .aead = c->io->portable ? KT_AEAD_CHACHA20_POLY1305 : (uint8_t)kt_aead_methods(),
         .max_data = credit.max_data,
         .max_stream_data = credit.max_stream_data,
@@ -128,7 +141,8 @@ static void set_params(struct kt_native_context *c)
         .max_streams = credit.max_streams,
         .max_flows = c->cfg.max_flows,
         .ack_delay_ms = KT_NATIVE_ACK_DELAY_US / 1000,
-        .survive_s = c->cfg.survive_us / 1000000};
+        .survive_s = c->cfg.survive_us / 1000000,
+        .parity = c->cfg.parity};
     kt_io_random(c->io, c->params.instance, sizeof c->params.instance);
     snprintf(c->params.agent, sizeof c->params.agent, "kt");
 }

@@ -33,7 +33,8 @@ struct kt_native_context {
     struct kt_native_names *names;     /* the clients that are allowed; NULL: any with the shared key */
     struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
     size_t streams;                    /* of all associations */
-    size_t held;                       /* bytes of blocks and streams, as counted in BytesHeld */
+    size_t parities;                   /* paths that keep packets to rebuild others, of all associations */
+    size_t held;                       /* bytes of all these, as counted in BytesHeld */
     uint64_t promised; /* credit that associations gave beyond their first, in bytes of streams */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
@@ -59,6 +60,8 @@ struct kt_native_credit kt_native_context_credit(const struct kt_native_context 
 void kt_native_context_busy(struct kt_native_context *c);
 /* An association has that many streams now. */
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
+/* A path begins to keep packets, to rebuild others, or ends that. False: it may not begin, for lack of memory. */
+bool kt_native_context_parity(struct kt_native_context *c, bool begins);
 /* Bytes that streams may still queue, of what max_buffered allows all associations. */
 size_t kt_native_context_spare(const struct kt_native_context *c);
 /* An association that has given `before` bytes of credit beyond the first one wants to give `want`. Returns how many it

@@ -101,6 +101,11 @@ void kt_native_flow_copies(struct kt_native_flow *flow, unsigned copies)
     flow->copies = (uint8_t)kt_min_size(copies, KT_NATIVE_FLOW_COPIES);
 }
 
+void kt_native_flow_parity(struct kt_native_flow *flow, bool parity)
+{
+    flow->parity = parity;
+}
+
 /* ---- receiving ---- */
 
 bool kt_native_flow_take(struct kt_native_flow *flow, uint64_t sequence, size_t len)
@@ -245,6 +250,7 @@ static bool write_datagram(struct writer *w)
     if (!q->sent) flow->sequence++;
     q->sequence = sequence;
     flow->ahead = false;
+    w->f->asked = w->f->asked || flow->parity;
     after_sent(flow, q);
     if (flow->queued > 0) { /* now the others */
         kt_list_remove(&flow->entry);
@@ -262,10 +268,16 @@ size_t kt_native_flows_write(
     struct kt_native_flows *f, uint8_t *out, size_t room, struct kt_native_content *contents, size_t *count)
 {
     struct writer w = {.f = f, .out = out, .room = room, .contents = contents, .count = *count};
+    f->asked = false;
     bool more = write_ends(&w);
     while (more && !kt_list_empty(&f->ready)) more = write_datagram(&w);
     *count = w.count;
     return w.used;
+}
+
+bool kt_native_flows_asked(const struct kt_native_flows *f)
+{
+    return f->asked;
 }
 
 void kt_native_flow_facts(const struct kt_native_flow *flow, struct kt_native_flow_facts *out)

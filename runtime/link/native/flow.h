@@ -46,6 +46,7 @@ struct kt_native_flow {
     bool ours;
     bool ahead; /* FLOW went in an earlier packet, since it does not fit into one with the datagram */
     uint8_t copies;
+    bool parity; /* its datagrams are to be protected by PARITY */
     uint32_t queued;
     uint64_t active_us; /* the last datagram */
     uint64_t sequence;  /* of the next datagram */
@@ -68,6 +69,7 @@ struct kt_native_flows {
     uint64_t own_next;         /* id */
     uint64_t now_us, gap_us;
     size_t room;
+    bool asked;                  /* what was written last is to be protected */
     struct kt_list ends;         /* of kt_native_flow_end */
     uint64_t end_count[2];       /* of them: of the peer's flows, of ours */
     uint64_t stray_id, stray_us; /* the last unknown flow that was answered with FLOW_END, and when */

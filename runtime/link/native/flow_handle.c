@@ -13,6 +13,7 @@ struct handle {
     size_t held_len;
     char *target, *client;
     unsigned copies;
+    bool fec;
 };
 
 static struct handle *of(struct kt_flow *f)
@@ -118,6 +119,13 @@ static void on_copies(struct kt_flow *f, unsigned copies)
     if (h->inner) kt_native_flow_copies(h->inner, copies);
 }
 
+static void on_fec(struct kt_flow *f, bool fec)
+{
+    struct handle *h = of(f);
+    h->fec = fec;
+    if (h->inner) kt_native_flow_parity(h->inner, fec);
+}
+
 static void on_close(struct kt_flow *f, int reason)
 {
     struct handle *h = of(f);
@@ -130,7 +138,7 @@ static void on_close(struct kt_flow *f, int reason)
 }
 
 static const struct kt_flow_ops ops = {
-    .send = on_send, .facts = on_facts, .copies = on_copies, .close = on_close};
+    .send = on_send, .facts = on_facts, .copies = on_copies, .fec = on_fec, .close = on_close};
 
 static struct handle *handle_new(bool own)
 {
@@ -183,6 +191,7 @@ int kt_native_flow_open(struct kt_list *list, const struct kt_flow_options *opti
     struct handle *h = handle_new(true);
     if (!h) return KT_ENOMEM;
     h->copies = options->copies;
+    h->fec = options->fec;
     int rc = keep(&h->target, options->target);
     if (!rc) rc = keep(&h->client, options->client);
     if (rc) {
@@ -210,7 +219,7 @@ static int enter(struct handle *h, struct kt_native_association *a)
 {
     const struct kt_native_flow_addresses addresses = {h->target, h->client};
     struct kt_native_flow *inner;
-    const int rc = kt_native_association_flow(a, &addresses, h->copies, &inner);
+    const int rc = kt_native_association_flow(a, &addresses, h->copies, h->fec, &inner);
     if (rc) return rc;
     join(h, inner);
     flush(h);

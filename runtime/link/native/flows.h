@@ -86,6 +86,8 @@ void kt_native_flow_listen(
     struct kt_native_flow *flow, const struct kt_native_flow_events *events, void *ctx);
 /* Each datagram goes once more that many times, spaced by the gap; 0..KT_NATIVE_FLOW_COPIES. */
 void kt_native_flow_copies(struct kt_native_flow *flow, unsigned copies);
+/* Whether its datagrams are to be protected by PARITY. */
+void kt_native_flow_parity(struct kt_native_flow *flow, bool parity);
 /* Queues a copy of a datagram. 0; KT_ELIMIT: larger than the path carries; KT_ENOMEM. Both are counted. */
 int kt_native_flow_send(struct kt_native_flow *flow, const void *data, size_t len);
 /* Ends a flow, and tells the peer a KT_E... code. Datagrams that are queued are dropped. */
@@ -105,6 +107,8 @@ int kt_native_flows_input(struct kt_native_flows *f, const struct kt_native_fram
 bool kt_native_flows_pending(const struct kt_native_flows *f);
 size_t kt_native_flows_write(
     struct kt_native_flows *f, uint8_t *out, size_t room, struct kt_native_content *contents, size_t *count);
+/* Whether the last kt_native_flows_write wrote a datagram that is to be protected by PARITY. */
+bool kt_native_flows_asked(const struct kt_native_flows *f);
 void kt_native_flows_acked(struct kt_native_flows *f, const struct kt_native_content *c);
 void kt_native_flows_lost(struct kt_native_flows *f, const struct kt_native_content *c);
 

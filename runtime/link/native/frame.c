@@ -230,26 +230,22 @@ static void put_datagram(struct writer *w, uint8_t type, const struct kt_native_
 
 static void read_parity(struct reader *r, struct kt_native_parity *p)
 {
-    p->group = get(r);
-    p->index = get8(r);
-    p->data = get8(r);
-    p->parity = get8(r);
-    require(r, p->data > 0 && p->parity > 0, "no shards");
-    require(r, p->data + p->parity <= (int)KT_NATIVE_SHARDS, "more than 255 shards");
-    require(r, p->index < p->parity, "index beyond the parity shards");
     p->first = get(r);
-    require(r, p->first <= KT_NATIVE_VARINT_MAX - p->data, "ends above the highest packet number");
+    require(
+        r, p->first <= KT_NATIVE_VARINT_MAX - KT_NATIVE_PARITY_SPAN, "ends above the highest packet number");
+    p->members = get(r);
+    require(r, p->members & 1, "its first packet is not a member");
+    p->index = get8(r);
+    require(r, p->index < KT_NATIVE_PARITY_SHARDS, "more than 16 parity shards");
     p->shard = get_payload(r, true, &p->len);
-    require(r, p->len > 0, "empty");
+    require(r, p->len > KT_NATIVE_PARITY_HEAD, "shard without frames");
 }
 
 static void write_parity(struct writer *w, const struct kt_native_parity *p)
 {
-    put(w, p->group);
-    put8(w, p->index);
-    put8(w, p->data);
-    put8(w, p->parity);
     put(w, p->first);
+    put(w, p->members);
+    put8(w, p->index);
     put(w, p->len);
     put_bytes(w, p->shard, p->len);
 }

@@ -53,7 +53,9 @@ enum kt_native_frame_type {
 #define KT_NATIVE_RESET_TEXT 127u
 #define KT_NATIVE_CLOSE_TEXT 200u
 #define KT_NATIVE_CHALLENGE 8u
-#define KT_NATIVE_SHARDS 255u /* data and parity of a group */
+#define KT_NATIVE_PARITY_SPAN 62u   /* packet numbers that a group spans, at most */
+#define KT_NATIVE_PARITY_SHARDS 16u /* parity of a group, at most */
+#define KT_NATIVE_PARITY_HEAD 2u    /* bytes of a shard before the frames: their length */
 
 /* Text from the peer: any bytes, without a final zero. */
 struct kt_native_text {
@@ -97,13 +99,20 @@ struct kt_native_datagram {
 };
 
 struct kt_native_parity {
-    uint64_t group;
-    uint8_t index;        /* of this shard among the parity shards */
-    uint8_t data, parity; /* shards of the group: each at least 1, KT_NATIVE_SHARDS together */
-    uint64_t first;       /* packet number; first + data is at most KT_NATIVE_VARINT_MAX */
+    uint64_t first;   /* packet number; first + KT_NATIVE_PARITY_SPAN is at most KT_NATIVE_VARINT_MAX */
+    uint64_t members; /* bit i: packet first + i is in the group; bit 0 is set */
+    uint8_t index;    /* among the group's parity shards, below KT_NATIVE_PARITY_SHARDS */
     const uint8_t *shard;
-    size_t len; /* at least 1 */
+    size_t len; /* more than KT_NATIVE_PARITY_HEAD */
 };
+
+/* Packet numbers from the first member to the last, inclusive. members: not 0. */
+static inline unsigned kt_native_parity_span(uint64_t members)
+{
+    unsigned n = 0;
+    for (; members > 0; members >>= 1) n++;
+    return n;
+}
 
 struct kt_native_frame {
     uint8_t type; /* with the bits of DATA and DATAGRAM */

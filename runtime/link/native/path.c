@@ -154,8 +154,24 @@ struct kt_native_path *kt_native_path_new(
     return p;
 }
 
+void kt_native_path_forget(struct kt_native_path *p)
+{
+    if (!kt_native_parity_in_on(&p->rebuild)) return;
+    kt_native_parity_in_free(&p->rebuild);
+    kt_native_context_parity(p->a->c, false);
+}
+
+void kt_native_path_trim(struct kt_native_path *p)
+{
+    kt_native_recovery_trim(&p->recovery);
+    kt_native_parity_out_free(&p->parity);
+    kt_native_path_forget(p);
+}
+
 void kt_native_path_free(struct kt_native_path *p)
 {
+    kt_native_parity_out_free(&p->parity);
+    kt_native_path_forget(p);
     kt_native_recovery_free(&p->recovery);
     free(p);
 }
@@ -215,6 +231,7 @@ static void move(struct kt_native_path *p, const struct kt_native_place *to)
     p->full = false;
     if (p->number == 0) kt_addr_text(&p->place.peer, a->peer_text);
     if (other || !meant) kt_native_recovery_give_up(&p->recovery);
+    kt_native_parity_out_reset(&p->parity);
     if (!other) return; /* the same line: measurements still hold */
     kt_native_recovery_restart(&p->recovery, 0);
     kt_cc_init(&p->cc, p->cc.ops);

@@ -44,6 +44,7 @@ static void lapse(struct kt_native_path *p)
         other = other || (a->paths[i] && a->paths[i] != p && kt_native_path_usable(a->paths[i]));
     if (!other || p->silent) return;
     p->silent = true;
+    kt_native_parity_out_reset(&p->parity);
     p->lost_us = kt_io_now(a->c->io);
     p->loss.heard = kt_native_recovery_stats(&p->recovery)->loss;
     p->ping_due = true;
@@ -155,6 +156,8 @@ void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us
     const uint64_t every = keepalive(a);
     for (unsigned i = 0; i < a->path_end; i++) {
         struct kt_native_path *p = a->paths[i];
-        if (p && p->validated && p->sent_us + every <= now_us) p->ping_due = true;
+        if (!p || !p->validated || p->sent_us + every > now_us) continue;
+        p->ping_due = true;
+        kt_native_path_trim(p);
     }
 }

@@ -230,6 +230,7 @@ static void lose(struct kt_native_recovery *r, uint64_t number, uint64_t now_us)
     } else {
         kt_cc_packet_lost(r->cfg.cc, &p->snapshot, p->bytes, now_us);
         count_loss(&r->stats, true);
+        r->stats.bursts += number == r->base || packet(r, number - 1)->state != LOST;
         if (r->cfg.events->packet_lost) r->cfg.events->packet_lost(r->cfg.ctx, p->bytes, now_us);
     }
     tell(r, p, r->cfg.events->lost);

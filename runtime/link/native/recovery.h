@@ -63,6 +63,7 @@ struct kt_native_sent {
 /* Since the start, except loss. */
 struct kt_native_recovery_stats {
     uint64_t sent, acked, lost; /* packets that had to be acknowledged */
+    uint64_t bursts;            /* losses whose packet before was not lost */
     uint64_t spurious;          /* declared lost, and acknowledged after all */
     uint64_t timeouts;          /* probe timeouts */
     uint32_t loss;              /* share of recent packets lost, in millionths */

@@ -146,15 +146,16 @@ void kt_lua_flow_serve(struct kt_runtime *rt, const struct kt_lua_flow_arrival *
 
 /* ---- link:flow ---- */
 
-/* link:flow { to = "8.8.8.8:53", client = flow.peer, copies = 2 } → flow | nil, err */
+/* link:flow { to = "8.8.8.8:53", client = flow.peer, copies = 2, fec = true } → flow | nil, err */
 int kt_lua_link_flow(lua_State *L)
 {
     struct kt_lua_link *l = kt_handle_self(L, KT_HANDLE_LINK, "flow");
     struct kt_task *t = kt_task_need(L, OPEN);
     const char *to = NULL, *client = NULL;
     struct kt_opt_integer copies = {0, 0, KT_FLOW_COPIES};
-    const struct kt_opt opts[] = {
-        {"to", KT_OPT_STRING, &to}, {"client", KT_OPT_STRING, &client}, {"copies", KT_OPT_INTEGER, &copies}};
+    struct kt_opt_boolean fec = {false, false};
+    const struct kt_opt opts[] = {{"to", KT_OPT_STRING, &to}, {"client", KT_OPT_STRING, &client},
+        {"copies", KT_OPT_INTEGER, &copies}, {"fec", KT_OPT_BOOLEAN, &fec}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
     if (kt_runtime_flows_full(kt_task_runtime(t))) return too_many(L, OPEN);
@@ -164,7 +165,8 @@ int kt_lua_link_flow(lua_State *L)
     lua_setiuservalue(L, -2, KT_PEER_ADDRESS);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, LINK);
-    const struct kt_flow_options options = {.target = to, .client = client, .copies = (unsigned)copies.value};
+    const struct kt_flow_options options = {
+        .target = to, .client = client, .copies = (unsigned)copies.value, .fec = fec.value};
     struct kt_flow *flow;
     struct kt_err err = {0};
     const int rc = kt_link_flow(l->link, &options, &flow, &err);
@@ -351,17 +353,20 @@ static int flow_close(lua_State *L)
     return 0;
 }
 
-/* flow:set { copies = 2 } → true | nil, err */
+/* flow:set { copies = 2, fec = true } → true | nil, err */
 static int flow_set(lua_State *L)
 {
     const struct kt_lua_flow *h = kt_handle_self(L, KT_HANDLE_FLOW, "set");
     struct kt_opt_integer copies = {-1, 0, KT_FLOW_COPIES};
-    const struct kt_opt opts[] = {{"copies", KT_OPT_INTEGER, &copies}};
-    kt_opts_read(L, 2, "flow:set", opts, 1);
+    struct kt_opt_boolean fec = {false, false};
+    const struct kt_opt opts[] = {{"copies", KT_OPT_INTEGER, &copies}, {"fec", KT_OPT_BOOLEAN, &fec}};
+    kt_opts_read(L, 2, "flow:set", opts, 2);
     struct kt_flow *flow = h->flow ? h->flow : h->spliced;
     if (!flow) return kt_err_return(L, KT_ECLOSED, "flow:set: the flow was closed");
     if (copies.value >= 0 && kt_flow_copies(flow, (unsigned)copies.value))
         return kt_err_return(L, KT_ENOTSUP, "flow:set: copies are only for flows of a link");
+    if (fec.given && kt_flow_fec(flow, fec.value))
+        return kt_err_return(L, KT_ENOTSUP, "flow:set: fec is only for flows of a link");
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -250,6 +250,9 @@ static bool read_one(lua_State *L, const struct kt_opt *opt)
         return handle(L, -1, opt->out);
     case KT_OPT_HANDLES:
         return handles(L, -1, opt->out);
+    case KT_OPT_BOOLEAN:
+        *(struct kt_opt_boolean *)opt->out = (struct kt_opt_boolean){lua_toboolean(L, -1), true};
+        return lua_isboolean(L, -1);
     case KT_OPT_FUNCTION:
         return *(bool *)opt->out = lua_isfunction(L, -1);
     case KT_OPT_ANY:

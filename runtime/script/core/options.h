@@ -15,6 +15,7 @@ enum kt_opt_type {
     KT_OPT_RATE,
     KT_OPT_RATES,
     KT_OPT_INTEGER,
+    KT_OPT_BOOLEAN,
     KT_OPT_SHARE,
     KT_OPT_SIZE,
     KT_OPT_HANDLE,
@@ -35,6 +36,9 @@ struct kt_opt_rates { /* a rate, or a table with one for each direction */
 };
 struct kt_opt_integer {
     lua_Integer value, min, max;
+};
+struct kt_opt_boolean {
+    bool value, given;
 };
 struct kt_opt_handle { /* a handle of this kind, anchored by the table; or false, which makes value NULL */
     const char *kind;
