@@ -7,8 +7,8 @@ return function(with)
     name = "kt.reload", context = "declare", path = "kt.reload",
     signature = 'kt.reload { old = "drain", timeout = "30s" }',
     doc = "Sets what happens to this script's conns after a reload (SIGHUP, kt reload) has replaced it. Addresses that both scripts use "
-      .. "are handed over, also to a task of the new script that opens one within a second, until which the old script serves it; listeners that the "
-      .. "new script lacks are closed. The old script's tasks keep running as long as it has a conn "
+      .. "are handed over. If the new script has tasks, the old one serves its other addresses for a second more, so that a task can take them "
+      .. "over; then they are closed. The old script's tasks keep running as long as it has a conn "
       .. "or a stream, then they end. If the new script fails to load or to open, the old one stays. The new script makes its own links; "
       .. "the old links carry the old conns to their end. An acceptor keeps its sessions: new settings apply to new sessions, and after "
       .. "a change of key or cipher the old sessions end with their last stream (dscp and sockbuf need a restart). A reload is refused "
