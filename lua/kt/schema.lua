@@ -64,8 +64,11 @@ function schema.distance(a, b)
   return last[#b]
 end
 
+local WORD_MAX = 64 -- bytes; what is longer is no name, and slow to compare
+
 --- The closest name, or nil if none is close enough to be a typo.
 function schema.suggest(name, names)
+  if #name > WORD_MAX then return nil end
   local best, least
   for _, candidate in ipairs(names) do
     local d = schema.distance(name:lower(), candidate:lower())
@@ -297,17 +300,23 @@ function schema.text(what, mistakes)
   return ("%s: %d mistakes\n  %s"):format(what, #mistakes, table.concat(lines, "\n  "))
 end
 
---- The message for a name that `path` lacks; `names` are those it has. what: "function" by default.
-function schema.absent(path, name, names, what)
+--- A name in `path`, as a script writes it.
+local function inside(path, name) return path .. (name:find "^[%a_][%w_]*$" and "." .. name or ("[%s]"):format(show(name))) end
+
+--- For a name that `path` lacks: its place, what is wrong, and what to do. names: those it has; what: "function" by default.
+function schema.absence(path, name, names, what)
   local near = schema.suggest(name, names)
-  return ("%s.%s: no such %s; %s"):format(path, name, what or "function",
-    near and ("did you mean %s.%s?"):format(path, near) or one_of(names))
+  return inside(path, name), "no such " .. (what or "function"),
+    near and ("did you mean %s?"):format(inside(path, near)) or #names == 0 and "there is none" or one_of(names)
 end
 
---- The message for a script that assigns to a name in `path`.
-function schema.unchangeable(path, name)
-  return ("%s.%s: %s is read-only; use a local instead"):format(path, name, path)
-end
+--- The same as one sentence.
+function schema.absent(...) return ("%s: %s; %s"):format(schema.absence(...)) end
+
+--- For a script that assigns to a name in `path`, likewise.
+function schema.constancy(path, name) return inside(path, name), path .. " is read-only", "use a local instead" end
+
+function schema.unchangeable(...) return ("%s: %s; %s"):format(schema.constancy(...)) end
 
 --- A mistake's path relative to `path`: "link:set", "link:set.kcp.mtu" → "kcp.mtu".
 function schema.below(path, full) return (full:sub(#path + 1):gsub("^%.", "")) end

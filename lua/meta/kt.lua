@@ -1238,10 +1238,10 @@ kt.log = {}
 ---@field mtu? integer Maximum UDP payload, in bytes. (integer, 128 to 1500; default 1350)
 ---@field sndwnd? integer Send window: packets that may be in flight. (integer, 1 to 65535; default 128)
 ---@field rcvwnd? integer Receive window, in packets. (integer, 1 to 65535; default 512)
----@field nodelay? boolean Shorter retransmission timeouts. Only with mode = "manual".
----@field interval? integer Milliseconds between flushes. Only with mode = "manual". (integer, 10 to 5000)
----@field resend? integer Fast retransmit: resend a packet after this many ACKs of later packets; 0 turns it off. Only with mode = "manual". (integer, 0 to 255)
----@field nc? boolean No congestion window. Only with mode = "manual".
+---@field nodelay? boolean Shorter retransmission timeouts. Only with mode = "manual". (default false)
+---@field interval? integer Milliseconds between flushes. Only with mode = "manual". (integer, 10 to 5000; default 50)
+---@field resend? integer Fast retransmit: resend a packet after this many ACKs of later packets; 0 turns it off. Only with mode = "manual". (integer, 0 to 255; default 0)
+---@field nc? boolean No congestion window. Only with mode = "manual". (default false)
 ---@field acknodelay? boolean Send ACKs immediately instead of at the next flush. (default false)
 
 ---@class (exact) kt.link_options.fec
@@ -1311,10 +1311,10 @@ function kt.link(options) end
 ---@field mtu? integer Maximum UDP payload, in bytes. (integer, 128 to 1500; default 1350)
 ---@field sndwnd? integer Send window: packets that may be in flight. (integer, 1 to 65535; default 1024)
 ---@field rcvwnd? integer Receive window, in packets. (integer, 1 to 65535; default 1024)
----@field nodelay? boolean Shorter retransmission timeouts. Only with mode = "manual".
----@field interval? integer Milliseconds between flushes. Only with mode = "manual". (integer, 10 to 5000)
----@field resend? integer Fast retransmit: resend a packet after this many ACKs of later packets; 0 turns it off. Only with mode = "manual". (integer, 0 to 255)
----@field nc? boolean No congestion window. Only with mode = "manual".
+---@field nodelay? boolean Shorter retransmission timeouts. Only with mode = "manual". (default false)
+---@field interval? integer Milliseconds between flushes. Only with mode = "manual". (integer, 10 to 5000; default 50)
+---@field resend? integer Fast retransmit: resend a packet after this many ACKs of later packets; 0 turns it off. Only with mode = "manual". (integer, 0 to 255; default 0)
+---@field nc? boolean No congestion window. Only with mode = "manual". (default false)
 ---@field acknodelay? boolean Send ACKs immediately instead of at the next flush. (default false)
 
 ---@class (exact) kt.accept_options.fec
@@ -1534,6 +1534,7 @@ function kt.connect(options) end
 --- Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from either for `idle`; a flow cannot be joined with a conn or a stream.
 ---
 --- Callable from tasks.
+--- Fails with: closed, reset, timeout, memory.
 ---@param a kt.conn|kt.stream|kt.flow One end.
 ---@param b kt.conn|kt.stream|kt.flow The other end.
 ---@param options? kt.splice_options The options.

@@ -432,6 +432,15 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
       assert.equal("s.lua:4: link.opne: no such field; did you mean link.open?\n", out)
     end)
 
+    it("a name has a million letters, or is none", function()
+      local r = check(HEAD .. 'local far = kt.link { remote = "a:1", key = "k" }\nkt.spawn(function() print(far.' .. ("x"):rep(1000000)
+        .. ', far:stats()["a b: c; d"], far:stats()["\\n"])\nkt["a b"] = 1 end)')
+      assert.equal("", r.err)
+      for _, name in ipairs { 'xxx: no such field', 'stats["a b: c; d"]: no such field', 'stats["\\10"]: no such field', 'kt["a b"]: kt is read-only' } do
+        assert.truthy(r.out:find(name, 1, true), name)
+      end
+    end)
+
     it("the script ends the program", function()
       write("s.lua", HEAD .. "kt.slep(1) os.exit(0)")
       local r = s.exited("check", "--unsafe", "s.lua")

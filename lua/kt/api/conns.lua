@@ -122,7 +122,7 @@ end)]],
   }
 
   def {
-    name = "kt.splice", context = "task", returns = "summary | nil, err", path = "kt.splice",
+    name = "kt.splice", context = "task", returns = "summary | nil, err", path = "kt.splice", fails = { "closed", "reset", "timeout", "memory" },
     signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", limit = bucket }]) → { a_to_b, b_to_a, duration, reason, cause } | nil, err',
     doc = "Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still "
       .. "call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from "

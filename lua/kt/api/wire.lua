@@ -60,14 +60,17 @@ end
 --- kcptun's default key.
 wire.default_key = kcptun.key
 
---- The key of a setting, as kt.schema wants it. Where the wires have different defaults it has none, and the wire fills it in.
+--- The key of a setting, as kt.schema wants it. Where the wires have different defaults it has none, and the wire fills it in. Likewise for one
+--- that the mode sets; its default in mode "manual" is `manual`.
 local function field(path, client, doc)
   local row, other = row_of(path), native_rows[path]
   local out = { name = path:match "[^.]+$", type = row.type, values = row.values, doc = doc, only = row.only }
   if other and default_of(other, client) ~= default_of(row, client) then
     local function text(r) return units.write(r.type, default_of(r, client)) or tostring(default_of(r, client)) end
     out.doc = ("%s The default is %s on kcptun's wire and %s on kt's."):format(doc, text(row), text(other))
-  elseif not row.manual then
+  elseif row.manual then
+    out.manual = default_of(row, client)
+  else
     out.default = default_of(row, client)
   end
   if row.type == "boolean" or row.type == "flag" or row.type == "enum" then return out end
@@ -348,7 +351,7 @@ function wire.changeable(all)
     local row = rows[path]
     local out = {}
     for k, v in pairs(d) do out[k] = v end
-    out.default = nil
+    out.default, out.manual = nil, nil
     if d.keys then
       out.keys, out.fixed = {}, {}
       for _, inner in ipairs(d.keys) do add(out.keys, out.fixed, path .. "." .. inner.name, inner) end

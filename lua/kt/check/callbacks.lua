@@ -28,16 +28,22 @@ local function held_by(node)
   return def and def.nth == 1 and def.expr and def.expr.tag == "table" and def.expr or nil
 end
 
---- The only use of a variable in a table or as an argument.
-local function passed(var)
-  local found
+local passed = setmetatable({}, { __mode = "k" }) -- variable → its only use in a table or as an argument; false if there is none, or more
+
+local function only_use(var)
+  if passed[var] ~= nil then return passed[var] end
+  local found = false
   for _, use in ipairs(var.uses) do
     local up = use.up
     if up and (up.tag == "table" or up.tag == "call" and up.callee ~= use and up.base ~= use) then
-      if found then return nil end
+      if found then
+        found = false
+        break
+      end
       found = use
     end
   end
+  passed[var] = found
   return found
 end
 
@@ -53,7 +59,7 @@ local function call_around(node)
       table.insert(path, 1, node.target.key or false)
       node = held_by(node.target.base)
     elseif not up then
-      node = node.tag == "table" and node.held and not node.held.global and #node.held.defs == 1 and passed(node.held)
+      node = node.tag == "table" and node.held and not node.held.global and #node.held.defs == 1 and only_use(node.held)
     elseif up.tag == "table" then
       table.insert(path, 1, node.item.key or false)
       node = up

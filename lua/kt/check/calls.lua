@@ -7,6 +7,7 @@ local compare = require "kt.check.compare"
 local core = require "kt.core"
 local formats = require "kt.check.formats"
 local infer = require "kt.check.infer"
+local operators = require "kt.check.operators"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
 local suggest = require("kt.check.names").suggest
@@ -20,11 +21,8 @@ local function complain(walk, at, path, message, suggestion, placed)
   walk.note { token = walk.file.tokens[at], path = path, message = message, suggestion = suggestion, placed = placed }
 end
 
---- The same for a complete message, "kt.lisen: no such function; did you mean kt.listen?".
-local function complain_of(walk, at, sentence)
-  local path, message, suggestion = sentence:match "^(%S+): (.+); (.+)$"
-  complain(walk, at, path, message, suggestion)
-end
+--- A key as messages show it.
+local function named(key) return key:find "^[%a_][%w_]*$" and key or schema.show(key) end
 
 --- The names below "kt", or a table in it.
 local function names_in(path)
@@ -46,10 +44,10 @@ end
 --- A member of the kt table, or of one in it.
 local function check_kt(walk, node, one, key)
   local at = node.name_at
-  if node.set then return complain_of(walk, at, schema.unchangeable(one.path, key)) end
+  if node.set then return complain(walk, at, schema.constancy(one.path, key)) end
   local names = names_in(one.path)
   if one.path == "kt.env" then return end
-  if not contains(names, key) then return complain_of(walk, at, schema.absent(one.path, key, names)) end
+  if not contains(names, key) then return complain(walk, at, schema.absence(one.path, key, names)) end
   if node.method then complain(walk, at, one.path .. "." .. key, "called with a colon", "write it with a dot") end
 end
 
@@ -71,7 +69,7 @@ local function check_member(walk, node, holder, key, described, f)
     for _, m in ipairs(holder.has.methods or {}) do names[#names + 1] = m.name:match ":(.+)$" end
     for _, field in ipairs(holder.has.fields) do names[#names + 1] = field.name end
     table.sort(names)
-    complain_of(walk, at, schema.absent(holder.name, key, names, "field"))
+    complain(walk, at, schema.absence(holder.name, key, names, "field"))
   end
 end
 
@@ -84,7 +82,7 @@ local function check_declared(walk, node, one, key)
   end
   if node.set or is_set(walk, key) or walk.inferred:any_key_of(one.node) then return end
   table.sort(names)
-  complain_of(walk, node.name_at, schema.absent(one.by, key, names, "key"))
+  complain(walk, node.name_at, schema.absence(one.by, key, names, "key"))
 end
 
 --- A key that the script never gives its own table, and that is close to one that it does.
@@ -97,7 +95,7 @@ local function check_own(walk, node, t, key)
   end
   for name in next, walk.inferred.sets do names[#names + 1] = name end
   local near = suggest(key, names)
-  if near then complain(walk, node.name_at, key, "the table has no such key", ("did you mean %s?"):format(near)) end
+  if near then complain(walk, node.name_at, named(key), "the table has no such key", ("did you mean %s?"):format(near)) end
 end
 
 local fieldless = { number = true, integer = true, boolean = true, thread = true }
@@ -114,10 +112,10 @@ local function check_misused(walk, node, one, key)
   local at = node.name_at
   if is_fieldless(walk, node, one, key) then
     local module = walk.inferred:module_of(node.base)
-    if module then return complain(walk, at, key, ("%s returns nothing"):format(module.path), "end it with return, and the table of what it offers") end
-    complain(walk, at, key, ("a field of %s"):format(types.show(one)), ("%s has none"):format(types.show(one)))
+    if module then return complain(walk, at, named(key), ("%s returns nothing"):format(module.path), "end it with return, and the table of what it offers") end
+    complain(walk, at, named(key), ("a field of %s"):format(types.show(one)), ("%s has none"):format(types.show(one)))
   elseif one.is == "list" then
-    complain(walk, at, key, "a field of a list", ("write [1].%s, or loop over the list with ipairs"):format(key))
+    complain(walk, at, named(key), "a field of a list", ("write [1].%s, or loop over the list with ipairs"):format(key))
   elseif one.is == "method" then
     complain(walk, at, one.fn.name, "a method used as a field", ("call it: %s().%s"):format(one.fn.name, key))
   elseif one.is == "api" and not node.set then
@@ -170,7 +168,11 @@ end
 --- What is called and is no function. Fields of handles and records are checked where they are read.
 local function check_callee(walk, callee, one)
   if not one or callee.tag == "index" and types.holder(walk.inferred:type(callee.base)) then return end
-  if one.is == "handle" then
+  if one.is == "kt" then
+    local names = names_in(one.path)
+    local advice = #names > 0 and schema.one_of(names):gsub("^expected", "it has") or ("write %s.NAME"):format(one.path)
+    complain(walk, callee.at, one.path, "a table called as a function", advice)
+  elseif one.is == "handle" then
     complain(walk, callee.at, one.name, "called as a function", "call one of its methods")
   elseif one.is == "record" or one.is == "list" or one.is == "plain" and one.name ~= "function" and one.name ~= "table" then
     complain(walk, callee.at, walk.file.tokens[callee.past - 1].text, ("%s called as a function"):format(types.show(one)), "read it without a call")
@@ -197,30 +199,52 @@ local function check_call(walk, node)
     return complain(walk, node.callee.name_at or node.at, f.name, "called with a dot", "write it with a colon", true)
   end
   check_served(walk, node, f)
-  if f.context == "declare" and in_task(walk, node) then complain_of(walk, node.at, core.declare_only(f.name)) end
+  if f.context == "declare" and in_task(walk, node) then complain(walk, node.at, core.declare_only(f.name):match "^(%S+): (.+); (.+)$") end
   arguments.check(walk.inferred, node, f, before, walk.note)
 end
 
-local relational = { ["<"] = true, [">"] = true, ["<="] = true, [">="] = true, ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, [".."] = true,
-  ["//"] = true, ["%"] = true, ["^"] = true }
-
---- A handle or a record used as a value: "x" .. conn, #conn, far:stats() + 1. Of errs, joining with a string is allowed.
-local function check_handle(walk, side, one, op)
-  if not one or one.is ~= "handle" and one.is ~= "record" or one.name == "err" and op == ".." then return end
-  local suggestion = infer.field_of(one, "peer") and op == ".." and ("write %s.peer"):format(one.name) or "use one of its fields or methods"
-  if one.name == "secret" then suggestion = "secret:export() gives its bytes" end
-  complain(walk, side.at, one.name, ("%s used with %s"):format(types.show(one), op), suggestion)
+--- A method that is given to a function that will call it without its handle: kt.after("5s", conn.close).
+local function check_passed(walk, call)
+  for place, arg in ipairs(call.args) do
+    local one = arg.tag == "index" and types.only(walk.inferred:type(arg))
+    local given = one and one.is == "method" and callbacks.of(walk.inferred, arg)
+    local has = true
+    if given and given.passes then
+      has = not arguments.lacks_self(walk.inferred, { args = table.move(call.args, place + 1, #call.args, 1, {}) }, one.kind)
+    elseif given and given.call then
+      local first = types.holder(types.parameters(given.call)[1] or nil)
+      has = first ~= nil and first.name == one.kind
+    end
+    if not has then
+      complain(walk, arg.name_at, one.fn.name, ("given to %s without its %s"):format(given.name, one.kind), given.passes
+        and ("write %s(…, %s)"):format(given.name, one.kind) or ("write function() %s:%s() end"):format(one.kind, arg.key))
+    end
+  end
 end
 
---- A method or a handle in arithmetic: far.stats > 5.
-local function check_operands(walk, node)
-  if not relational[node.op] then return end
-  for _, side in ipairs { node.left, node.right } do
-    local one = types.only(walk.inferred:type(side))
-    check_handle(walk, side, one, node.op)
-    if one and (one.is == "method" or one.is == "api") then
-      complain(walk, side.name_at or side.at, one.fn.name, ("a function used with %s"):format(node.op), "call it: " .. one.fn.signature)
+--- Parameters that the API never gives a value.
+local function check_parameters(walk, fn)
+  local given = #fn.params > 0 and callbacks.of(walk.inferred, fn)
+  if not given or not given.api or not given.call or given.call:find("| fun", 1, true) then return end
+  local most = #types.parameters(given.call)
+  for nth = most + 1, #fn.params do
+    local var = fn.params[nth]
+    if #var.uses > 0 then
+      local gets = most == 0 and "no argument" or most == 1 and "one argument" or most .. " arguments"
+      local message = ("the function gets %s: %s is always nil"):format(gets, var.name)
+      return complain(walk, var.at, given.name, message, "use a variable from outside of the function")
     end
+  end
+end
+
+--- A key that a table constructor has twice.
+local function check_keys(walk, node)
+  local seen = {}
+  for _, item in ipairs(node.items) do
+    if item.key and seen[item.key] then
+      complain(walk, item.at, named(item.key), "given twice in one table, and the last one counts", "leave out one")
+    end
+    seen[item.key or false] = true
   end
 end
 
@@ -233,11 +257,16 @@ function calls.check(inferred, file, codes, note)
     elseif node.tag == "call" then
       if node.base then check_access(walk, node, node.method) end
       check_call(walk, node)
+      check_passed(walk, node)
     elseif node.tag == "binary" then
       compare.check(inferred, codes, node, note)
-      check_operands(walk, node)
-    elseif node.tag == "unary" and (node.op == "#" or node.op == "-") then
-      check_handle(walk, node.operand, types.only(inferred:type(node.operand)), node.op)
+      operators.check(inferred, node, note)
+    elseif node.tag == "unary" then
+      operators.check(inferred, node, note)
+    elseif node.tag == "function" then
+      check_parameters(walk, node)
+    elseif node.tag == "table" then
+      check_keys(walk, node)
     end
   end
 end

@@ -111,6 +111,17 @@ local function check_mac(inferred, node, other, note)
   }
 end
 
+--- A number compared with a string: response.status == "200".
+local function check_plain(node, left, right, note)
+  local function kind(one) return one and one.is == "plain" and (one.name == "integer" and "number" or one.name) end
+  local a, b = kind(left), kind(right)
+  if not a or not b or a == b then return end
+  note {
+    token = node.file.tokens[node.at], path = node.op, message = ("%s is never equal to %s"):format(types.show(left), types.show(right)),
+    suggestion = "convert one of them, or compare with another value",
+  }
+end
+
 local equality = { ["=="] = true, ["~="] = true }
 
 --- Checks a comparison. codes: from compare.codes. Calls note{ token, path, message, suggestion } for a mistake.
@@ -123,6 +134,7 @@ function compare.check(inferred, codes, node, note)
       suggestion = "write kt.crypto.equal(a, b)",
     }
   end
+  check_plain(node, left, right, note)
   for _, pair in ipairs { { node.left, node.right }, { node.right, node.left } } do
     if pair[2].tag == "constant" then
       check_values(inferred, codes, pair[1], pair[2], note)

@@ -51,12 +51,17 @@ function of_tag.binary(node, depth)
   return ok and value or nil
 end
 
+local passed = setmetatable({}, { __mode = "k" }) -- variable → what only_passed returns
+
 --- Whether a variable, which holds a table, is only passed to functions of the API that take one.
 local function only_passed(inferred, var)
+  if passed[var] ~= nil then return passed[var] end
+  passed[var] = false
   for _, use in ipairs(var.uses) do
     local f = use.up and use.up.tag == "call" and use.up.base ~= use and use.up.callee ~= use and inferred:called(use.up)
     if not f or not f.argument then return false end
   end
+  passed[var] = true
   return true
 end
 

@@ -39,6 +39,10 @@ local function objection(inferred, spec, nth, node)
   local value, shown = sample(inferred, node)
   if value == nil then return nil end
   local ok, wrong = pcall(string.format, spec, value)
+  local one = ok and spec:find "s$" and types.only(inferred:type(node))
+  if one and (one.is == "record" or one.is == "list") then
+    return ("argument %d is %s, whose text is an address"):format(nth, types.show(one)), "give one of its fields, or kt.json.encode(…)"
+  end
   if ok then return nil end
   local fraction = wrong:find "no integer representation"
   return ("%s does not fit argument %d, %s"):format(spec, nth, shown), fraction and "write %.0f" or "write %s"

@@ -101,7 +101,7 @@ function names.library(types, file, world, note)
       local known = {}
       for name in next, one.has do known[#known + 1] = name end
       table.sort(known)
-      local path, message, suggestion = schema.absent(one.of, one.key, known):match "^(%S+): (.+); (.+)$"
+      local path, message, suggestion = schema.absence(one.of, one.key, known)
       note { token = file.tokens[one.node.name_at], path = path, message = message, suggestion = suggestion }
     end
   end

@@ -80,6 +80,7 @@ local function body(p, at, method)
       fn.vararg = true
     else
       local var = p.scopes:declare(p.tokens[p.i].text)
+      var.at = p.i
       skip(p)
       fn.params[#fn.params + 1] = var
       var.defs[1] = { param = fn, nth = #fn.params }
@@ -269,20 +270,26 @@ local statements = {}
 
 local function scoped_block(p)
   p.scopes:open()
-  block(p)
+  local last = block(p)
   p.scopes:close()
+  return last
 end
 
 statements["if"] = function(p)
+  local test, clauses = {}, 0
   repeat
     skip(p)
+    clauses = clauses + 1
     if text(p, -1) ~= "else" then
-      expression(p, 0).tested = true
+      test.condition = expression(p, 0)
+      test.condition.tested = true
       skip(p)
     end
-    scoped_block(p)
+    test.last = scoped_block(p)
   until text(p) == "end"
   skip(p)
+  test.past = p.i
+  if clauses == 1 then p.tests[#p.tests + 1] = test end
 end
 
 statements["while"] = function(p)
@@ -369,13 +376,17 @@ statements["::"] = function(p) p.i = p.i + 3 end
 statements["break"] = skip
 statements[";"] = skip
 
+--- Returns the call that the statement is; nil if it is another one.
 local function statement(p)
   local known = statements[text(p)]
-  if known then return known(p) end
+  if known then
+    known(p)
+    return nil
+  end
   local first = suffixed(p)
   if first.tag == "call" then
     first.statement = true
-    return
+    return first
   end
   local targets = { first.tag == "name" and written(p, first) or first }
   while accept(p, ",") do
@@ -386,15 +397,19 @@ local function statement(p)
   assign(p, targets, list(p))
 end
 
+--- Returns the call that the last statement is; nil if it is another one.
 function block(p)
-  while p.tokens[p.i] and not block_ends[text(p)] do statement(p) end
+  local last
+  while p.tokens[p.i] and not block_ends[text(p)] do last = statement(p) end
+  return last
 end
 
---- Parses a file: { tokens, nodes, loops = `for` statements { exprs, numeric }, sets = assignments to fields { target, def }, globals =
+--- Parses a file: { tokens, nodes, loops = `for` statements { exprs, numeric }, tests = `if` statements without else { condition, last = the
+--- call that its last statement is or nil, past = the position after it }, sets = assignments to fields { target, def }, globals =
 --- variables by name, global_sets = the name nodes that assign one, names = a set of all variables, results = for each `return` of the main
 --- chunk, its expressions }.
 function parse.of(tokens)
-  local file = { tokens = tokens, nodes = {}, loops = {}, sets = {}, globals = {}, global_sets = {}, results = {}, names = {} }
+  local file = { tokens = tokens, nodes = {}, loops = {}, tests = {}, sets = {}, globals = {}, global_sets = {}, results = {}, names = {} }
   local p = setmetatable({ i = 1, file = file, scopes = scopes.new(file.globals, file.names) }, { __index = file })
   p.scopes:open()
   while tokens[p.i] do block(p) end

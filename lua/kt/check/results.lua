@@ -92,8 +92,37 @@ local function hint_dropped(f, call, kind, note)
   }
 end
 
+--- The name that a condition tests for nil: not s, s == nil.
+local function absent(condition)
+  if condition.tag == "unary" and condition.op == "not" and condition.operand.tag == "name" then return condition.operand end
+  local is = condition.tag == "binary" and condition.op == "==" and condition.right.tag == "constant" and condition.right.value == nil
+  return is and condition.left.tag == "name" and condition.left or nil
+end
+
+--- The use of a result after an `if not s then … end` that goes on, as a hint. Only calls of the API are known to go on.
+local function check_test(inferred, test, note)
+  local name = test.last and inferred:called(test.last) and absent(test.condition)
+  local var = name and not name.var.global and name.var
+  local def = var and #var.defs == 1 and var.group and var.defs[1]
+  local call = def and def.nth == 1 and def.expr and def.expr.tag == "call" and def.expr
+  local f = call and inferred:called(call)
+  if not f or not may_fail(inferred, f, call) then return end
+  for _, use in ipairs(var.uses) do
+    if use.at >= test.past then
+      if use.owner == name.owner and needs_value(inferred, use) then
+        note {
+          token = use.file.tokens[use.at], path = f.name, message = ("%s is nil here if it failed: the `if` for that goes on"):format(var.name),
+          suggestion = "end its block with return", hint = true,
+        }
+      end
+      return
+    end
+  end
+end
+
 --- Calls note{ token, path, message, suggestion, hint } for each call of a file whose result is used so, or dropped.
 function results.check(inferred, file, note)
+  for _, test in ipairs(file.tests) do check_test(inferred, test, note) end
   for _, node in ipairs(file.nodes) do
     local f = node.tag == "call" and inferred:called(node)
     local kind = f and node.statement and dropped(inferred, f, node)

@@ -48,7 +48,7 @@ function tokens.of(source)
     local blank = source:match("^%s+", at)
     if blank then
       line = line + select(2, blank:gsub("\n", ""))
-      local _, feed = blank:find ".*\n"
+      local _, feed = blank:find "^.*\n"
       if feed then start = at + feed end
       at = at + #blank
     else
@@ -60,7 +60,7 @@ function tokens.of(source)
         out[#out + 1] = token
       end
       line = line + select(2, text:gsub("\n", ""))
-      local _, feed = text:find ".*\n"
+      local _, feed = text:find "^.*\n"
       if feed then start = at + feed end
       at = last + 1
     end

@@ -49,7 +49,9 @@ end
 --- "required", 'default "5s"', or nil.
 function words.default(key)
   if key.required then return "required" end
-  if key.default ~= nil and type(key.default) ~= "table" then return "default " .. words.value(key, key.default) end
+  local default = key.default
+  if default == nil then default = key.manual end
+  if default ~= nil and type(default) ~= "table" then return "default " .. words.value(key, default) end
 end
 
 --- Calls each(path, key, depth) for every key of an argument, parents before nested keys ("kcp.mtu"). Skips the keys inside a key
