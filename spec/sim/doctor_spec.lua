@@ -113,6 +113,24 @@ describe("kt doctor", function()
     end
   end)
 
+  it("finds out whether a NAT's mapping depends on the destination, where the server has two addresses or a range of ports", function()
+    for _, case in ipairs {
+      { false, { "192.0.2.1", "192.0.2.2" }, ":29900",
+        "ok +nat type +a socket is (198.51.100.1:%d+) to both 192.0.2.1:29900 and 192.0.2.2:29900: .* the destination" },
+      { false, nil, ":29900-29909", "ok +nat type +a socket is (198.51.100.1:%d+) to both 10.0.2.1:29900 and 10.0.2.1:29909: .* the port" },
+      { true, nil, ":29900-29909", "note +nat type +a socket is (198.51.100.1:%d+) to 10.0.2.1:29900 and 198.51.100.1:%d+ to 10.0.2.1:29909: .*symmetric" },
+      { true, nil, ":29900", "unknown +nat type +whether a mapping depends on the destination" },
+    } do
+      local w, doctor = world({ delay = "10ms" }, { address = case[2], listen = case[3] })
+      w:host "client":nat { public = "198.51.100.1", symmetric = case[1] }
+      local text = doctor("--seconds", "0", "--count", "10", "--remoteaddr", "server" .. case[3])
+      assert.matches(case[4], text)
+      assert.matches("note +nat +the server sees 198.51.100.1, this machine has 10.0.1.1; the port %d+ becomes %d+\n", text)
+      assert.matches("unknown +nat lifetime +not measured: %-%-nat 60", text)
+      assert.not_matches("FINDING +nat", text)
+    end
+  end)
+
   it("prints what it has measured on SIGINT", function()
     local w = world { delay = "10ms" }
     local script = w:host "client":run("kt doctor", { args = { "server:29900", "--key", "k" } })

@@ -58,6 +58,28 @@ local function lifetime(dial, at, most, keepalive)
   return { lives = lives, dies = dies, keepalive = keepalive }
 end
 
+-- Two addresses of the server to compare a NAT's mappings by: its own and another of the same family that answers, or two ports of its range.
+-- Returns them, and what differs: "address" or "port"; nil if there is only one.
+local function destinations(facts)
+  local function family(at) return at:find "^%[" and 6 or 4 end
+  local host, low, high = facts.at:match "^(.*):(%d+)%-(%d+)$"
+  local function single(at) return (at:gsub("%-%d+$", "")) end
+  for _, other in ipairs(facts.addresses) do
+    if other.rtt and other.at ~= facts.at and family(other.at) == family(facts.at) then return { single(facts.at), single(other.at) }, "address" end
+  end
+  if low and low ~= high then return { host .. ":" .. low, host .. ":" .. high }, "port" end
+  return nil
+end
+
+-- What a NAT does with one socket: { [1], [2] (the public addresses), to (the addresses sent to), by }; nil if it cannot be found out.
+local function mapping(dial, facts)
+  local to, by = destinations(facts)
+  local seen = to and probe.mappings(dial, to)
+  if not seen then return nil end
+  seen.to, seen.by = to, by
+  return seen
+end
+
 -- Two trains at the same time, of large and of small datagrams, which take turns.
 local function trains(link, opts)
   local small = kt.spawn(function()
@@ -99,9 +121,10 @@ return function(remote, dial, own, step)
     for _ = 1, 5 do facts.rtt = math.min(facts.rtt, link:probe { timeout = 3 } or facts.rtt) end
     return facts
   end
-  facts.wire, facts.hello = "kt", hello
+  facts.wire, facts.hello, facts.local_addr = "kt", hello, stream.local_addr
   if hello.wall then facts.offset = hello.wall - (asked + kt.wall()) / 2 end
   stream:close()
+  if verdict.translated(facts) then facts.mapping = mapping(dial, facts) end
   step("measuring loss and round trips", facts)
   facts.train, facts.small = trains(link, { count = own.count, every = EVERY, wait = math.max(1, 4 * facts.rtt) })
   if facts.train.rtt then facts.rtt = facts.train.rtt.min end

@@ -265,6 +265,45 @@ function probe.local_ip(at)
   return socket and socket.local_addr:match "^%[?(.-)%]?:%d+$"
 end
 
+--- The addresses under which the far end sees one local socket that sends to several of its addresses, each "ip:port": a list in their order. Or
+--- nil, if one does not answer. The links go through a relay on this machine, as a link's own sockets each have one peer. dial: as in kt.cli.doctor.
+function probe.mappings(dial, list)
+  local outside = kt.udp { on = list[1]:find "^%[" and "[::]:0" or "0.0.0.0:0", queue = "256KiB" }
+  if not outside then return nil end
+  local relays, tasks, seen = {}, {}, {}
+  for i, at in ipairs(list) do
+    local relay = { socket = assert(kt.udp { on = "127.0.0.1:0", queue = "256KiB" }) }
+    relays[at] = relay
+    tasks[#tasks + 1] = kt.spawn(function()
+      while true do
+        local data, from = relay.socket:receive()
+        if not data then return end
+        relay.link = from
+        outside:send(data, at)
+      end
+    end)
+    seen[i] = relay
+  end
+  tasks[#tasks + 1] = kt.spawn(function()
+    while true do
+      local data, from = outside:receive()
+      if not data then return end
+      local relay = relays[from]
+      if relay and relay.link then relay.socket:send(data, relay.link) end
+    end
+  end)
+  for i, relay in ipairs(seen) do
+    local link <close> = dial(relay.socket.local_addr)
+    local stream, hello = probe.hello(link)
+    if stream then stream:close() end
+    seen[i] = stream and hello.peer or nil
+  end
+  for _, task in ipairs(tasks) do task:cancel() end
+  for _, relay in pairs(relays) do relay.socket:close() end
+  outside:close()
+  return #seen == #list and seen or nil
+end
+
 --- Whether a datagram arrives from the far end after the link has been silent for `seconds`. nil: there is no answer even without silence.
 function probe.survives(link, seconds)
   if not link:probe { timeout = 10 } then return nil end

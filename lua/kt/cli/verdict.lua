@@ -231,13 +231,44 @@ local function clock(facts, add)
   add("clock", "finding", text, ("set the clocks at both ends, for example with NTP: kt refuses links beyond %d s"):format(verdict.CLOCK_MAX))
 end
 
+-- The IP address and the port of "ip:port".
+local function parts(at)
+  if at then return at:match "^%[?(.-)%]?:(%d+)$" end
+end
+
+--- Whether a NAT is between this machine and the server.
+function verdict.translated(facts)
+  local seen = parts(facts.hello and facts.hello.peer)
+  return seen ~= nil and facts.local_ip ~= nil and seen ~= facts.local_ip
+end
+
+-- Whether a mapping of the NAT depends on where the packets go.
+local function mappings(facts, add)
+  local m = facts.mapping
+  if not m then
+    add("nat type", "unknown", "whether a mapping depends on the destination shows only with a second address of the server's, or a range of its ports")
+  elseif m[1] == m[2] and m.by == "address" then
+    add("nat type", "ok", ("a socket is %s to both %s and %s: its mapping does not depend on the destination"):format(m[1], m.to[1], m.to[2]))
+  elseif m[1] == m[2] then
+    add("nat type", "ok", ("a socket is %s to both %s and %s: its mapping does not depend on the port; a second address would tell more"):format(m[1],
+      m.to[1], m.to[2]))
+  else
+    add("nat type", "note", ("a socket is %s to %s and %s to %s: a mapping for each destination (symmetric); kt works with it, but only a machine "
+      .. "that was sent to can answer"):format(m[1], m.to[1], m[2], m.to[2]))
+  end
+end
+
 local function nat(facts, add)
-  local seen, own = facts.hello and facts.hello.peer and facts.hello.peer:match "^%[?(.-)%]?:%d+$", facts.local_ip
+  local seen, port = parts(facts.hello and facts.hello.peer)
+  local own, own_port = facts.local_ip, select(2, parts(facts.local_addr))
   if not (seen and own) then return end
-  if seen == own then
+  if not verdict.translated(facts) then
     add("nat", "ok", ("none: the server sees this machine's own address, %s"):format(own))
   else
-    add("nat", "note", ("the server sees %s, this machine has %s"):format(seen, own))
+    add("nat", "note", ("the server sees %s, this machine has %s%s"):format(seen, own, own_port and port == own_port and "; ports stay the same"
+      or own_port and ("; the port %s becomes %s"):format(own_port, port) or ""))
+    mappings(facts, add)
+    if not facts.nat then add("nat lifetime", "unknown", "not measured: --nat 60 does so, in 60 s") end
   end
   local n = facts.nat
   if not n then return end
@@ -265,7 +296,8 @@ local function unhelped(facts, add)
 end
 
 --- The checks of what was measured. facts: addresses { at, rtt, error, refused }, and of the address that was used: at, wire ("kt" or "kcptun"),
---- rtt (s), hello, offset (s), train, up, down (kt.cli.probe), mtu, rmem_max, wmem_max, local_ip, nat { lives, dies, keepalive }. All but
+--- rtt (s), hello, offset (s), train, up, down (kt.cli.probe), mtu, rmem_max, wmem_max, local_ip, local_addr
+--- (of the link), mapping (of a NAT: two public addresses, to, by), nat { lives, dies, keepalive }. All but
 --- addresses may be missing.
 function verdict.checks(facts)
   local checks = {}

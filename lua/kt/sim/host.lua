@@ -182,7 +182,7 @@ end
 function host:nat(opts)
   opts = complain.checked("host:nat", shape.nat, opts)
   for _, public in ipairs(opts.public) do
-    local ok, _, text = self.world.core:nat(self.name, { public = public, timeout_us = clock.us(opts.timeout), open = opts.open })
+    local ok, _, text = self.world.core:nat(self.name, { public = public, timeout_us = clock.us(opts.timeout), open = opts.open, symmetric = opts.symmetric })
     if not ok then complain.raise("host:nat: %s", text) end
   end
 end

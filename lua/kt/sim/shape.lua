@@ -149,6 +149,7 @@ shape.nat = { type = "table", keys = {
   { name = "timeout", type = "duration", default = 0, max = FOREVER,
     doc = "A UDP mapping expires after this long without an outgoing packet; 0 means never." },
   { name = "open", type = "boolean", default = false, doc = "Accept packets from any address on a mapping, not only from the one it was made for." },
+  { name = "symmetric", type = "boolean", default = false, doc = "Make a mapping of its own, with another port, for each address and port sent to." },
 } }
 
 shape.serve = { type = "table", keys = {

@@ -650,6 +650,7 @@ function host:clock_jump(by) end
 ---@field public string|string[] The public address, IPv4 or IPv6, or a list with one of each.
 ---@field timeout? kt.duration A UDP mapping expires after this long without an outgoing packet; 0 means never. (duration, at most "1000000000s"; default 0)
 ---@field open? boolean Accept packets from any address on a mapping, not only from the one it was made for. (default false)
+---@field symmetric? boolean Make a mapping of its own, with another port, for each address and port sent to. (default false)
 
 --- Puts the host behind a NAT: others see it at the public address, with one port per socket, and cannot reach its own addresses of that kind. Only outgoing packets create mappings. May be called once for IPv4 and once for IPv6.
 ---

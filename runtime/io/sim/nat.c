@@ -1,5 +1,5 @@
-/* NAT: one public address instead of a host's own (RFC 4787: endpoint-independent mapping; filtering by address and
- * port, or none).
+/* NAT: one public address instead of a host's own (RFC 4787: mapping that is endpoint-independent, or symmetric, which is by
+ * address and port; filtering by address and port, or none).
  *
  * Invariant: `mappings` is in the order of last use by an outgoing packet, so those that have timed out are
  * at its head. TCP's do not time out. */
@@ -26,7 +26,7 @@ struct sim_nat {
     struct kt_sim_host *host;
     struct sim_addr route;
     uint64_t timeout_us;
-    bool open;
+    bool open, symmetric;
     struct kt_rng ports;
     struct kt_hmap by_inside, by_port;
     struct kt_list mappings;
@@ -73,16 +73,6 @@ static struct mapping *find_port(const struct sim_nat *n, uint8_t proto, uint16_
     return NULL;
 }
 
-static struct mapping *find_inside(const struct sim_nat *n, uint8_t proto, const struct kt_addr *inside)
-{
-    struct kt_hnode *node = kt_hmap_find(&n->by_inside, inside_hash(proto, inside));
-    for (; node; node = kt_hmap_again(node)) {
-        struct mapping *m = KT_CONTAINER(node, struct mapping, by_inside);
-        if (m->proto == proto && kt_addr_equal(&m->inside, inside)) return m;
-    }
-    return NULL;
-}
-
 static struct mapping *map(struct sim_nat *n, uint8_t proto, const struct kt_addr *inside)
 {
     uint16_t port = 0;
@@ -115,6 +105,19 @@ static bool knows(const struct mapping *m, const struct kt_addr *peer)
     return false;
 }
 
+/* The mapping for a packet from inside to a peer. */
+static struct mapping *find_inside(
+    const struct sim_nat *n, uint8_t proto, const struct kt_addr *inside, const struct kt_addr *peer)
+{
+    struct kt_hnode *node = kt_hmap_find(&n->by_inside, inside_hash(proto, inside));
+    for (; node; node = kt_hmap_again(node)) {
+        struct mapping *m = KT_CONTAINER(node, struct mapping, by_inside);
+        if (m->proto == proto && kt_addr_equal(&m->inside, inside) && (!n->symmetric || knows(m, peer)))
+            return m;
+    }
+    return NULL;
+}
+
 static void permit(struct mapping *m, const struct kt_addr *peer)
 {
     if (knows(m, peer)) return;
@@ -143,7 +146,7 @@ bool kt_sim_nat_out(struct kt_sim_host *h, struct sim_packet *k)
     struct sim_nat *n = nat_of(h, &k->src);
     if (!n || k->proto == KT_SIM_ICMP) return true;
     expire(n);
-    struct mapping *m = find_inside(n, k->proto, &k->src);
+    struct mapping *m = find_inside(n, k->proto, &k->src, &k->dst);
     if (!m) m = map(n, k->proto, &k->src);
     if (!m) return false;
     m->used = h->sim->now;
@@ -201,6 +204,7 @@ int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct
     n->host = h;
     n->timeout_us = opts->timeout_us;
     n->open = opts->open;
+    n->symmetric = opts->symmetric;
     kt_list_init(&n->mappings);
     kt_rng_init(&n->ports, h->sim->seed, h->name, family ? "nat v6" : "nat");
     for (size_t i = 0; i < h->n_addrs; i++) {

@@ -229,9 +229,10 @@ struct kt_sim_nat_opts {
     struct kt_addr public_addr; /* port ignored; must not belong to a host */
     uint64_t timeout_us;        /* a UDP mapping expires this long after its last outgoing packet; 0: never */
     bool open;                  /* anyone may send to a mapping, not only peers it has sent to */
+    bool symmetric;             /* a mapping of its own for each peer */
 };
 
-/* Puts a host behind a NAT: others see it at public_addr, with one port per socket (endpoint-independent mapping),
+/* Puts a host behind a NAT: others see it at public_addr, with one port per socket, or with `symmetric` per socket and peer,
  * and can no longer reach its own addresses. Only outgoing packets create mappings. Once per address family, of which
  * the host must have an address. */
 int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct kt_err *err);

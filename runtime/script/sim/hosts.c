@@ -174,7 +174,7 @@ static int remove_file(lua_State *L)
     return 1;
 }
 
-/* world:nat(host, { public =, timeout_us =, open = }) → true | nil, code, sentence */
+/* world:nat(host, { public =, timeout_us =, open =, symmetric = }) → true | nil, code, sentence */
 static int nat(lua_State *L)
 {
     struct kt_sim_host *h = host_2(L);
@@ -183,6 +183,8 @@ static int nat(lua_State *L)
     struct kt_sim_nat_opts opts = {.timeout_us = (uint64_t)kt_lua_sim_number(L, 3, "timeout_us")};
     lua_getfield(L, 3, "open");
     opts.open = lua_toboolean(L, -1);
+    lua_getfield(L, 3, "symmetric");
+    opts.symmetric = lua_toboolean(L, -1);
     lua_getfield(L, 3, "public");
     const char *text = luaL_checkstring(L, -1);
     if (!kt_addr_from_ip(&opts.public_addr, text, 0))
