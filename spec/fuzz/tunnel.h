@@ -15,6 +15,7 @@
 #define RECORDED 64u
 #define PORTS 4u /* the attacker's own addresses; one more is the client's */
 #define AMPLIFICATION 3u
+#define ATTACKER_BPS 1000000000000000u /* what it sends in an instant arrives in one */
 #define S 1000000u
 
 struct datagram {
@@ -143,10 +144,11 @@ static inline void tunnel_record(struct tunnel *t, const uint8_t *data, size_t l
     t->recorded[t->n++].len = len;
 }
 
-static inline struct kt_sim_host *tunnel_host(struct tunnel *t, const char *name)
+/* bps: at which packets leave it; 0: as usual. */
+static inline struct kt_sim_host *tunnel_host(struct tunnel *t, const char *name, uint64_t bps)
 {
     struct kt_sim_host *h;
-    CHECK(kt_sim_host_new(t->sim, &(struct kt_sim_host_opts){.name = name}, &h, NULL) == 0);
+    CHECK(kt_sim_host_new(t->sim, &(struct kt_sim_host_opts){.name = name, .send_bps = bps}, &h, NULL) == 0);
     return h;
 }
 
@@ -166,8 +168,8 @@ static inline void tunnel_build(struct tunnel *t, const struct kt_wire *wire, st
 {
     const struct kt_sim_line_opts line = {.delay_us = 20000};
     CHECK(kt_sim_new(&t->sim, &(struct kt_sim_opts){.seed = seed}) == 0);
-    struct kt_sim_host *client = tunnel_host(t, "client"), *server = tunnel_host(t, "server");
-    t->attacker = tunnel_host(t, "attacker");
+    struct kt_sim_host *client = tunnel_host(t, "client", 0), *server = tunnel_host(t, "server", 0);
+    t->attacker = tunnel_host(t, "attacker", ATTACKER_BPS);
     CHECK(kt_sim_link(client, server, &line, &line, NULL) == 0);
     CHECK(kt_sim_link(t->attacker, server, NULL, NULL, NULL) == 0);
     CHECK(kt_addr_from_ip(&t->server, "10.0.2.1", 29900));

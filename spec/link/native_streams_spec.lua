@@ -75,6 +75,30 @@ describe("opening a stream", function()
     assert.equal(3, b:id())
   end)
 
+  it("waits while as many are open as the peer has room for, and comes when there is more", function()
+    world { server = { max_streams = 4, most_streams = 20 } }
+    w:allow("server", 10)
+    local opened = {}
+    for i = 1, 30 do
+      opened[i] = w:open("client")
+      opened[i]:write("x")
+    end
+    local function allows(n)
+      w:allow("server", n)
+      w:run(1 * S) -- it looks once a second whether there is room
+      w:run(1 * S)
+      return w:facts("server").streams
+    end
+    assert.same({ 10, 10, 12, 20 }, { allows(10), allows(3), allows(12), allows(100) })
+    for i = 1, 5 do
+      opened[i]:close()
+      w:accepted("server"):close()
+    end
+    assert.same({ 20, 20 }, { allows(100), w:facts("server").streams })
+    assert.is_true(opened[25]:id() > 0)
+    assert.equal(0, opened[26]:id())
+  end)
+
   it("waits, with its bytes and its end, while the other end has accepted as many as it may in a turn", function()
     world { server = { max_streams = 5 } }
     local opened = {}

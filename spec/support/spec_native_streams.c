@@ -4,7 +4,7 @@
  *
  *   w = world{seed, rtt (µs), jitter (µs), ack_delay (µs), loss, copies, probes (shares, 0..1), rate (bytes/ms), window (packets),
  *             mtu, client = {...}, server = {...}}    ends: max_data, max_stream_data, min_stream_data, max_streams,
- *                                            memory, max_window, send_memory, deaf (refuses streams)
+ *                                            most_streams, memory, max_window, send_memory, deaf (refuses streams)
  *   w:run(µs)  w:now()  w:facts(e)  w:lose(e, n)  w:free(e, code)  w:error() -> text of what an end found wrong
  *   w:sent(e) -> packets, bytes   w:blocks()   w:frame(e, bytes) -> feeds frames to an end; nil, error
  *   w:move(e) moves the young streams of an end to a new one in its place
@@ -71,6 +71,7 @@ struct end {
     struct kt_native_streams *streams;
     struct kt_native_streams_config cfg;
     bool deaf, frozen, ticks;
+    size_t allowed; /* streams, by w:allow */
     size_t inflight;
     uint64_t link_free; /* when the line is free again */
     uint64_t packets, bytes;
@@ -815,6 +816,19 @@ static int world_accept_most(lua_State *L)
     return 1;
 }
 
+/* w:allow(end, n): it allows n streams, of both ends, from now on. */
+static int world_allow(lua_State *L)
+{
+    struct world *w = check_world(L);
+    check_end(L, w, 2)->allowed = (size_t)luaL_checkinteger(L, 3);
+    return 0;
+}
+
+static size_t on_allows(void *ctx)
+{
+    return ((const struct end *)ctx)->allowed;
+}
+
 static int world_accepted(lua_State *L)
 {
     struct world *w = check_world(L);
@@ -829,7 +843,8 @@ static int world_accepted(lua_State *L)
 
 static int end_new(struct world *w, int i)
 {
-    static const struct kt_native_streams_owner owner = {.wake = on_wake, .stream = on_stream};
+    static const struct kt_native_streams_owner owner = {
+        .wake = on_wake, .stream = on_stream, .allows = on_allows};
     static const struct kt_native_streams_owner deaf = {.wake = on_wake};
     struct end *e = &w->ends[i];
     return kt_native_streams_new(&e->streams, &e->cfg, e->deaf ? &deaf : &owner, e, w->pool);
@@ -900,7 +915,9 @@ static void read_end(lua_State *L, struct end *e, const char *key)
         .ours = {.max_data = number(L, idx, "max_data", 2 << 20),
             .max_stream_data = number(L, idx, "max_stream_data", 256 << 10),
             .min_stream_data = number(L, idx, "min_stream_data", 16 << 10),
-            .max_streams = number(L, idx, "max_streams", 1024)}};
+            .max_streams = number(L, idx, "max_streams", 1024)},
+        .most_streams = number(L, idx, "most_streams", 0)};
+    e->allowed = SIZE_MAX;
     lua_getfield(L, idx, "deaf");
     e->deaf = lua_toboolean(L, -1);
     lua_settop(L, idx - 1);
@@ -990,8 +1007,8 @@ int luaopen_spec_native_streams(lua_State *L)
         {"sent", world_sent}, {"lose", world_lose}, {"set_loss", world_set_loss}, {"freeze", world_freeze},
         {"error", world_error}, {"blocks", world_blocks}, {"pending", world_pending}, {"frame", world_frame},
         {"open", world_open}, {"accepted", world_accepted}, {"accept_most", world_accept_most},
-        {"move", world_move}, {"restart", world_restart}, {"free", world_free}, {"close", world_close},
-        {NULL, NULL}};
+        {"allow", world_allow}, {"move", world_move}, {"restart", world_restart}, {"free", world_free},
+        {"close", world_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"world", world_new}, {"heap", heap}, {NULL, NULL}};
     luaL_newmetatable(L, STREAM);
     luaL_newlib(L, stream_methods);

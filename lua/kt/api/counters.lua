@@ -95,6 +95,8 @@ return {
       doc = "Silent sessions ended to make room for new ones at max_sessions." },
     { name = "FECParityOut", kind = "counter", unit = "count",
       doc = "FEC parity packets sent; only on kt's own wire." },
+    { name = "InPktsShed", kind = "counter", unit = "count",
+      doc = "Datagrams of links on kt's wire dropped because they carried too many frames for a turn of the loop." },
   },
   link = { -- runtime/link/link_stats.def
     { name = "sessions", kind = "gauge", unit = "count",

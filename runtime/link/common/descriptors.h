@@ -17,4 +17,10 @@ static inline size_t kt_descriptors_left(
     return used < limit ? limit - used : 0;
 }
 
+/* Streams that a peer may have in all, of which `counted` are in StreamsNow. */
+static inline size_t kt_descriptors_share(const struct kt_io *io, const struct kt_counters *c, size_t counted)
+{
+    return (kt_descriptors_left(io, c, counted, 0) + 1) / 2;
+}
+
 #endif

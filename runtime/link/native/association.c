@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "link/common/descriptors.h"
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
@@ -56,9 +57,9 @@ static uint64_t on_more(void *ctx, uint64_t want)
 /* Whether it may have `own` streams. NULL, or what is lacking. */
 static const char *lacks(const struct kt_native_association *a, size_t own)
 {
-    if (!kt_native_context_admits(a->c, a->stream_count, own))
+    if (own > kt_native_context_share(a->c, a->stream_count))
         return "the remaining memory is for other links; raise max_buffered (--maxbuffered)";
-    if (own > kt_descriptors_left(a->c->io, a->c->counters, a->stream_count, own) + 1)
+    if (own > kt_descriptors_share(a->c->io, a->c->counters, a->stream_count))
         return "the remaining descriptors are for other links; raise ulimit -n";
     return NULL;
 }
@@ -85,6 +86,26 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
     }
     a->c->counters->StreamsAccepted++;
     a->owner.stream(a->owner.ctx, stream, opened);
+}
+
+static size_t on_allows(void *ctx)
+{
+    const struct kt_native_association *a = ctx;
+    return kt_min_size(kt_native_context_share(a->c, a->stream_count),
+        kt_descriptors_share(a->c->io, a->c->counters, a->stream_count));
+}
+
+/* Logs why streams of the peer wait at its end, once. */
+static void tell_exhausted(struct kt_native_association *a)
+{
+    if (a->told_full || !kt_native_streams_exhausted(a->streams)) return;
+    struct kt_native_streams_facts facts;
+    kt_native_streams_facts(a->streams, &facts);
+    const char *why = lacks(a, facts.streams + 1);
+    if (!why) return; /* it has max_streams */
+    a->told_full = true;
+    kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
+        "link with %s: %zu streams open; further ones wait (%s)", a->peer_text, facts.streams, why);
 }
 
 static void on_count(void *ctx, size_t n)
@@ -301,6 +322,7 @@ static void work(struct kt_native_association *a, uint64_t now_us)
     if (kt_native_streams_due(a->streams) <= now_us)
         kt_native_streams_timer(a->streams, !a->patience.suspect);
     accept_batch(a, now_us);
+    tell_exhausted(a);
     kt_native_association_clock_flows(a, now_us);
     if (kt_native_flows_due(a->flows) <= now_us) kt_native_flows_timer(a->flows);
     if (kt_native_paths_keepalive_due(a) <= now_us) kt_native_paths_keep_alive(a, now_us);
@@ -363,6 +385,7 @@ static int make_streams(struct kt_native_association *a)
         .max_window = cfg->max_buffered / 2,
         .send_memory = cfg->max_buffered,
         .own_streams = kt_native_context_own_streams(a->c),
+        .most_streams = cfg->max_streams,
         .hash_seed = a->c->hash_seed,
         .ours = kt_native_context_credit(a->c),
         .freed = kt_native_context_unref,
@@ -373,6 +396,7 @@ static int make_streams(struct kt_native_association *a)
         .room = on_room,
         .spare = on_spare,
         .more = on_more,
+        .allows = on_allows,
         .facts = kt_native_association_stream_facts};
     const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
     if (!rc) kt_native_context_ref(a->c); /* until the last of its streams was closed by its user */

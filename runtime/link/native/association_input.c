@@ -8,6 +8,10 @@
  * (docs/wire.md, 5.8). */
 #define QUIET_US 1000000u
 
+/* Frames of a link in a turn of the loop. An honest peer sends some in a packet, and a turn reads no more than 2 MiB; a
+ * hostile one can put hundreds into each, and hold up all others. */
+#define TURN_FRAMES 16384u
+
 /* The peer ended the association. */
 static void take_close(struct kt_native_association *a, const struct kt_native_frame *f)
 {
@@ -151,6 +155,7 @@ static void take_frames(struct kt_native_association *a, struct kt_native_path *
     keep(p, in);
     while (len > 0 && !a->over) {
         struct kt_native_frame f;
+        a->frames_left -= a->frames_left > 0;
         const long n = kt_native_frame_read(&f, at, len, &a->why);
         const int rc = n < 0 ? (int)n : take_frame(a, p, &f, in);
         if (rc) {
@@ -170,6 +175,13 @@ static void take_frames(struct kt_native_association *a, struct kt_native_path *
     }
 }
 
+static bool has_frames_left(struct kt_native_association *a, uint64_t now_us)
+{
+    if (a->turn_us != now_us) a->frames_left = TURN_FRAMES;
+    a->turn_us = now_us;
+    return a->frames_left > 0;
+}
+
 void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port)
 {
@@ -177,6 +189,10 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const uint64_t now = kt_io_now(a->c->io);
     uint64_t number;
     if (a->over) return;
+    if (!has_frames_left(a, now)) { /* it is as good as lost, and costs no decryption */
+        a->c->counters->InPktsShed++;
+        return;
+    }
     if (!p && (a->c->client || !a->up_us)) { /* a client opens paths, and not with its first packet */
         a->c->drops.unknown++;
         kt_native_context_dropped(a->c, dgram->from, false);

@@ -111,6 +111,8 @@ struct kt_native_association {
     size_t stream_count;      /* as counted in StreamsNow */
     uint32_t batches_left;    /* of streams of the peer that may be accepted in this turn */
     bool fresh;               /* the loop has begun another turn since they were counted */
+    uint64_t turn_us;         /* the turn of the loop ... */
+    uint32_t frames_left;     /* ... and the frames that it still takes in it */
     uint64_t promised;        /* credit that it gave beyond the first (context.h) */
     bool told_full;           /* that streams are refused was logged */
     uint64_t quiet_us;        /* when a client asks whether nothing more comes; UINT64_MAX: it does not */

@@ -14,6 +14,8 @@
 #define TELL_EVERY_US 60000000u
 #define PARITY_SHARE 4u   /* of max_buffered, for packets that are kept to rebuild others */
 #define STREAMS_LEAST 16u /* streams that an association may have in any case */
+#define STREAMS_SHARE                                                                                        \
+    16u /* at first, of what memory and descriptors allow in all; then more as they are used */
 
 /* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s, or less of a small max_buffered. Windows grow as
  * they are used. */
@@ -97,10 +99,10 @@ void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes)
     c->promised -= bytes;
 }
 
-bool kt_native_context_admits(const struct kt_native_context *c, size_t counted, size_t own)
+size_t kt_native_context_share(const struct kt_native_context *c, size_t counted)
 {
-    const size_t cost = own * STREAM_COST, all = used(c) - counted * KT_STREAM_COST + cost;
-    return own <= STREAMS_LEAST || cost <= left(c, all);
+    const size_t fit = left(c, used(c) - counted * KT_STREAM_COST) / 2 / STREAM_COST;
+    return fit > STREAMS_LEAST ? fit : STREAMS_LEAST;
 }
 
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c)
@@ -123,10 +125,11 @@ static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
 struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c)
 {
     const uint64_t first = between(FIRST_DATA_LEAST, c->cfg.max_buffered / FIRST_SHARE, FIRST_DATA);
+    const uint64_t fit = kt_min64(c->cfg.max_buffered / STREAM_COST, kt_io_descriptors(c->io));
     return (struct kt_native_credit){.max_data = first,
         .max_stream_data = first,
         .min_stream_data = between(STREAM_DATA_LEAST, c->cfg.max_buffered / STREAM_SHARE, STREAM_DATA),
-        .max_streams = c->cfg.max_streams};
+        .max_streams = kt_min64(between(STREAMS_LEAST, fit / STREAMS_SHARE, fit), c->cfg.max_streams)};
 }
 
 static void set_params(struct kt_native_context *c)

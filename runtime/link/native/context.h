@@ -71,9 +71,9 @@ size_t kt_native_context_spare(const struct kt_native_context *c);
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want);
 /* It ended, and had given that many. */
 void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
-/* Whether an association with `own` streams, `counted` of them in kt_native_context_streams, may have them: they may
- * cost as much as is left for all others. */
-bool kt_native_context_admits(const struct kt_native_context *c, size_t counted, size_t own);
+/* Streams that an association may have, of which `counted` are in kt_native_context_streams: they may cost as much as is
+ * left for all others. */
+size_t kt_native_context_share(const struct kt_native_context *c, size_t counted);
 /* How many streams a link may open, beside those of the peer. */
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c);
 /* Counts a datagram that was dropped for any reason in `drops`; one that does not authenticate is logged at most once

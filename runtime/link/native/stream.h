@@ -130,6 +130,7 @@ struct kt_native_streams {
     uint64_t own_next, own_limit;   /* index, from 0: of the next own stream; streams the peer allows */
     uint64_t peer_next, peer_limit; /* of the next stream of the peer; streams announced to it */
     uint64_t peer_closed;
+    uint64_t review_us; /* when to look again whether a peer that has used up peer_limit may have more */
 
     uint64_t charged_in, max_data_in, max_data_want; /* max_data_in: as announced */
     uint64_t charged_out, max_data_out;
@@ -212,6 +213,11 @@ void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset);
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window);
 /* Enlarges max_data, which is used up, as far as memory allows. */
 void kt_native_credit_more(struct kt_native_streams *s);
+/* Streams that the peer may have opened since the start, no less than it was told. It may have twice as many open as it
+ * has, up to what the owner allows. */
+uint64_t kt_native_credit_streams(const struct kt_native_streams *s);
+/* Call when the peer has opened or closed a stream, or has waited for a while: announces more, in steps. */
+void kt_native_credit_count_streams(struct kt_native_streams *s);
 
 /* ---- streams_write.c ---- */
 

@@ -6,7 +6,8 @@
 
 #include "base/bytes.h"
 
-#define WORTH 1200u /* credit of the association smaller than a frame is left alone */
+#define REVIEW_US 1000000u /* between two looks at a peer that waits for streams */
+#define WORTH 1200u        /* credit of the association smaller than a frame is left alone */
 
 static uint64_t above(uint64_t a, uint64_t b)
 {
@@ -121,4 +122,27 @@ void kt_native_credit_more(struct kt_native_streams *s)
     s->max_data_want = want;
     s->due_max_data = true;
     kt_native_streams_wake(s);
+}
+
+uint64_t kt_native_credit_streams(const struct kt_native_streams *s)
+{
+    const uint64_t first = s->cfg.ours.max_streams, open = s->peer_next - s->peer_closed;
+    uint64_t most = s->cfg.most_streams > first ? s->cfg.most_streams : first;
+    if (s->owner.allows && !s->ended) most = kt_min64(most, above(s->owner.allows(s->ctx), s->own));
+    const uint64_t limit = s->peer_closed + kt_min64(most, 2 * open > first ? 2 * open : first);
+    return limit > s->peer_limit ? limit : s->peer_limit;
+}
+
+void kt_native_credit_count_streams(struct kt_native_streams *s)
+{
+    if (s->ended || s->due_max_streams) return;
+    const uint64_t news = kt_native_credit_streams(s) - s->peer_limit;
+    const bool worth = kt_native_streams_exhausted(s) || news >= (s->peer_limit - s->peer_closed) / 8;
+    if (news > 0 && worth) {
+        s->due_max_streams = true;
+        kt_native_streams_wake(s);
+    } else if (kt_native_streams_exhausted(s) && s->review_us <= s->now_us) {
+        s->review_us = s->now_us + REVIEW_US;
+        kt_native_streams_wake(s); /* for the owner to set a timer */
+    }
 }

@@ -91,19 +91,10 @@ static void destroy(struct kt_native_streams *s)
     if (freed) freed(ctx);
 }
 
-/* A stream of the peer has closed; tells it in steps, so that not each costs a frame. */
-static void count_closed(struct kt_native_streams *s)
-{
-    const uint64_t most = s->cfg.ours.max_streams;
-    s->peer_closed++;
-    if (most + s->peer_closed - s->peer_limit < most / 8) return;
-    s->due_max_streams = true;
-    kt_native_streams_wake(s);
-}
-
 void kt_native_stream_free(struct kt_native_stream *st)
 {
     struct kt_native_streams *s = st->all;
+    const bool of_peer = !st->ours && st->id > 0;
     kt_native_stream_end_out(st);
     kt_native_stream_drop_in(st);
     st->in_over = true;
@@ -114,7 +105,6 @@ void kt_native_stream_free(struct kt_native_stream *st)
     kt_list_remove(&st->sibling);
     if (s->last == st) s->last = NULL;
     if (st->id > 0) kt_hmap_remove(&s->table, &st->node);
-    if (!st->ours && st->id > 0 && !s->ended) count_closed(s);
     s->own -= st->ours;
     s->nameless -= st->id == 0;
     if (s->crowded) kt_native_streams_wake(s);
@@ -123,6 +113,10 @@ void kt_native_stream_free(struct kt_native_stream *st)
     free(st);
     s->count--;
     s->recount = true;
+    if (of_peer) {
+        s->peer_closed++;
+        kt_native_credit_count_streams(s);
+    }
     if (over(s)) destroy(s);
 }
 
@@ -290,6 +284,11 @@ void kt_native_streams_accept_most(struct kt_native_streams *s, uint32_t n)
 bool kt_native_streams_waiting(const struct kt_native_streams *s)
 {
     return !s->ended && !kt_list_empty(&s->arrivals);
+}
+
+bool kt_native_streams_exhausted(const struct kt_native_streams *s)
+{
+    return !s->ended && !s->due_max_streams && s->peer_next >= s->peer_limit;
 }
 
 /* Whether another stream may be opened. */

@@ -18,8 +18,8 @@
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
  * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
- * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, and max_data,
- * start small and double as they are used. Our own writers can make us hold send_memory bytes, or less if the owner has
+ * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, max_data and
+ * max_streams start small and double as they are used. Our own writers can make us hold send_memory bytes, or less if the owner has
  * less to spare, and KT_NATIVE_SEND_LEAST for each stream, of which there are at most own_streams. An idle stream holds no block.
  *
  * Nothing scans streams: those that wait for something are in a list for it, and others cost nothing. */
@@ -57,6 +57,7 @@ struct kt_native_streams_config {
     uint64_t max_window;                 /* ... and the window of a stream */
     uint64_t send_memory;                /* written bytes that the peer does not hold yet, all streams */
     uint64_t own_streams;                /* open at a time, or closed and not yet delivered; 0: any number */
+    uint64_t most_streams;               /* to which our max_streams may grow, as far as the owner allows */
     uint64_t hash_seed;                  /* random: the peer chooses ids */
     /* The last pipe was closed: the pool is not used any more. May be NULL. */
     void (*freed)(void *ctx);
@@ -64,7 +65,7 @@ struct kt_native_streams_config {
 };
 
 /* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake`, `spare`,
- * `more` and `facts` may come from inside any function here or on a pipe and must not call back. All but wake may be NULL. */
+ * `more`, `allows` and `facts` may come from inside any function here or on a pipe and must not call back. All but wake may be NULL. */
 struct kt_native_streams_owner {
     /* There is something to send, or an event to raise: call kt_native_streams_dispatch by the end of the turn, and
      * write while kt_native_streams_pending. */
@@ -80,6 +81,8 @@ struct kt_native_streams_owner {
     size_t (*spare)(void *ctx);
     /* Our max_data is to grow to `want` bytes: returns to how many it may, or has already. NULL: to any number. */
     uint64_t (*more)(void *ctx, uint64_t want);
+    /* How many streams, of both ends, there may be now; more are not let in. NULL: any number. */
+    size_t (*allows)(void *ctx);
     /* Fills in what only the association knows (link/stream.h). */
     void (*facts)(void *ctx, struct kt_stream_facts *out);
 };
@@ -126,6 +129,8 @@ int kt_native_streams_input(struct kt_native_streams *s, const struct kt_native_
 void kt_native_streams_accept_most(struct kt_native_streams *s, uint32_t n);
 /* Whether some wait for that. */
 bool kt_native_streams_waiting(const struct kt_native_streams *s);
+/* Whether the peer has opened as many as it may: further ones wait at its end. */
+bool kt_native_streams_exhausted(const struct kt_native_streams *s);
 /* Raises all events that are due. Does nothing from inside a callback. */
 void kt_native_streams_dispatch(struct kt_native_streams *s);
 
@@ -151,7 +156,8 @@ void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_
  * are opened and sent from their beginning. Returns how many. */
 size_t kt_native_streams_move_young(struct kt_native_streams *from, struct kt_native_streams *to);
 
-/* When kt_native_streams_timer is to be called; UINT64_MAX: never. */
+/* When kt_native_streams_timer is to be called, for cut streams and for a peer that waits for more of them; UINT64_MAX:
+ * never. */
 uint64_t kt_native_streams_due(const struct kt_native_streams *s);
 /* heard: the peer is there, so that it could have given credit. */
 void kt_native_streams_timer(struct kt_native_streams *s, bool heard);

@@ -47,7 +47,10 @@ static void hurry(struct kt_native_stream *st)
 
 uint64_t kt_native_streams_due(const struct kt_native_streams *s)
 {
-    return s->ended || kt_list_empty(&s->cuts) ? UINT64_MAX : s->cuts_due;
+    if (s->ended) return UINT64_MAX;
+    const uint64_t cuts = kt_list_empty(&s->cuts) ? UINT64_MAX : s->cuts_due;
+    const bool more = kt_native_streams_exhausted(s) && s->peer_next - s->peer_closed < s->cfg.most_streams;
+    return more ? kt_min64(cuts, s->review_us) : cuts;
 }
 
 void kt_native_streams_timer(struct kt_native_streams *s, bool heard)
@@ -55,6 +58,7 @@ void kt_native_streams_timer(struct kt_native_streams *s, bool heard)
     struct kt_list *next;
     if (s->ended) return;
     kt_native_streams_enter(s);
+    kt_native_credit_count_streams(s);
     s->cuts_due = UINT64_MAX;
     for (struct kt_list *n = s->cuts.next; n != &s->cuts; n = next) {
         struct kt_native_stream *st = KT_CONTAINER(n, struct kt_native_stream, touched);

@@ -34,6 +34,7 @@ static int open_up_to(struct kt_native_streams *s, uint64_t index)
         }
         s->peer_next++;
     }
+    kt_native_credit_count_streams(s);
     return 0;
 }
 

@@ -222,13 +222,13 @@ static bool write_of_all(struct writer *w, uint8_t type, uint64_t number)
 static bool write_credit(struct writer *w)
 {
     struct kt_native_streams *s = w->s;
-    const uint64_t streams = s->cfg.ours.max_streams + s->peer_closed;
     if (s->due_max_data) {
         if (!write_of_all(w, KT_NATIVE_FRAME_MAX_DATA, s->max_data_want)) return false;
         s->max_data_in = s->max_data_want;
         s->due_max_data = false;
     }
     if (s->due_max_streams) {
+        const uint64_t streams = kt_native_credit_streams(s);
         if (!write_of_all(w, KT_NATIVE_FRAME_MAX_STREAMS, streams)) return false;
         s->peer_limit = streams;
         s->due_max_streams = false;

@@ -14,7 +14,7 @@
 #include "io/io.h"
 #include "script/sandbox/origin.h"
 
-#define TURN_US 1000u   /* time for tasks in one turn of the loop, give or take one slice */
+#define TURN_US 300u    /* time for tasks in one turn of the loop, give or take one slice */
 #define TURN_ROUNDS 8   /* rounds in one call of run_ready, as tasks make other tasks ready */
 #define TURN_VISITS 16u /* calls of run_ready in one turn of the loop */
 #define OWN_SHARE 16u   /* `own` gets one slice in this many */
