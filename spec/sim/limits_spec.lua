@@ -206,7 +206,7 @@ describe("a hundred sessions of a peer that acknowledges nothing, with streams t
     w:host("attacker"):run "crowd.lua"
     w:run_for "5s"
     local counters = far:stats().counters
-    assert.is_true(counters.CurrEstab >= 8 and counters.SessionsRefused > 0, ("%d sessions, %d refused"):format(counters.CurrEstab, counters.SessionsRefused))
+    assert.is_true(counters.CurrEstab >= 6 and counters.SessionsRefused > 0, counters.CurrEstab)
     assert.equal(1, times(far:log "refus", "sessions open; refusing new ones %(the remaining memory is for them"))
     local held = counters.BytesHeld + counters.CurrEstab * SESSION
     assert.is_true(held > budget // 2 and held <= budget, held)

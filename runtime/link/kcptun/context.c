@@ -22,6 +22,7 @@
 #define LEAST 65536u
 #define RECV_LEAST 16384u
 #define LEAST_STREAMS 16u
+#define FEW_STREAMS 4u /* even if their cost exceeds the share */
 #define SHARE_LEAST 12288u
 /* Of max_buffered: what all shares together may have, if they are larger than the smallest; and what is always kept
  * for sessions and their shares. */
@@ -127,7 +128,7 @@ size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh)
     const size_t rest =
         (size_t)share(sh, sh->sessions) - 2 * kt_kcptun_context_least(sh) - kt_kcptun_context_recv_least(sh);
     const size_t streams = rest / kt_kcptun_context_cost(sh, 1);
-    return streams ? kt_min_size(streams, LEAST_STREAMS) : 1;
+    return streams < FEW_STREAMS ? FEW_STREAMS : kt_min_size(streams, LEAST_STREAMS);
 }
 
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
@@ -145,7 +146,7 @@ size_t kt_kcptun_context_spare(
     const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first)
 {
     const size_t others = kt_kcptun_context_most(sh), least = kt_kcptun_context_least(sh);
-    const size_t most = first ? others + others / 2 : others;
+    const size_t most = first ? others + others / 4 : others;
     /* The least is for bytes: whatever its streams and state cost, a session must be able to move data. */
     const size_t bytes = (size_t)less(most, kt_kcptun_context_cost(sh, streams) + state);
     return (size_t)less(bytes > least ? bytes : least, held);

@@ -78,7 +78,7 @@ size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams
  * smaller the more sessions there are. A session is refused if its cost and share do not fit beside what is in use.
  * Of the rest, a session may hold as much as is left for all others: one greedy session leaves half, two leave a
  * third. An eighth is left out of that, for the costs and shares of sessions to come. So all sessions together fit
- * max_buffered, except that a session may complete a compressed chunk. */
+ * max_buffered, except that a session may complete a compressed chunk, and have four streams. */
 
 /* Whether `more` sessions fit. */
 bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more);
@@ -92,7 +92,7 @@ size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh);
 /* Bytes that are left beside all shares. */
 size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh);
 /* Bytes of buffers that a session may still take which holds `held` bytes in them, and that many of state, and has that
- * many streams. first: for the first bytes that a stream queues, for which a session may hold half as much again. */
+ * many streams. first: for the first bytes that a stream queues, for which a session may hold a quarter more. */
 size_t kt_kcptun_context_spare(
     const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first);
 

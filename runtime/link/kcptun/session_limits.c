@@ -32,8 +32,9 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
  * that a greedy session cannot keep the others from opening any. */
 static bool affords(const struct kt_kcptun_session *s, size_t streams)
 {
+    const size_t uncounted = streams > s->streams ? streams - s->streams : 0; /* until the end of the batch */
     return streams < kt_kcptun_context_least_streams(s->sh) ||
-           kt_kcptun_context_cost(s->sh, streams) < kt_kcptun_context_most(s->sh);
+           kt_kcptun_context_cost(s->sh, streams + uncounted) < kt_kcptun_context_most(s->sh);
 }
 
 bool kt_kcptun_session_admit(void *ctx)
