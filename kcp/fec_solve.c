@@ -11,8 +11,6 @@
 #include "kcp/fec_matrix.h"
 #include "kcp/fec_wire.h"
 
-_Static_assert(KT_FEC_SOLVED == FEC_STRIDE, "a shard of kcptun's wire fits");
-
 void kt_fec_solver_free(struct kt_fec_solver *s)
 {
     free(s->block);

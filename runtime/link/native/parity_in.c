@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/bytes.h"
-#include "kcp/fec_solve.h"
-#include "kcp/fec_sums.h"
+#include "kcp/fec_rebuild.h"
 
 #define GROUPS 4u
 #define HEAD KT_NATIVE_PARITY_HEAD
@@ -42,13 +41,10 @@ struct kt_native_parity_store {
     struct slot slots[KT_NATIVE_PARITY_KEPT];
     struct group groups[GROUPS];
     unsigned next_group; /* to be replaced */
-    struct kt_fec_solver solver;
-    uint8_t zeros[KT_FEC_SHARD]; /* the shard of a position that is not used */
+    struct kt_fec_rebuild *rebuild;
 };
 
-/* The solver's block: shards and tables of ROWS packets. */
-_Static_assert(
-    sizeof(struct kt_native_parity_store) + ROWS * (1600u + 33u * KT_FEC_SPAN) <= KT_NATIVE_PARITY_IN_BYTES,
+_Static_assert(sizeof(struct kt_native_parity_store) + 60000u <= KT_NATIVE_PARITY_IN_BYTES,
     "as promised to the context");
 
 bool kt_native_parity_in_start(struct kt_native_parity_in *p)
@@ -56,14 +52,15 @@ bool kt_native_parity_in_start(struct kt_native_parity_in *p)
     assert(!p->store);
     p->store = calloc(1, sizeof *p->store);
     if (!p->store) return false;
-    kt_fec_solver_reset(&p->store->solver, KT_FEC_SPAN, ROWS);
-    return true;
+    if (kt_fec_rebuild_new(&p->store->rebuild) == 0) return true;
+    kt_native_parity_in_free(p);
+    return false;
 }
 
 void kt_native_parity_in_free(struct kt_native_parity_in *p)
 {
     if (!p->store) return;
-    kt_fec_solver_free(&p->store->solver);
+    kt_fec_rebuild_free(p->store->rebuild);
     free(p->store);
     p->store = NULL;
 }
@@ -133,27 +130,30 @@ static uint8_t *padded(struct slot *slot, size_t len)
     return slot->shard;
 }
 
-/* Collects what the solver needs: a shard for each position that is not missing, and parity in place of those that are.
- * Returns how many are missing, or 0: there is too little parity, or the group contradicts itself. */
+/* Collects the shards that there are of the group, as many of parity as are missing at the end, and what is missing, of
+ * which it returns the number. 0: there is too little parity, or the group contradicts itself. */
 static unsigned collect(struct kt_native_parity_store *s, const struct group *g, uint64_t gone,
-    uint8_t *known, uint8_t **shards, uint8_t *wanted)
+    struct kt_fec_shard *shards, unsigned *n, uint8_t *wanted)
 {
-    unsigned n = 0, count = 0;
+    unsigned count = 0, parity = 0;
+    *n = 0;
     for (unsigned i = 0; i < KT_FEC_SPAN; i++) {
         if (gone >> i & 1) {
+            if (count == ROWS) return 0;
             wanted[count++] = (uint8_t)i;
-            continue;
+        } else if (g->members >> i & 1) {
+            const uint8_t *data = padded(slot_of(s, g->first + i), g->len);
+            if (!data) return 0;
+            shards[(*n)++] = (struct kt_fec_shard){(uint8_t)i, data};
         }
-        known[n] = (uint8_t)i;
-        shards[n] = g->members >> i & 1 ? padded(slot_of(s, g->first + i), g->len) : s->zeros;
-        if (!shards[n++]) return 0;
     }
-    for (unsigned i = 0; i < ROWS && n < KT_FEC_SPAN; i++) {
+    for (unsigned i = 0; i < ROWS && parity < count; i++) {
         if (!(g->have >> i & 1) || !kept(s, g->parity[i].number)) continue;
-        known[n] = (uint8_t)(KT_FEC_SPAN + i);
-        shards[n++] = slot_of(s, g->parity[i].number)->shard + g->parity[i].at;
+        shards[(*n)++] = (struct kt_fec_shard){
+            (uint8_t)(KT_FEC_SPAN + i), slot_of(s, g->parity[i].number)->shard + g->parity[i].at};
+        parity++;
     }
-    return n == KT_FEC_SPAN ? count : 0;
+    return parity == count ? count : 0;
 }
 
 /* Rebuilds what is missing, if there is enough parity. */
@@ -161,21 +161,21 @@ static void attempt(struct kt_native_parity_in *p, struct group *g, const struct
     kt_native_parity_sink sink, void *ctx)
 {
     struct kt_native_parity_store *s = p->store;
-    uint8_t known[KT_FEC_SPAN], wanted[KT_FEC_SPAN];
-    uint8_t *shards[KT_FEC_SPAN];
+    struct kt_fec_shard shards[KT_FEC_SPAN];
+    uint8_t wanted[ROWS];
+    unsigned n;
     bool lost;
     const uint64_t gone = missing(s, g, seen, &lost), first = g->first;
     if (!lost) {
         drop(p, g, false);
         return;
     }
-    const unsigned count = collect(s, g, gone, known, shards, wanted);
-    const uint8_t *out =
-        count > 0 ? kt_fec_solver_run(&s->solver, known, shards, wanted, count, g->len) : NULL;
-    if (!out) return;
+    const unsigned count = collect(s, g, gone, shards, &n, wanted);
+    if (count == 0) return;
+    const uint8_t *out = kt_fec_rebuild_run(s->rebuild, shards, n, wanted, count, g->len);
     const size_t most = g->len;
     drop(p, g, false);
-    for (unsigned i = 0; i < count; i++, out += KT_FEC_SOLVED) {
+    for (unsigned i = 0; i < count; i++, out += KT_FEC_REBUILT) {
         const uint64_t number = first + wanted[i];
         const size_t len = kt_get16(out);
         if (len == 0 || len + HEAD > most) {

@@ -7,7 +7,7 @@
 #include "link/native/frame.h"
 
 #define WINDOW 2048u /* packets: then each counts half */
-#define EVERY 16u    /* packets between two looks */
+#define EVERY 64u    /* packets between two looks */
 #define EVIDENCE 3u  /* losses that it takes to begin */
 #define ON 4.0e-3
 #define OFF 1.5e-3
@@ -66,7 +66,7 @@ struct kt_native_parity_need kt_native_parity_need(unsigned packets, double loss
             if (n - packets == most)
                 return (struct kt_native_parity_need){failing * WORTH < unprotected ? most : 0, false};
         }
-        for (unsigned j = most + 1; j-- > 0;) {
+        for (unsigned j = (n < most ? n + 1 : most) + 1; j-- > 0;) {
             const double lost = j > 0 ? good[j - 1] * enter + bad[j - 1] * (1 - leave) : 0;
             good[j] = good[j] * (1 - enter) + bad[j] * leave;
             bad[j] = lost;

@@ -27,7 +27,7 @@ struct kt_native_parity_loss {
     bool on;                                   /* it loses enough for parity to be worth it */
 };
 
-/* Looks at recovery's counts, once in 16 packets. True if that changed anything. */
+/* Looks at recovery's counts, once in 64 packets. True if that changed anything. */
 bool kt_native_parity_loss_note(
     struct kt_native_parity_loss *l, const struct kt_native_recovery_stats *stats);
 
