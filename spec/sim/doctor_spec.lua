@@ -156,13 +156,15 @@ describe("kt doctor", function()
     assert.matches("set %-%-bandwidth %d+kbit at the client", text)
   end)
 
-  it("does what it can with a server that speaks kcptun's wire", function()
-    local _, doctor = world({ delay = "10ms" }, { server = { "--wire", "kcptun" } })
-    local text, code = doctor()
-    assert.equal(0, code, text)
-    assert.matches("note +server +speaks kcptun's wire and takes the key", text)
-    assert.matches("ok +rtt +%d", text)
-    for _, name in ipairs { "clock", "loss", "speed", "mtu", "buffers", "nat" } do assert.matches("unknown +" .. name .. " +%l", text) end
+  it("says what it cannot tell with a server that speaks kcptun's wire, or does not help, and why", function()
+    for _, case in ipairs { { "--wire", "kcptun", "speaks kcptun's wire and takes the key" }, { "--nodiagnose", nil, "takes the key, but does not help: " } } do
+      local _, doctor = world({ delay = "10ms" }, { server = { case[1], case[2] } })
+      local text, code = doctor()
+      assert.equal(0, code, text)
+      assert.matches("note     server         " .. case[3], text, 1, true)
+      assert.matches("ok +rtt +%d", text)
+      for _, name in ipairs { "clock", "loss", "speed", "mtu", "buffers", "nat" } do assert.matches("unknown +" .. name .. " +%l", text) end
+    end
   end)
 
   it("exits with 2 if no address answers, and says why", function()

@@ -22,7 +22,7 @@ end
 describe("kt:diagnose", function()
   it("takes no request that is none, and ends each in time", function()
     local w, client, server = world [[
-      for _, request in ipairs { "up\n", "down -1\n", "down 1e9\n", "down 5\r\n", ("x"):rep(1000), "sideways 5\n", "\n", "down 0\n" } do
+      for _, request in ipairs { "up\n", "down -1\n", "down 1e9\n", "down 5\r\n", ("x"):rep(1000), "sideways 5\n", "\n", "down 0\n", "down 5 0\n" } do
         local stream, bytes = open(request), 0
         while true do
           local data = stream:read(65536, { timeout = "20s" })
@@ -39,9 +39,18 @@ describe("kt:diagnose", function()
         bytes = bytes + #data
       end
       print(("%.0f s, %s"):format(kt.now() - before, bytes > 1e7))
+      for _, rate in ipairs { "1", "100000", "99999999999999999999" } do
+        local began, got, paced = kt.now(), 0, open("down 4 " .. rate .. "\n")
+        while true do
+          local data = paced:read(65536, { timeout = "20s" })
+          if not data then break end
+          got = got + #data
+        end
+        print(("%.0f s, %.1f kB"):format(kt.now() - began, math.min(got, 1e6) / 1000))
+      end
     ]]
     w:run_for "150s"
-    assert.equal(("0\n"):rep(8) .. "15 s, true\n", client:output())
+    assert.equal(("0\n"):rep(9) .. "15 s, true\n4 s, 1.0 kB\n4 s, 400.0 kB\n4 s, 1000.0 kB\n", client:output())
     assert.equal(0, server:failed_tasks())
     assert.equal(0, server:stats().counters.StreamsNow)
   end)

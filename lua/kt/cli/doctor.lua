@@ -134,7 +134,7 @@ return function(remote, dial, own, step)
       local t, wrong = probe.transfer(link, way, own.seconds)
       facts[way] = t or { error = tostring(wrong) }
       if t and verdict.suspicious(facts, way) then
-        step("measuring whether loss depends on the rate " .. way, facts)
+        step(("measuring whether loss %s depends on the rate"):format(way), facts)
         t.rounds = alternate(link, way, t.rate)
       end
     end

@@ -147,6 +147,7 @@ local function up(stream, seconds, add, rate)
     local text = stream:read_until("\n", 256, { timeout = seconds + 10 })
     local report = text and kt.json.decode(text)
     if type(report) ~= "table" or type(report.bytes) ~= "number" or type(report.seconds) ~= "number" then break end
+    if math.max(report.bytes, report.seconds) == math.huge then break end
     add(report.seconds, report.bytes)
     if report.done == true then break end
   end

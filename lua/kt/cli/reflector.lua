@@ -65,7 +65,7 @@ function reflector.fill(stream, seconds, rate)
     now = kt.now()
     if rate then
       due = math.max(due + size / rate, now - PACE) -- what is late is not made up for
-      if due > now then kt.sleep(due - now) end
+      if due > now then kt.sleep(math.min(due, ends) - now) end
       now = kt.now()
     end
   end

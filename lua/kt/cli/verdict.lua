@@ -246,7 +246,8 @@ end
 local function mappings(facts, add)
   local m = facts.mapping
   if not m then
-    add("nat type", "unknown", "whether a mapping depends on the destination shows only with a second address of the server's, or a range of its ports")
+    add("nat type", "unknown", "whether a mapping depends on the destination shows only with a second address of the server's, or a range of its "
+      .. "ports, that answers")
   elseif m[1] == m[2] and m.by == "address" then
     add("nat type", "ok", ("a socket is %s to both %s and %s: its mapping does not depend on the destination"):format(m[1], m.to[1], m.to[2]))
   elseif m[1] == m[2] then
@@ -290,7 +291,8 @@ local function unhelped(facts, add)
   unknown("loss", kcptun and "kcptun's wire has no echo: whatever it carries is sent again if it is lost, which hides loss and order"
     or "the server sends no datagrams back, so loss and order cannot be seen")
   unknown("speed", "the server neither takes nor sends test bytes, so bandwidth, queues and policing cannot be measured; load the tunnel, and see kt top")
-  if kcptun then unknown("mtu", "kcptun's wire does not probe sizes: packets have --mtu bytes; lower it if large transfers stall and small ones work") end
+  unknown("mtu", kcptun and "kcptun's wire does not probe sizes: packets have --mtu bytes; lower it if large transfers stall and small ones work"
+    or "kt's wire finds the largest packets by itself, but only while it carries something")
   unknown("buffers", "whether they suffice depends on the bandwidth")
   unknown("nat", ("the server does not tell the address that it sees%s"):format(facts.local_ip and "; this machine has " .. facts.local_ip or ""))
 end
