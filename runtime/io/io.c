@@ -216,21 +216,30 @@ const char *kt_conn_peer(const struct kt_conn *conn)
     return conn->peer;
 }
 
+struct kt_conn_names *kt_conn_names(struct kt_conn *conn)
+{
+    if (!conn->names) conn->names = calloc(1, sizeof *conn->names);
+    return conn->names;
+}
+
 const char *kt_conn_original(const struct kt_conn *conn)
 {
-    return conn->original[0] ? conn->original : NULL;
+    return conn->names && conn->names->original[0] ? conn->names->original : NULL;
 }
 
 const char *kt_conn_local(struct kt_conn *conn)
 {
-    if (!conn->local[0] && conn->name_local) conn->name_local(conn);
-    return conn->local;
+    struct kt_conn_names *names = kt_conn_names(conn);
+    if (!names) return "?";
+    if (!names->local[0] && conn->name_local) conn->name_local(conn, names->local);
+    return names->local;
 }
 
 void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local)
 {
     kt_addr_text(peer, conn->peer);
-    kt_addr_text(local, conn->local);
+    struct kt_conn_names *names = kt_conn_names(conn);
+    if (names) kt_addr_text(local, names->local);
 }
 
 int kt_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,

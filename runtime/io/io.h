@@ -453,12 +453,20 @@ struct kt_listener {
 
 struct kt_conn {
     struct kt_pipe pipe;
-    int (*user)(const struct kt_conn *, uint32_t *); /* may be NULL: unknown */
-    void (*name_local)(struct kt_conn *); /* fills in `local` if it is empty; NULL: already filled */
-    uint64_t user_timeout_us;             /* read each time it is needed */
-    char peer[128], local[128];
+    int (*user)(const struct kt_conn *, uint32_t *);     /* may be NULL: unknown */
+    void (*name_local)(struct kt_conn *, char out[128]); /* NULL: names->local is set */
+    uint64_t user_timeout_us;                            /* read each time it is needed */
+    char peer[128];
+    struct kt_conn_names *names; /* freed with the conn; NULL: none of them was needed */
+};
+
+/* Names that few conns need. */
+struct kt_conn_names {
+    char local[128];
     char original[KT_ADDR_TEXT]; /* "": none */
 };
+/* A conn's, made if it has none. NULL: out of memory. */
+struct kt_conn_names *kt_conn_names(struct kt_conn *conn);
 
 struct kt_resolve {
     void (*cancel)(struct kt_resolve *);

@@ -403,14 +403,15 @@ void kt_sim_conn_init(struct sim_conn *c)
 
 void kt_sim_conn_name(struct sim_conn *c, const char *path)
 {
+    struct kt_conn_names *names = kt_conn_names(&c->conn);
     if (path) {
         char text[128];
         snprintf(text, sizeof text, "unix:%.107s", path);
         snprintf(c->conn.peer, sizeof c->conn.peer, "%s", c->side ? "unix:" : text);
-        snprintf(c->conn.local, sizeof c->conn.local, "%s", c->side ? text : "unix:");
+        if (names) snprintf(names->local, sizeof names->local, "%s", c->side ? text : "unix:");
         c->conn.user = unix_user;
         return;
     }
     kt_addr_text(&c->remote, c->conn.peer);
-    kt_addr_text(&c->local, c->conn.local);
+    if (names) kt_addr_text(&c->local, names->local);
 }

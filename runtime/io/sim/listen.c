@@ -55,7 +55,9 @@ bool kt_sim_listener_full(const struct sim_listener *l)
 
 void kt_sim_listener_add(struct sim_listener *l, struct sim_conn *c)
 {
-    if (l->diverted && !kt_sim_is_own(l->host, &c->local)) kt_addr_text(&c->local, c->conn.original);
+    const bool diverted = l->diverted && !kt_sim_is_own(l->host, &c->local);
+    struct kt_conn_names *names = diverted ? kt_conn_names(&c->conn) : NULL;
+    if (names) kt_addr_text(&c->local, names->original);
     kt_list_push(&l->backlog, &c->waiting);
     l->n++;
     c->listener = l;

@@ -21,7 +21,7 @@ enum answered { ALL_ACKED, WAITS, MUTE };
 
 #ifdef __linux__
 
-static enum answered look(struct kt_uv_answer *a, int fd, uint64_t now_us)
+static enum answered look(struct kt_uv_answer *a, int fd, uint64_t timeout_us, uint64_t now_us)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
@@ -33,52 +33,46 @@ static enum answered look(struct kt_uv_answer *a, int fd, uint64_t now_us)
     a->looked_at = now_us;
     if (heard) a->mute_since = now_us;
     const bool asked = info.tcpi_unacked ? silent_us > info.tcpi_rto : info.tcpi_probes >= 2;
-    return asked && now_us - a->mute_since >= *a->timeout_us ? MUTE : WAITS;
+    return asked && now_us - a->mute_since >= timeout_us ? MUTE : WAITS;
 }
 
 #else
 
-static enum answered look(struct kt_uv_answer *a, int fd, uint64_t now_us)
+static enum answered look(struct kt_uv_answer *a, int fd, uint64_t timeout_us, uint64_t now_us)
 {
-    (void)a, (void)fd, (void)now_us;
+    (void)a, (void)fd, (void)timeout_us, (void)now_us;
     return ALL_ACKED;
 }
 
 #endif
 
-static void look_later(struct kt_uv_answer *a)
+static void look_later(struct kt_uv_answer *a, struct kt_io *io, uint64_t timeout_us)
 {
-    const uint64_t every = *a->timeout_us / LOOKS;
-    kt_io_timer_set(&a->u->io, &a->timer, kt_io_now(&a->u->io) + (every ? every : 1));
+    const uint64_t every = timeout_us / LOOKS;
+    kt_io_timer_set(io, &a->timer, kt_io_now(io) + (every ? every : 1));
 }
 
-static void on_timer(void *ctx)
+bool kt_uv_answer_mute(struct kt_uv_answer *a, struct kt_io *io, int fd, uint64_t timeout_us)
 {
-    struct kt_uv_answer *a = ctx;
-    uv_os_fd_t fd;
-    if (uv_is_closing(a->handle) || *a->timeout_us == 0 || uv_fileno(a->handle, &fd) < 0) return;
-    const enum answered how = look(a, fd, kt_io_clock(&a->u->io));
-    if (how == MUTE)
-        a->mute(a->ctx);
-    else if (how == WAITS)
-        look_later(a);
+    if (timeout_us == 0) return false;
+    const enum answered how = look(a, fd, timeout_us, kt_io_clock(io));
+    if (how == WAITS) look_later(a, io, timeout_us);
+    return how == MUTE;
 }
 
-void kt_uv_answer_init(struct kt_uv_answer *a, struct uv_io *u, const uv_handle_t *handle,
-    const uint64_t *timeout_us, void (*mute)(void *ctx), void *ctx)
+void kt_uv_answer_init(struct kt_uv_answer *a, void (*due)(void *ctx), void *ctx)
 {
-    *a = (struct kt_uv_answer){.u = u, .handle = handle, .timeout_us = timeout_us, .mute = mute, .ctx = ctx};
-    kt_timer_init(&a->timer, on_timer, a);
+    kt_timer_init(&a->timer, due, ctx);
 }
 
-void kt_uv_answer_expect(struct kt_uv_answer *a)
+void kt_uv_answer_expect(struct kt_uv_answer *a, struct kt_io *io, uint64_t timeout_us)
 {
-    if (a->timer.armed || *a->timeout_us == 0) return;
+    if (a->timer.armed || timeout_us == 0) return;
     a->looked_at = a->mute_since = 0;
-    look_later(a);
+    look_later(a, io, timeout_us);
 }
 
-void kt_uv_answer_stop(struct kt_uv_answer *a)
+void kt_uv_answer_stop(struct kt_uv_answer *a, struct kt_io *io)
 {
-    kt_io_timer_cancel(&a->u->io, &a->timer);
+    kt_io_timer_cancel(io, &a->timer);
 }

@@ -51,10 +51,10 @@ struct uv_conn {
     bool eof;         /* the peer has finished */
 
     uint8_t out[KT_CONN_WRITE]; /* in use while `writing` */
-    bool writing;               /* write_req is in use */
+    bool writing;               /* req.write is in use */
     bool starved;               /* a write came up short */
     bool shut;                  /* the user has shut down its side */
-    bool shutting;              /* shutdown_req is in use */
+    bool shutting;              /* req.shutdown is in use */
     bool shut_done;             /* FIN was sent, or need not be */
 
     int write_code;         /* why writing has failed, or 0 */
@@ -68,9 +68,11 @@ struct uv_conn {
     struct kt_list closing; /* in u->conn_closing */
     struct kt_uv_answer answer; /* TCP only */
 
-    uv_connect_t connect_req;
-    uv_write_t write_req;
-    uv_shutdown_t shutdown_req;
+    union { /* no two are in use at a time: it writes once it is connected, and nothing after shutdown */
+        uv_connect_t connect;
+        uv_write_t write;
+        uv_shutdown_t shutdown;
+    } req;
     void (*dialled)(void *ctx, int status);
     void *dialled_ctx;
 };
@@ -106,6 +108,7 @@ static void on_handle_closed(uv_handle_t *handle)
     struct uv_io *u = c->u;
     kt_uv_inbox_drop(&c->in);
     kt_list_remove(&c->closing);
+    free(c->conn.names);
     free(c);
     kt_uv_close_done(u);
 }
@@ -113,7 +116,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void finish(struct uv_conn *c)
 {
     kt_io_timer_cancel(&c->u->io, &c->timer);
-    kt_uv_answer_stop(&c->answer);
+    kt_uv_answer_stop(&c->answer, &c->u->io);
     if (!uv_is_closing(&c->h.handle)) uv_close(&c->h.handle, on_handle_closed);
 }
 
@@ -155,7 +158,7 @@ static void break_pipe(struct uv_conn *c, int code)
     c->code = code;
     stop_reading(c);
     kt_io_timer_cancel(&c->u->io, &c->timer);
-    kt_uv_answer_stop(&c->answer);
+    kt_uv_answer_stop(&c->answer, &c->u->io);
     kt_io_turn(&c->u->io, &c->turn);
 }
 
@@ -220,15 +223,18 @@ void kt_uv_conn_hung_up(struct uv_conn *c)
     look(c);
 }
 
-static void on_mute(void *ctx)
+static void on_answer_due(void *ctx)
 {
-    break_pipe(ctx, KT_ETIMEOUT);
+    struct uv_conn *c = ctx;
+    uv_os_fd_t fd;
+    if (uv_is_closing(&c->h.handle) || uv_fileno(&c->h.handle, &fd) < 0) return;
+    if (kt_uv_answer_mute(&c->answer, &c->u->io, fd, c->conn.user_timeout_us)) break_pipe(c, KT_ETIMEOUT);
 }
 
 /* Bytes or FIN are on their way out. */
 static void expect_answer(struct uv_conn *c)
 {
-    if (!c->is_unix) kt_uv_answer_expect(&c->answer);
+    if (!c->is_unix) kt_uv_answer_expect(&c->answer, &c->u->io, c->conn.user_timeout_us);
 }
 
 /* Reports to a late listener what happened before it was set. */
@@ -386,7 +392,7 @@ static void drained(struct uv_conn *c)
 {
     if (c->shut && !c->shutting && !c->shut_done) {
         c->shutting = true;
-        int r = uv_shutdown(&c->shutdown_req, &c->h.stream, on_shutdown);
+        int r = uv_shutdown(&c->req.shutdown, &c->h.stream, on_shutdown);
         if (r < 0) {
             c->shutting = false;
             c->shut_done = true;
@@ -426,7 +432,7 @@ static size_t submit(struct uv_conn *c, const struct kt_iov *iov, size_t skip)
     memcpy(c->out, iov->data + skip, n);
     uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned)n);
     c->writing = true;
-    const int r = uv_write(&c->write_req, &c->h.stream, &buf, 1, on_written);
+    const int r = uv_write(&c->req.write, &c->h.stream, &buf, 1, on_written);
     if (r < 0) {
         c->writing = false;
         write_failed(c, r);
@@ -564,7 +570,7 @@ struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix)
     kt_turn_init(&c->turn, tell, c);
     c->conn.user_timeout_us = KT_CONN_USER_TIMEOUT_US;
     kt_timer_init(&c->timer, on_timer, c);
-    kt_uv_answer_init(&c->answer, u, &c->h.handle, &c->conn.user_timeout_us, on_mute, c);
+    kt_uv_answer_init(&c->answer, on_answer_due, c);
     kt_list_init(&c->closing);
     kt_uv_opened(u);
     return c;
@@ -589,14 +595,14 @@ int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *pat
 {
     c->dialled = cb;
     c->dialled_ctx = ctx;
-    if (!c->is_unix) return uv_tcp_connect(&c->connect_req, &c->h.tcp, &to->sa, on_dialled);
-    uv_pipe_connect(&c->connect_req, &c->h.pipe, path, on_dialled); /* errors go to the callback */
+    if (!c->is_unix) return uv_tcp_connect(&c->req.connect, &c->h.tcp, &to->sa, on_dialled);
+    uv_pipe_connect(&c->req.connect, &c->h.pipe, path, on_dialled); /* errors go to the callback */
     return 0;
 }
 
-static void name_local(struct kt_conn *conn)
+static void name_local(struct kt_conn *conn, char out[128])
 {
-    kt_uv_name_end(conn->local, &((struct uv_conn *)(void *)conn)->h.handle, getsockname);
+    kt_uv_name_end(out, &((struct uv_conn *)(void *)conn)->h.handle, getsockname);
 }
 
 /* The credentials are those of the time of connect or listen. */

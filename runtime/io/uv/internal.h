@@ -120,20 +120,16 @@ void kt_uv_hangups_close(struct kt_uv_hangups *h);
 /* ---- silent peers (answer.c) ---- */
 
 struct kt_uv_answer {
-    struct uv_io *u;
-    const uv_handle_t *handle;
-    const uint64_t *timeout_us; /* 0: never */
-    void (*mute)(void *ctx);
-    void *ctx;
     struct kt_timer timer;          /* armed while bytes may be out */
     uint64_t looked_at, mute_since; /* µs */
 };
-/* For a TCP conn. mute is called once the peer has been mute for the timeout, which may change meanwhile. */
-void kt_uv_answer_init(struct kt_uv_answer *a, struct uv_io *u, const uv_handle_t *handle,
-    const uint64_t *timeout_us, void (*mute)(void *ctx), void *ctx);
-/* Bytes or FIN are on their way out. */
-void kt_uv_answer_expect(struct kt_uv_answer *a);
-void kt_uv_answer_stop(struct kt_uv_answer *a);
+/* For a TCP conn. due is called when it is time for kt_uv_answer_mute. */
+void kt_uv_answer_init(struct kt_uv_answer *a, void (*due)(void *ctx), void *ctx);
+/* Bytes or FIN are on their way out. timeout_us, here and below: 0: never; it may change meanwhile. */
+void kt_uv_answer_expect(struct kt_uv_answer *a, struct kt_io *io, uint64_t timeout_us);
+/* Whether the peer has been mute for the timeout. If not, and bytes are still out, due is called again. */
+bool kt_uv_answer_mute(struct kt_uv_answer *a, struct kt_io *io, int fd, uint64_t timeout_us);
+void kt_uv_answer_stop(struct kt_uv_answer *a, struct kt_io *io);
 
 /* ---- sockets from the service manager (handed.c) ---- */
 

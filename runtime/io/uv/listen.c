@@ -104,7 +104,8 @@ static void find_original(const struct uv_listener *l, int fd, struct kt_conn *c
         original = local;
     else if (!kt_uv_original(fd, &local, &original) || kt_addr_equal(&original, &local))
         return;
-    if (!is_own(l, &original)) kt_addr_text(&original, conn->original);
+    struct kt_conn_names *names = is_own(l, &original) ? NULL : kt_conn_names(conn);
+    if (names) kt_addr_text(&original, names->original);
 }
 
 static void hand_over(struct uv_listener *l, int fd, const union kt_uv_name *peer, socklen_t len)
