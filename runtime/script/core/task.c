@@ -25,6 +25,8 @@
 
 #define SPARE_MAX 256u /* threads kept; about 1.2 KiB each */
 
+#define ABOUT_TEXT 47u /* bytes of each text that log lines are about */
+
 enum state { SPARE, READY, RUNNING, WAITING };
 
 struct kt_task {
@@ -42,10 +44,8 @@ struct kt_task {
     struct kt_list queued; /* in the queue of its wait */
     struct kt_list listed; /* in the list of kt_task_list */
     const struct kt_origin *origin;
-    uint64_t born; /* µs */
-    struct {
-        char conn[48], peer[48]; /* "": none */
-    } about;
+    uint64_t born;               /* µs */
+    struct about *about;         /* NULL: nothing */
     struct kt_task_watch *watch; /* NULL: none */
 
     struct kt_wait wait; /* the wait that it is in, or was in last */
@@ -58,6 +58,12 @@ struct kt_task {
     void *brought;        /* malloc'd, or NULL */
     struct kt_pipe *pipe; /* a pipe without a handle yet */
     struct kt_conn *conn; /* the same, if it is a conn */
+};
+
+/* What log lines of a task are about; those that it spawns share it. */
+struct about {
+    uint32_t refs, peer; /* peer: where that begins in text */
+    char text[];         /* conn and peer, each with a final zero; "": none */
 };
 
 struct kt_tasks {
@@ -82,15 +88,31 @@ static const char *or_null(const char *text)
     return text[0] ? text : NULL;
 }
 
+static void release_about(struct kt_task *t)
+{
+    if (t->about && --t->about->refs == 0) free(t->about);
+    t->about = NULL;
+}
+
 void kt_task_set_about(struct kt_task *t, const struct kt_log_fields *about)
 {
-    snprintf(t->about.conn, sizeof t->about.conn, "%s", about->conn ? about->conn : "");
-    snprintf(t->about.peer, sizeof t->about.peer, "%s", about->peer ? about->peer : "");
+    const size_t conn = about->conn ? strnlen(about->conn, ABOUT_TEXT) : 0;
+    const size_t peer = about->peer ? strnlen(about->peer, ABOUT_TEXT) : 0;
+    release_about(t);
+    if (conn + peer == 0) return;
+    struct about *a = t->about = calloc(1, sizeof *a + conn + peer + 2);
+    if (!a) return; /* its log lines say less */
+    a->refs = 1;
+    a->peer = (uint32_t)conn + 1;
+    if (conn > 0) memcpy(a->text, about->conn, conn);
+    if (peer > 0) memcpy(a->text + a->peer, about->peer, peer);
 }
 
 struct kt_log_fields kt_task_about(const struct kt_task *t)
 {
-    return (struct kt_log_fields){.conn = or_null(t->about.conn), .peer = or_null(t->about.peer)};
+    const struct about *a = t->about;
+    return a ? (struct kt_log_fields){.conn = or_null(a->text), .peer = or_null(a->text + a->peer)}
+             : (struct kt_log_fields){0};
 }
 
 struct kt_task *kt_task_main(const struct kt_runtime *rt)
@@ -233,6 +255,7 @@ static void recycle(struct kt_task *t, bool fit)
 {
     struct kt_runtime *rt = t->rt;
     forget_outcome(t);
+    release_about(t);
     kt_list_remove(&t->node);
     kt_list_remove(&t->listed);
     rt->tasks->count--;
@@ -615,8 +638,8 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
     }
     t->origin = origin;
     t->born = kt_io_now(rt->io);
-    const struct kt_log_fields about = kt_task_about(kt_task_of(L));
-    kt_task_set_about(t, &about);
+    t->about = kt_task_of(L)->about;
+    if (t->about) t->about->refs++;
     kt_list_push(&rt->tasks->all, &t->node);
     rt->tasks->count++;
     return t;
