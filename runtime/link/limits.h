@@ -10,6 +10,7 @@
 #ifndef KT_LINK_LIMITS_H
 #define KT_LINK_LIMITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/bucket.h"
@@ -55,6 +56,12 @@ uint64_t kt_limits_deadline(const struct kt_limits *l);
 static inline size_t kt_limits_room(struct kt_limits *l, enum kt_limits_way way, uint64_t now_us)
 {
     return l ? kt_bucket_room(&l->rate[way], now_us) : SIZE_MAX;
+}
+
+/* Whether it has a rate of its own. */
+static inline bool kt_limits_rated(const struct kt_limits *l, enum kt_limits_way way)
+{
+    return l && l->rate[way].rate > 0;
 }
 
 static inline void kt_limits_moved(struct kt_limits *l, enum kt_limits_way way, size_t n, uint64_t now_us)

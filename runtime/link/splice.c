@@ -26,6 +26,7 @@ struct direction {
     uint64_t moved_at;  /* when it last moved a byte; at first, when it began */
     uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
     bool shared;        /* it has shares */
+    bool limited;       /* it has shares, or a rate of its own or of its pipes */
     bool ended;         /* moves nothing more */
 };
 
@@ -247,12 +248,14 @@ static void wait_for_share(struct direction *d)
     }
 }
 
-/* Finds its shares again after a change of limits. True if it had or has any. */
-static bool find_shares(struct direction *d)
+/* Finds its limits again after a change. True if it had or has any shares. */
+static bool find_limits(struct direction *d)
 {
     bool any = false;
     struct kt_share *const found[] = {kt_limits_shared(d->to_limits, KT_LIMITS_OUT),
         kt_limits_shared(d->from_limits, KT_LIMITS_IN), kt_limits_shared(&d->splice->own, d->way)};
+    d->limited = kt_limits_rated(d->to_limits, KT_LIMITS_OUT) ||
+                 kt_limits_rated(d->from_limits, KT_LIMITS_IN) || kt_limits_rated(&d->splice->own, d->way);
     if (!d->shared && !found[0] && !found[1] && !found[2]) return false;
     leave_shares(d);
     d->shared = false;
@@ -264,6 +267,7 @@ static bool find_shares(struct direction *d)
         d->shares[i] = counted ? NULL : found[i];
         d->shared = d->shared || d->shares[i];
     }
+    d->limited = d->limited || d->shared;
     return any;
 }
 
@@ -271,6 +275,7 @@ static bool find_shares(struct direction *d)
 static size_t allowance(struct direction *d, uint64_t now)
 {
     struct kt_splice *s = d->splice;
+    if (!d->limited) return SIZE_MAX;
     const size_t to = kt_min_size(shared_room(d), kt_limits_room(d->to_limits, KT_LIMITS_OUT, now));
     if (s->rest) return to;
     const size_t from = kt_limits_room(d->from_limits, KT_LIMITS_IN, now);
@@ -541,8 +546,8 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
         free(s);
         return KT_ENOMEM;
     }
-    find_shares(&s->ab);
-    find_shares(&s->ba);
+    find_limits(&s->ab);
+    find_limits(&s->ba);
     kt_timer_init(&s->timer, on_timer, s);
     kt_turn_init(&s->turn, on_turn, s);
     arm(s);
@@ -559,7 +564,7 @@ void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits)
         s->ba.from_limits = s->ab.to_limits = limits;
     else
         s->ab.from_limits = s->ba.to_limits = limits;
-    const bool ab = find_shares(&s->ab), ba = find_shares(&s->ba);
+    const bool ab = find_limits(&s->ab), ba = find_limits(&s->ba);
     if (ab || ba) kt_io_turn(s->io, &s->turn); /* it may have waited for another limit */
     if (s->ab.resume_at != KT_TIME_NEVER) s->ab.resume_at = rates_ready(&s->ab);
     if (s->ba.resume_at != KT_TIME_NEVER) s->ba.resume_at = rates_ready(&s->ba);
