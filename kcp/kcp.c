@@ -157,13 +157,13 @@ size_t kt_kcp_room(const struct kt_kcp *k)
 
 void kt_kcp_outlook(const struct kt_kcp *k, struct kt_kcp_outlook *out)
 {
-    const struct kt_send_ring *w = &k->snd;
+    const uint32_t ends = kt_kcp_ends_open(k);
     *out = (struct kt_kcp_outlook){
-        .open = kt_kcp_open(k),
-        .queued = w->end - w->nxt,
+        .open = kt_min32(ends, kt_cc_open(k->cc)),
+        .queued = kt_send_ring_queued(&k->snd),
         .window = kt_kcp_window(k),
         .srtt_us = k->rtt.srtt,
-        .full = kt_kcp_ends_open(k) == 0,
+        .full = ends == 0,
         .rate = k->cc->pacer.rate,
         .paced = kt_pacer_allowance(&k->cc->pacer, k->now_us),
     };

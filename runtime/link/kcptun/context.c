@@ -95,51 +95,56 @@ static uint64_t less(uint64_t a, uint64_t b)
 }
 
 /* Of each session, if there are that many. */
-static uint64_t share(const struct kt_kcptun_context *sh, size_t sessions)
+static uint64_t share_of(const struct kt_kcptun_context *sh, size_t sessions)
 {
     const uint64_t most = 2 * LEAST + RECV_LEAST + kt_kcptun_context_cost(sh, LEAST_STREAMS);
     const uint64_t fair = sh->cfg.max_buffered / SHARES / (sessions ? sessions : 1);
     return kt_min64(most, fair > SHARE_LEAST ? fair : SHARE_LEAST);
 }
 
-/* What that many sessions take in any case. */
-static uint64_t basics(const struct kt_kcptun_context *sh, size_t sessions)
+/* The costs and shares of that many sessions. */
+static uint64_t shares_of(const struct kt_kcptun_context *sh, size_t sessions)
 {
-    return sh->basic + sessions * (SESSION_COST + share(sh, sessions));
+    return sessions * (SESSION_COST + share_of(sh, sessions));
+}
+
+void kt_kcptun_context_divide(struct kt_kcptun_context *sh)
+{
+    sh->share = (size_t)share_of(sh, sh->sessions);
+    sh->shares = shares_of(sh, sh->sessions);
 }
 
 bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more)
 {
-    return basics(sh, sh->sessions + more) + used(sh) <= sh->cfg.max_buffered;
+    return sh->basic + shares_of(sh, sh->sessions + more) + used(sh) <= sh->cfg.max_buffered;
 }
 
 size_t kt_kcptun_context_least(const struct kt_kcptun_context *sh)
 {
-    return kt_min_size(LEAST, (size_t)share(sh, sh->sessions) / 4);
+    return kt_min_size(LEAST, sh->share / 4);
 }
 
 size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *sh)
 {
-    return kt_min_size(RECV_LEAST, (size_t)share(sh, sh->sessions) / 8);
+    return kt_min_size(RECV_LEAST, sh->share / 8);
 }
 
 size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh)
 {
-    const size_t rest =
-        (size_t)share(sh, sh->sessions) - 2 * kt_kcptun_context_least(sh) - kt_kcptun_context_recv_least(sh);
+    const size_t rest = sh->share - 2 * kt_kcptun_context_least(sh) - kt_kcptun_context_recv_least(sh);
     const size_t streams = rest / kt_kcptun_context_cost(sh, 1);
     return streams < FEW_STREAMS ? FEW_STREAMS : kt_min_size(streams, LEAST_STREAMS);
 }
 
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
 {
-    const uint64_t kept = sh->cfg.max_buffered / KEPT, own = basics(sh, sh->sessions);
+    const uint64_t kept = sh->cfg.max_buffered / KEPT, own = sh->basic + sh->shares;
     return (size_t)less(sh->cfg.max_buffered, (own > kept ? own : kept) + used(sh));
 }
 
 size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh)
 {
-    return (size_t)less(sh->cfg.max_buffered, basics(sh, sh->sessions) + used(sh));
+    return (size_t)less(sh->cfg.max_buffered, sh->basic + sh->shares + used(sh));
 }
 
 size_t kt_kcptun_context_spare(
@@ -237,6 +242,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     sh->cfg.common.key_len = 0;
     sh->cfg.crypt = NULL;
     kt_kcptun_settle(&sh->cfg);
+    kt_kcptun_context_divide(sh);
     sh->client = client;
     sh->quiet_log = env->quiet_log;
     snprintf(sh->crypt, sizeof sh->crypt, "%s", cfg->crypt);

@@ -38,6 +38,8 @@ struct kt_kcptun_context {
     uint16_t features;    /* the features in our hello (features.h) */
     uint64_t hash_seed;
     size_t sessions, streams; /* streams: of all its sessions */
+    size_t share;             /* of max_buffered, of each session */
+    uint64_t shares;          /* of all of them, with what a session costs */
     /* Bytes that sessions hold besides blocks and streams: what counts in BytesHeld, and what comes with each
      * session (session_limits.c) */
     size_t state, basic;
@@ -80,6 +82,8 @@ size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams
  * third. An eighth is left out of that, for the costs and shares of sessions to come. So all sessions together fit
  * max_buffered, except that a session may complete a compressed chunk, and have four streams. */
 
+/* Call when sessions or cfg.max_buffered have changed. */
+void kt_kcptun_context_divide(struct kt_kcptun_context *sh);
 /* Whether `more` sessions fit. */
 bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more);
 /* Of a session's share: bytes of buffers, of which KCP may hold half in each direction even if others take all; bytes

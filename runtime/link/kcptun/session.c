@@ -503,6 +503,7 @@ int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_conte
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
     sh->sessions++;
+    kt_kcptun_context_divide(sh);
     kt_io_timer_set(sh->io, &s->timer, s->next_keepalive);
     kt_kcptun_context_busy(sh);
     *out = s;
@@ -526,6 +527,7 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     kt_kcptun_context_count_state(s->sh, s->fec_held + s->state, 0);
     s->sh->basic -= s->fec_basic;
     s->sh->sessions--;
+    kt_kcptun_context_divide(s->sh);
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     kt_io_freed(s->sh->io);
