@@ -167,9 +167,12 @@ local function policing(facts, add, name)
       name == "up" and "server" or "client"))
   end
   local jitter = facts.train and facts.train.rtt and facts.train.rtt.mdev or 0
-  local queues = found.grown > math.max(GROWN, jitter)
-  return add("policing " .. name, "finding", text .. (queues and (", and round trips grow by %s: a short queue overflows"):format(ms(found.grown))
-    or ", and round trips do not grow: a policer, or a queue of very few packets, drops what exceeds a rate"), limit_advice(name, t.rate))
+  if found.grown > math.max(GROWN, jitter) then
+    return add("policing " .. name, "note", ("%s, and round trips grow by %s: a short queue overflows, with this or with other traffic; if nothing else "
+      .. "uses the path, %s"):format(text, ms(found.grown), limit_advice(name, t.rate)))
+  end
+  return add("policing " .. name, "finding", text .. ", and round trips do not grow: a policer, or a queue of very few packets, drops what exceeds a rate",
+    limit_advice(name, t.rate))
 end
 
 local function speed(facts, add)
