@@ -111,6 +111,13 @@ static void on_wake(void *ctx)
     (void)ctx;
 }
 
+/* It changes with the program. */
+static size_t on_allows(void *ctx)
+{
+    const struct world *w = ctx;
+    return w->left % (3 * MAX_STREAMS);
+}
+
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *o)
 {
     CHECK(!o->target || strlen(o->target) <= KT_NATIVE_NAME_MAX);
@@ -408,7 +415,8 @@ static void check(const struct world *w, const struct kt_slab *pool)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct kt_native_streams_owner owner = {.wake = on_wake, .stream = on_stream};
+    static const struct kt_native_streams_owner owner = {
+        .wake = on_wake, .stream = on_stream, .allows = on_allows};
     static const struct kt_native_flows_owner flows_owner = {on_wake, on_flow};
     static const struct kt_native_credit credit = {.max_data = MEMORY / 4,
         .max_stream_data = 5000,
@@ -421,7 +429,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .peers = credit,
         .memory = MEMORY,
         .max_window = 20000,
-        .send_memory = MEMORY};
+        .send_memory = MEMORY,
+        .most_streams = 2 * MAX_STREAMS};
     const struct kt_native_flows_config flows_cfg = {
         .client = w.client, .ours = MAX_FLOWS, .peers = MAX_FLOWS, .idle_us = 1000000};
     struct kt_slab *pool;
