@@ -68,6 +68,7 @@ local CASES = {
       ">: a number compared with a string; kt.duration and kt.size read text with a unit, and tonumber reads a number" },
     { "if type(far) == 'link' then return end", 'type: is never "link"; expected one of nil, number, string, boolean, table, function, thread, userdata' },
     { "local seen, s, err = {}, far:open() if seen[err] then print(s) end", "err: used as a key, and each failure makes another; write err.code" },
+    { "local on = ... and 5 if on == false then print(on) end local c = ... and conn if c ~= false then print(c) end" },
     { "if type(far) == 'userdata' and math.type(1) == 'integer' and far ~= ... and (...) ~= far then print(kt.secret 'x' ~= nil) end" },
     { "local s, err = far:open() if err.code == 'timout' then print(s) end", 'err.code: is never "timout"; did you mean "timeout"?' },
     { "local s, err = far:open() local code = err.code if code ~= 'gone' then print(s) end",
@@ -170,6 +171,8 @@ local CASES = {
     { "for _, l in ipairs(pool) do print(l) end", "for: a pool cannot be looped over so; use one of its methods or fields" },
     { "local u = assert(kt.udp { to = 'a:1' }) for d in u:receive() do print(d) end",
       "for: a string cannot be looped over so; write a loop with while, and call it in each step" },
+    { "local known = { conns = {} } known.conns[conn] = true for c in pairs(known.conns) do c:set { idle = '1m' } end "
+      .. "for k in pairs { far } do print(k.x) end" },
     { "for k in pairs(far:stats()) do print(k) end for k in next, far:stats() do print(k) end for c in function() return (kt.queue():pop()) end do "
       .. "print(c) end" },
   },

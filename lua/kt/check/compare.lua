@@ -76,9 +76,9 @@ local function check_values(inferred, codes, node, constant, note)
   }
 end
 
---- The value that an expression is compared with, for messages; nil if it may be anything, or nil.
+--- The value that an expression is compared with, for messages; nil if it may be anything, or is nil or false, which `and` may give.
 local function shown(inferred, node)
-  if node.tag == "constant" then return node.value ~= nil and schema.show(node.value) or nil end
+  if node.tag == "constant" then return node.value and schema.show(node.value) or nil end
   local one = types.only(inferred:type(node))
   return one and one.is == "plain" and types.show(one) or nil
 end
@@ -115,7 +115,7 @@ end
 local function check_plain(node, left, right, note)
   local function kind(one) return one and one.is == "plain" and (one.name == "integer" and "number" or one.name) end
   local a, b = kind(left), kind(right)
-  if not a or not b or a == b then return end
+  if not a or not b or a == b or node.left.value == false or node.right.value == false then return end -- `and` may give false
   note {
     token = node.file.tokens[node.at], path = node.op, message = ("%s is never equal to %s"):format(types.show(left), types.show(right)),
     suggestion = "convert one of them, or compare with another value",

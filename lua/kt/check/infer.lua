@@ -256,7 +256,8 @@ function infer:loop(loop, nth)
   if name ~= "ipairs" and name ~= "pairs" or not first.args[1] then return nil end
   local of = self:elements(self:type(first.args[1]))
   if not of or nth > 2 then return nil end
-  return nth == 1 and types.plain "integer" or of
+  if nth == 2 then return of end
+  return name == "ipairs" and types.plain "integer" or nil
 end
 
 --- Whether a script's own table is only read and passed to the API, wherever it is held.
@@ -309,7 +310,7 @@ function infer:elements(list)
   return list and union_of(list, function(one)
     if one.is == "list" then return one.of end
     if one.is ~= "table" then return nil end
-    if #one.node.items == 0 and not one.node.held then return {} end -- for _, v in ipairs(list or {})
+    if #one.node.items == 0 and one.node.up and one.node.up.tag == "binary" then return {} end -- for _, v in ipairs(list or {})
     return once(self, one.node, "elements", made_elements)
   end)
 end
