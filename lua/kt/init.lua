@@ -356,9 +356,11 @@ function kt.pool(config)
   return handle
 end
 
+function core.pools() return pools and pools.all() or {} end
+
 function kt.inspect(options)
-  local out = core.inspect(checked("kt.inspect", options == nil and {} or options).max)
-  out.pools = pools and pools.all() or {}
+  local out = core.inspect(checked("kt.inspect", options == nil and {} or options).max, true)
+  out.pools = core.pools()
   return out
 end
 

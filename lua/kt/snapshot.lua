@@ -19,12 +19,8 @@ local function plain(value)
   return out
 end
 
-local function list(values)
-  for i = 1, #values do values[i] = plain(values[i]) end
-  return core.json.array(values)
-end
-
-local PAGE = 100 -- rows made in one go, so that many of them do not hold up the tunnel
+local PAGE = 100 -- rows of conns made in one go, so that many of them do not hold up the tunnel
+local SERVICES = 16 -- likewise, of links and listeners
 
 --- A list of add(row) for at most max conns and streams.
 local function conns(max, add)
@@ -40,27 +36,55 @@ local function conns(max, add)
   return rows
 end
 
---- What kt.inspect shows, without tasks. max: rows of conns. With rows, it may let other tasks run.
-function snapshot.take(max)
-  local now = require("kt").inspect { max = 0 }
-  for _, listener in ipairs(now.listeners) do -- no line of the script made the server of --http
-    if listener.line and listener.line:find("[kt.http.server]", 1, true) then listener.line = "--http" end
+--- Lists of add(row) for links and for listeners, and how many links were left out. peers: the most links of peers in it.
+local function services(peers, add)
+  local links, listeners, after, page, omitted, accepted = {}, {}, 0, nil, 0, 0
+  repeat
+    page, after = core.services(SERVICES, after, peers > 0)
+    for _, row in ipairs(page) do
+      -- No line of the script made the server of --http.
+      if row.line and row.line:find("[kt.http.server]", 1, true) then row.line = "--http" end
+      if row.accepted then accepted = accepted + 1 end
+      if row.accepted and accepted > peers then omitted = omitted + 1
+      elseif row.what == "kt.link" then links[#links + 1] = add(row)
+      else listeners[#listeners + 1] = add(row) end
+    end
+    if after then core.park(0) end
+  until not after
+  return links, listeners, omitted
+end
+
+--- What does not grow with what there is to show, and pools.
+local function rest()
+  local now, pools = core.inspect(0, false), core.pools()
+  for i, pool in ipairs(pools) do
+    pool.links = core.json.array(pool.links)
+    pools[i] = plain(pool)
   end
-  for _, pool in ipairs(now.pools) do pool.links = core.json.array(pool.links) end
   return {
     memory = now.memory, memory_peak = now.memory_peak,
     tasks = now.task_count - 1, -- without this one
-    conn_count = now.conn_count,
-    conns = core.json.array(conns(max, plain)), links = list(now.links), listeners = list(now.listeners), pools = list(now.pools),
+    conn_count = now.conn_count, pools = core.json.array(pools),
   }
 end
 
---- The same as JSON.
+--- What kt.inspect shows, without tasks, conns and the links of peers. It may let other tasks run.
+function snapshot.take()
+  local links, listeners = services(0, plain)
+  local now = rest()
+  now.conns, now.links, now.listeners = core.json.array {}, core.json.array(links), core.json.array(listeners)
+  return now
+end
+
+--- The same as JSON, with at most max rows of conns, and as many of links of peers; links_omitted says how many of those are missing.
 function snapshot.json(max)
-  local rows = conns(max, function(row) return core.json.encode(plain(row)) end)
-  local now = snapshot.take(0)
-  now.conns = nil
-  return ('%s,"conns":[%s]}'):format(core.json.encode(now):sub(1, -2), table.concat(rows, ","))
+  local function text(row) return core.json.encode(plain(row)) end
+  local rows = conns(max, text)
+  local links, listeners, omitted = services(max, text)
+  local now = rest()
+  if omitted > 0 then now.links_omitted = omitted end
+  return ('%s,"conns":[%s],"links":[%s],"listeners":[%s]}'):format(core.json.encode(now):sub(1, -2), table.concat(rows, ","),
+    table.concat(links, ","), table.concat(listeners, ","))
 end
 
 return snapshot

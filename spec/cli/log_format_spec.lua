@@ -119,7 +119,8 @@ describe("kt", function()
         kt.spawn(function() kt.connect { to = "unix:%s" }:read() end)]]):format(s.dir .. "/in", s.dir .. "/in"))
       local run = ("%s run --control none --log-format journald"):format(scripts.kt)
       local p = h.start { name = "journald", cwd = s.dir, cmd = {
-        "python3", os.getenv "PWD" .. "/spec/support/journald.py", "sh", "-c", run .. " good.lua; for i in 1 2 3 4 5 6 7 8 9 10; do " .. run .. " bad.lua; done; true",
+        "python3", os.getenv "PWD" .. "/spec/support/journald.py", "sh", "-c",
+        run .. " good.lua; for i in 1 2 3 4 5 6 7 8 9 10; do " .. run .. " bad.lua; done; true",
       } }
       code, lines = p:wait_exit(30), p.stdout
     end)

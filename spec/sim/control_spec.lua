@@ -106,4 +106,28 @@ describe("in virtual time", function()
     assert.matches(failed, json:output())
     assert.matches('"conn":"127.0.0.1:%d+","failed":true,"sequence":%d+,"text":"task failed: asked to fail ', page)
   end)
+  it("kt status shows as many links of peers as conns, and says how many are missing", function()
+    local hub = w:host "hub"
+    w:link("client", "hub", { delay = 0.01 })
+    hub:file("hub.lua", [[
+      local kt = require "kt"
+      kt.accept { on = ":29900", key = "k", wire = "kt" }:on("link", function() kt.sleep "1h" end)
+      kt.http.status { on = ":9100", token = kt.secret "0123456789abcdef" }]])
+    hub:run("hub.lua", { control = "/run/kt/hub.sock" })
+    client:file("peers.lua", [[
+      local kt = require "kt"
+      for _ = 1, 40 do kt.link { remote = "hub:29900", key = "k", wire = "kt", stay = true } end
+      kt.every("1h", print)]])
+    client:run("peers.lua", { beside = true })
+    w:run "5s"
+    local function peers(...)
+      local run = hub:run("kt status", { args = { ... }, beside = true })
+      w:run_until(function() return not run:is_running() end)
+      return select(2, run:output():gsub("\n  10%.0%.1%.1:%d+ +up ", "")), run:output()
+    end
+    assert.equal(40, (peers()))
+    local n, text = peers("--conns", "3")
+    assert.equal(3, n)
+    assert.matches("  ... and 37 more links of peers\n\nListeners\n", text, 1, true)
+  end)
 end)

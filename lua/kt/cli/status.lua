@@ -79,6 +79,7 @@ function status.lines(s)
       layout.size(script.memory), layout.size(script.memory_peak)),
   }
   section(out, "Links", links(script.links))
+  if script.links_omitted then out[#out + 1] = ("  ... and %d more links of peers"):format(script.links_omitted) end
   section(out, "Pools", pools(script.pools))
   section(out, "Listeners", listeners(script.listeners))
   section(out, "Conns and streams", conns(script.conns))

@@ -85,12 +85,12 @@ local function metrics_page(self, request)
     if kind then weights[kind] = tonumber(range:match ";%s*q=([%d.]+)") or 1 end
   end
   local text = (weights["text/plain"] or 0) > (weights["application/openmetrics-text"] or 0)
-  local now = { process = core.process(), counters = core.counters(), bounds = core.bounds, script = snapshot.take(0), rtts = self.history.kept.rtts }
+  local now = { process = core.process(), counters = core.counters(), bounds = core.bounds, script = snapshot.take(), rtts = self.history.kept.rtts }
   return answer(200, text and metrics.TEXT or metrics.OPENMETRICS, metrics.text(now, text, function() core.park(0) end))
 end
 
 local function ready_page()
-  local why = unready(snapshot.take(0))
+  local why = unready(snapshot.take())
   if #why == 0 then return answer(200, TEXT, "ready\n") end
   return answer(503, TEXT, ("not ready: %s\n"):format(table.concat(why, "; ", 1, math.min(#why, 20))))
 end
@@ -109,15 +109,19 @@ end
 --- What all pages get each second, made once for all of them: the status, and the rows of history with where they are in its lists.
 local function tick(self)
   local now = core.now()
-  if not self.last or now - self.last.at >= PERIOD * 0.9 then
+  while not self.last and self.maker and coroutine.status(self.maker) ~= "dead" do core.park(0.01) end
+  local making = self.maker and coroutine.status(self.maker) ~= "dead" -- the page of another task then gets what it had
+  if not making and (not self.last or now - self.last.at >= PERIOD * 0.9) then
+    self.maker = coroutine.running()
     self.history:take_events()
     local is, at, rows = core.process(), {}, core.json.array {}
-    is.script = snapshot.take(0)
+    is.script = snapshot.take()
     for _, list in ipairs { is.script.links, is.script.listeners } do
       for i, row in ipairs(list) do at[row] = i - 1 end
     end
     for i, one in ipairs(history.rows(is.script)) do rows[i] = { name = one.name, kind = one.kind, at = at[one.row] } end
     self.last = { at = now, text = core.json.encode { wall = core.wall(), status = is, rows = rows } }
+    self.maker = nil
   end
   return self.last.text
 end

@@ -1,8 +1,8 @@
 /* core.inspect, for kt.inspect and the control socket: what a script does now, as plain data; and two things that only the
  * control socket does to a script: it ends a conn, and it compiles code.
  *
- * Lists of tasks, conns and streams are cut off at a length that the caller gives, so that looking at a busy
- * script does not hold it up. */
+ * Lists of tasks, conns and streams are cut off at a length that the caller gives, and those of services come in pages, so that
+ * looking at a busy script does not hold it up. */
 #include <string.h>
 #include "script/api/config.h"
 #include "script/api/lua_link.h"
@@ -122,11 +122,48 @@ static void add_service(lua_State *L, const char *list)
     lua_pop(L, 1);
 }
 
-/* core.inspect(max) → { memory, memory_peak, task_count, tasks, conn_count, conns, links, listeners } */
+static bool is_hidden(const struct kt_service *s)
+{
+    return strncmp(kt_service_what(s), "kt.core.", 8) == 0;
+}
+
+static bool is_peer(const struct kt_service *s)
+{
+    return is_link(s) && ((const struct kt_lua_link *)s)->peer;
+}
+
+/* core.services(max, after, peers) → a list of at most max links and listeners as in core.inspect, of those declared after the one
+ * of the number `after`, with or without the links of peers; the number of the last one, or nil: there are no more */
+static int services(lua_State *L)
+{
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    const lua_Integer max = luaL_checkinteger(L, 1);
+    const uint64_t after = (uint64_t)luaL_checkinteger(L, 2);
+    const bool peers = lua_toboolean(L, 3);
+    lua_Integer n = 0;
+    uint64_t last = 0;
+    lua_newtable(L);
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
+        if (kt_service_number(s) <= after || is_hidden(s) || (!peers && is_peer(s))) continue;
+        if (n == max) {
+            lua_pushinteger(L, (lua_Integer)last);
+            return 2;
+        }
+        push_service(L, s);
+        lua_rawseti(L, -2, ++n);
+        last = kt_service_number(s);
+    }
+    lua_pushnil(L);
+    return 2;
+}
+
+/* core.inspect(max, services) → { memory, memory_peak, task_count, tasks, conn_count, conns, links, listeners }; the last two
+ * are empty unless `services` */
 static int inspect(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     const lua_Integer max = luaL_checkinteger(L, 1);
+    const bool all = lua_toboolean(L, 2);
     struct kt_runtime_usage usage;
     kt_runtime_usage(rt, &usage);
     lua_settop(L, 1);
@@ -150,8 +187,8 @@ static int inspect(lua_State *L)
     lua_setfield(L, 2, "links");
     lua_newtable(L);
     lua_setfield(L, 2, "listeners");
-    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-        if (strncmp(kt_service_what(s), "kt.core.", 8) == 0) continue;
+    for (const struct kt_service *s = NULL; all && (s = kt_service_next(rt, s));) {
+        if (is_hidden(s)) continue;
         push_service(L, s);
         add_service(L, is_link(s) ? "links" : "listeners");
     }
@@ -199,8 +236,9 @@ static int samples(lua_State *L)
     lua_Integer at = 0;
     for (const struct kt_service *service = NULL; (service = kt_service_next(rt, service));) {
         struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
-        const bool link = is_link(service), known = kt_service_stats(service, &stats);
-        if (link ? ((const struct kt_lua_link *)service)->peer : !known) continue;
+        if (is_peer(service)) continue;
+        const bool known = kt_service_stats(service, &stats);
+        if (!known && !is_link(service)) continue;
         for (size_t i = 0; i < s.n; i++) s.values[i] = -1;
         if (known) kt_link_stats_each(&stats, pick, &s);
         lua_pushstring(L, kt_service_what(service));
@@ -251,8 +289,8 @@ static int chunk(lua_State *L)
 
 void kt_lua_inspect(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"inspect", inspect}, {"samples", samples}, {"pipes", pipes},
-        {"close_pipe", close_pipe}, {"chunk", chunk}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"inspect", inspect}, {"services", services}, {"samples", samples},
+        {"pipes", pipes}, {"close_pipe", close_pipe}, {"chunk", chunk}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_createtable(L, KT_HISTOGRAM_BOUNDS, 0); /* core.bounds: of histograms, in seconds */
     for (size_t i = 0; i < KT_HISTOGRAM_BOUNDS; i++) {

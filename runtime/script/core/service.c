@@ -24,6 +24,7 @@ static const char declared; /* list of the handles created by the main chunk */
 struct kt_services {
     struct kt_list all; /* in order of declaration */
     size_t serving;     /* those with `serving` */
+    uint64_t numbers;   /* given so far */
 };
 
 /* ---- anchors ---- */
@@ -207,6 +208,11 @@ struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_
     return n == &rt->services->all ? NULL : KT_CONTAINER(n, struct kt_service, node);
 }
 
+uint64_t kt_service_number(const struct kt_service *s)
+{
+    return s->number;
+}
+
 void kt_service_declare(
     lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name)
 {
@@ -228,6 +234,7 @@ void kt_service_declare(
     lua_pushvalue(L, -1);
     s->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     kt_list_push(&rt->services->all, &s->node);
+    s->number = ++rt->services->numbers;
 }
 
 void kt_service_localhost(struct kt_endpoint *at)

@@ -69,8 +69,9 @@ struct kt_service {
     struct kt_runtime *rt;
     struct kt_list node; /* among all services, unless closed */
     const struct kt_origin *origin;
-    int anchor;  /* registry reference: the handle, or false; LUA_NOREF: closed */
-    int handler; /* registry reference to the function given to :serve, or LUA_NOREF */
+    uint64_t number; /* rises along the list */
+    int anchor;      /* registry reference: the handle, or false; LUA_NOREF: closed */
+    int handler;     /* registry reference to the function given to :serve, or LUA_NOREF */
     const struct kt_origin *served_at;
     bool open, closed;
     bool attends;            /* has a handler other than that of :serve */
@@ -105,6 +106,8 @@ struct kt_tap *kt_services_tap(const struct kt_runtime *rt, const char *name);
 
 /* The service declared after s, or the first if s is NULL; NULL: there is none. */
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s);
+/* From 1 on, in the order of declaration; to go on from where the list was left in an earlier turn. */
+uint64_t kt_service_number(const struct kt_service *s);
 
 /* Adds the service, whose handle is on top of the stack, to the runtime's list. name: for messages; cut to
  * 299 bytes. */
