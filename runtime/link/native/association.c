@@ -43,15 +43,17 @@ static void on_wake(void *ctx)
 
 static size_t on_spare(void *ctx)
 {
-    return kt_native_context_spare(((const struct kt_native_association *)ctx)->c);
+    const struct kt_native_association *a = ctx;
+    struct kt_native_streams_facts facts;
+    kt_native_streams_facts(a->streams, &facts);
+    return kt_native_context_spare(a->c, facts.queued);
 }
 
 static uint64_t on_more(void *ctx, uint64_t want)
 {
     struct kt_native_association *a = ctx;
-    const uint64_t first = kt_native_context_credit(a->c).max_data;
-    a->promised = kt_native_context_promise(a->c, a->promised, want - first);
-    return first + a->promised;
+    a->promised = kt_native_context_promise(a->c, a->promised, want - a->first);
+    return a->first + a->promised;
 }
 
 /* Whether it may have `own` streams. NULL, or what is lacking. */
@@ -387,7 +389,7 @@ static int make_streams(struct kt_native_association *a)
         .own_streams = kt_native_context_own_streams(a->c),
         .most_streams = cfg->max_streams,
         .hash_seed = a->c->hash_seed,
-        .ours = kt_native_context_credit(a->c),
+        .ours = kt_native_context_credit(a->c, a->first),
         .freed = kt_native_context_unref,
         .freed_ctx = a->c};
     static const struct kt_native_streams_owner owner = {.wake = on_wake,
@@ -398,7 +400,7 @@ static int make_streams(struct kt_native_association *a)
         .more = on_more,
         .allows = on_allows,
         .facts = kt_native_association_stream_facts};
-    const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
+    const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, &a->c->pools);
     if (!rc) kt_native_context_ref(a->c); /* until the last of its streams was closed by its user */
     return rc;
 }
@@ -427,6 +429,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     a->c = kt_native_context_ref(context);
     a->owner = *owner;
     a->peer = agreed->peer;
+    a->first = agreed->max_data;
     memcpy(a->peer_key, agreed->peer_public, sizeof a->peer_key);
     if (begin->identity) snprintf(a->identity, sizeof a->identity, "%s", begin->identity);
     kt_addr_text(&begin->place.peer, a->peer_text);
@@ -457,6 +460,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     else
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
+    context->links++;
     a->quiet_us = UINT64_MAX;
     a->best->ping_due = context->client; /* proves that it has the keys, if there is nothing else to say */
     kt_native_association_schedule(a);
@@ -475,6 +479,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         count(a, kt_io_now(context->io));
         kt_native_association_totals(a, a->owner.ended);
         context->counters->CurrEstab--;
+        context->links--;
         kt_native_context_streams(context, a->stream_count, 0);
         kt_native_context_promise_end(context, a->promised);
         probes_end(a, code);

@@ -113,7 +113,8 @@ struct kt_native_association {
     bool fresh;               /* the loop has begun another turn since they were counted */
     uint64_t turn_us;         /* the turn of the loop ... */
     uint32_t frames_left;     /* ... and the frames that it still takes in it */
-    uint64_t promised;        /* credit that it gave beyond the first (context.h) */
+    uint64_t first;           /* credit that it began with */
+    uint64_t promised;        /* ... and gave beyond that (context.h) */
     bool told_full;           /* that streams are refused was logged */
     uint64_t quiet_us;        /* when a client asks whether nothing more comes; UINT64_MAX: it does not */
     uint64_t stream_frames;   /* frames of streams in flight */

@@ -12,16 +12,28 @@
 #define TRIM_EVERY_US 1000000u
 #define GIVE_BACK 1048576u /* bytes of free blocks that are worth returning to the system */
 #define TELL_EVERY_US 60000000u
-#define PARITY_SHARE 4u   /* of max_buffered, for packets that are kept to rebuild others */
-#define STREAMS_LEAST 16u /* streams that an association may have in any case */
-#define STREAMS_SHARE                                                                                        \
-    16u /* at first, of what memory and descriptors allow in all; then more as they are used */
+#define PARITY_SHARE 4u /* of max_buffered, for packets that are kept to rebuild others */
+/* At first, of the streams that memory and descriptors allow in all; then more as they are used. */
+#define STREAMS_SHARE 16u
+/* Bytes of memory of an association without streams; and with its least first credit. */
+#define LINK_STATE 16384u
+#define LINK_COST (LINK_STATE + (FIRST_OF_MANY / KT_NATIVE_BLOCK) * sizeof(struct kt_native_block))
+
+/* Streams that an association may have in any case: all together an eighth of max_buffered's, but not fewer than a few. */
+#define STREAMS_LEAST 16u
+#define STREAMS_LEASTS 8u
+#define STREAMS_FEW 4u
+#define KEPT 8u /* of max_buffered */
 
 /* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s, or less of a small max_buffered. Windows grow as
  * they are used. */
 #define FIRST_DATA 1048576u
 #define FIRST_DATA_LEAST 65536u
 #define FIRST_SHARE 64u /* of max_buffered */
+/* All together get a share, too; while there are few of them that is enough for all of the above. */
+#define FIRST_OF_ALL 16u
+#define FIRST_OF_MANY 16384u
+#define PROMISES 2u /* of max_buffered: all credit beyond the first */
 /* What each stream may hold whatever the others do. */
 #define STREAM_DATA 16384u
 #define STREAM_DATA_LEAST 4096u
@@ -29,10 +41,15 @@
 /* A stream is let in if there is memory for it and for a block. */
 #define STREAM_COST (KT_STREAM_COST + sizeof(struct kt_native_block))
 
+static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
+{
+    return n < least ? least : kt_min64(n, most);
+}
+
 static size_t used(const struct kt_native_context *c)
 {
-    return kt_slab_bytes_in_use(c->blocks) + c->streams * KT_STREAM_COST +
-           c->parities * KT_NATIVE_PARITY_IN_BYTES;
+    return kt_slab_bytes_in_use(c->pools.in) + kt_slab_bytes_in_use(c->pools.out) +
+           c->streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
 }
 
 static void count(struct kt_native_context *c)
@@ -46,11 +63,12 @@ static void count(struct kt_native_context *c)
 static void on_trim(void *ctx)
 {
     struct kt_native_context *c = ctx;
-    const size_t before = kt_slab_bytes(c->blocks);
-    kt_slab_trim(c->blocks);
-    c->trimmed += before - kt_slab_bytes(c->blocks);
+    const size_t before = kt_slab_bytes(c->pools.in) + kt_slab_bytes(c->pools.out);
+    kt_slab_trim(c->pools.in);
+    kt_slab_trim(c->pools.out);
+    c->trimmed += before - kt_slab_bytes(c->pools.in) - kt_slab_bytes(c->pools.out);
     count(c);
-    if (kt_slab_in_use(c->blocks)) {
+    if (kt_slab_in_use(c->pools.in) || kt_slab_in_use(c->pools.out)) {
         kt_native_context_busy(c);
     } else if (c->trimmed >= GIVE_BACK) {
         c->trimmed = 0;
@@ -74,21 +92,56 @@ bool kt_native_context_parity(struct kt_native_context *c, bool begins)
     return true;
 }
 
-static size_t left(const struct kt_native_context *c, size_t taken)
+static uint64_t less(uint64_t a, uint64_t b)
 {
-    return taken < c->cfg.max_buffered ? (size_t)(c->cfg.max_buffered - taken) : 0;
+    return a > b ? a - b : 0;
 }
 
-size_t kt_native_context_spare(const struct kt_native_context *c)
+/* Bytes of memory for that many bytes of streams, and the other way round. */
+static uint64_t in_memory(uint64_t bytes)
 {
-    return left(c, used(c));
+    return bytes / KT_NATIVE_BLOCK * sizeof(struct kt_native_block);
+}
+
+static uint64_t in_streams(uint64_t memory)
+{
+    return memory / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
+}
+
+/* What is in use, or spoken for, if there are that many streams: each has a block, for data in either direction, and all
+ * credit beyond the first may be used. */
+static uint64_t claims(const struct kt_native_context *c, size_t streams)
+{
+    const uint64_t in = kt_slab_bytes_in_use(c->pools.in), out = kt_slab_bytes_in_use(c->pools.out);
+    const uint64_t blocks = streams * sizeof(struct kt_native_block), promised = in_memory(c->promised);
+    const uint64_t later = promised + (out > blocks ? out : blocks);
+    const uint64_t others = streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
+    return others + (in + out > later ? in + out : later);
+}
+
+/* Bytes left, if there are that many streams; an eighth is kept for associations to come. */
+static uint64_t left(const struct kt_native_context *c, size_t streams)
+{
+    const uint64_t links = c->links * LINK_COST, kept = c->cfg.max_buffered / KEPT;
+    return less(c->cfg.max_buffered, (links > kept ? links : kept) + claims(c, streams));
+}
+
+bool kt_native_context_admits_links(const struct kt_native_context *c, size_t more)
+{
+    const uint64_t kept = c->cfg.max_buffered / KEPT, rest = left(c, c->streams);
+    return (c->links + more) * LINK_COST <= kept || more * LINK_COST <= rest;
+}
+
+size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queued)
+{
+    return (size_t)less(left(c, c->streams), c->client ? 0 : in_memory(queued));
 }
 
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want)
 {
-    const uint64_t all = c->cfg.max_buffered / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
-    const uint64_t others = c->promised - before, share = others < all ? (all - others) / 2 : 0;
-    const uint64_t granted = kt_min64(want, kt_min64(share, before + kt_native_context_spare(c)));
+    const uint64_t rest = less(in_streams(c->cfg.max_buffered / PROMISES), c->promised - before);
+    const uint64_t share = c->client ? rest : rest / 2;
+    const uint64_t granted = kt_min64(want, kt_min64(share, before + in_streams(left(c, c->streams))));
     if (granted < before + (want - before) / 2) return before; /* too little for a frame */
     c->promised += granted - before;
     return granted;
@@ -101,8 +154,10 @@ void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes)
 
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted)
 {
-    const size_t fit = left(c, used(c) - counted * KT_STREAM_COST) / 2 / STREAM_COST;
-    return fit > STREAMS_LEAST ? fit : STREAMS_LEAST;
+    const uint64_t least = c->cfg.max_buffered / STREAMS_LEASTS / (c->links ? c->links : 1) / STREAM_COST;
+    const uint64_t fit = left(c, c->streams - counted) / 2 / STREAM_COST,
+                   few = between(STREAMS_FEW, least, STREAMS_LEAST);
+    return (size_t)(fit > few ? fit : few);
 }
 
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c)
@@ -117,14 +172,14 @@ void kt_native_context_busy(struct kt_native_context *c)
     if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
 }
 
-static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
+uint64_t kt_native_context_first(const struct kt_native_context *c)
 {
-    return n < least ? least : kt_min64(n, most);
+    const uint64_t most = between(FIRST_DATA_LEAST, c->cfg.max_buffered / FIRST_SHARE, FIRST_DATA);
+    return between(FIRST_OF_MANY, c->cfg.max_buffered / FIRST_OF_ALL / (c->links + 1), most);
 }
 
-struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c)
+struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c, uint64_t first)
 {
-    const uint64_t first = between(FIRST_DATA_LEAST, c->cfg.max_buffered / FIRST_SHARE, FIRST_DATA);
     const uint64_t fit = kt_min64(c->cfg.max_buffered / STREAM_COST, kt_io_descriptors(c->io));
     return (struct kt_native_credit){.max_data = first,
         .max_stream_data = first,
@@ -134,7 +189,7 @@ struct kt_native_credit kt_native_context_credit(const struct kt_native_context 
 
 static void set_params(struct kt_native_context *c)
 {
-    const struct kt_native_credit credit = kt_native_context_credit(c);
+    const struct kt_native_credit credit = kt_native_context_credit(c, kt_native_context_first(c));
     c->params = (struct kt_native_params){
         .present = KT_NATIVE_PARAMS_NEEDED | 1u << KT_NATIVE_PARAM_AGENT | 1u << KT_NATIVE_PARAM_PARITY,
         .aead = c->io->portable ? KT_AEAD_CHACHA20_POLY1305 : (uint8_t)kt_aead_methods(),
@@ -177,7 +232,8 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
     kt_timer_init(&c->trim, on_trim, c);
     c->secrets = kt_locked_alloc(sizeof *c->secrets);
-    if (!c->secrets || kt_slab_new(&c->blocks, sizeof(struct kt_native_block), 0))
+    if (!c->secrets || kt_slab_new(&c->pools.in, sizeof(struct kt_native_block), 0) ||
+        kt_slab_new(&c->pools.out, sizeof(struct kt_native_block), 0))
         rc = kt_err_set(err, KT_ENOMEM, "out of memory");
     if (!rc) rc = kt_native_credentials_read(c->secrets, &cfg->common, client, env->phrases, err);
     if (!rc) rc = kt_native_names_read(&c->names, &cfg->common, err);
@@ -203,7 +259,8 @@ void kt_native_context_unref(void *context)
     kt_io_timer_cancel(c->io, &c->trim);
     if (c->counters) c->counters->BytesHeld -= c->held;
     kt_tap_unref(c->tap);
-    kt_slab_free(c->blocks);
+    kt_slab_free(c->pools.in);
+    kt_slab_free(c->pools.out);
     kt_locked_free(c->secrets);
     kt_native_names_free(c->names);
     free(c);

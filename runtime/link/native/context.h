@@ -31,8 +31,9 @@ struct kt_native_context {
     bool retired; /* an acceptor's: the key was changed; no new association with this one */
     struct kt_native_secrets *secrets; /* in locked memory */
     struct kt_native_names *names;     /* the clients that are allowed; NULL: any with the shared key */
-    struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
-    size_t streams;                    /* of all associations */
+    struct kt_native_pools pools;      /* the bytes of streams */
+    size_t links;                      /* associations */
+    size_t streams;                    /* of all of them */
     size_t parities;                   /* paths that keep packets to rebuild others, of all associations */
     size_t held;                       /* bytes of all these, as counted in BytesHeld */
     uint64_t promised; /* credit that associations gave beyond their first, in bytes of streams */
@@ -54,20 +55,25 @@ void kt_native_context_unref(void *context);
 /* Whether two have the same settings; the same keys. */
 bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b);
 bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b);
-/* The credit that an association begins with. */
-struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c);
+/* The credit that an association begins with, of which max_data is `first`; and what that is for one that begins now:
+ * less, the more there are. */
+struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c, uint64_t first);
+uint64_t kt_native_context_first(const struct kt_native_context *c);
 /* Call while blocks are in use: arms the timer that gives memory back once they are not. */
 void kt_native_context_busy(struct kt_native_context *c);
 /* An association has that many streams now. */
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
 /* A path begins to keep packets, to rebuild others, or ends that. False: it may not begin, for lack of memory. */
 bool kt_native_context_parity(struct kt_native_context *c, bool begins);
-/* Bytes that streams may still queue, of what max_buffered allows all associations. */
-size_t kt_native_context_spare(const struct kt_native_context *c);
+/* Whether `more` associations may begin: there is memory for their state. */
+bool kt_native_context_admits_links(const struct kt_native_context *c, size_t more);
+/* Bytes that an association may still queue that has queued that many: it may queue as much as it leaves to all
+ * others, of what max_buffered allows all, less all credit beyond the first. The association of a link has no others. */
+size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queued);
 /* An association that has given `before` bytes of credit beyond the first one wants to give `want`. Returns how many it
  * may: at most as much as it leaves to all others, and as there is memory for, or none
- * more if that is less than half of the rise. All credit beyond the first fits
- * max_buffered, because credit cannot be taken back. */
+ * more if that is less than half of the rise. All credit beyond the first fits half of
+ * max_buffered, because credit cannot be taken back, and others must be able to send. */
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want);
 /* It ended, and had given that many. */
 void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);

@@ -77,15 +77,23 @@ static bool displace(struct acceptor *a, uint64_t now_us)
     return false;
 }
 
+/* Whether `more` links may be had besides those that there are. */
+static bool fits(const struct acceptor *a, size_t more)
+{
+    return a->guests + more <= a->c->cfg.max_links && kt_native_context_admits_links(a->c, more);
+}
+
 bool kt_native_guest_room(struct acceptor *a)
 {
     const uint64_t now = kt_io_now(a->c->io);
-    if (a->guests < a->c->cfg.max_links || displace(a, now)) return true;
+    if (fits(a, 1) || (displace(a, now) && fits(a, 1))) return true;
     ask_quiet(a, now);
     a->c->counters->SessionsRefused++;
     if (!a->full_told)
-        kt_log(a->c->log, KT_LOG_WARN, "%u links open; refusing new ones (max_sessions, --maxsessions)",
-            a->c->cfg.max_links);
+        kt_log(a->c->log, KT_LOG_WARN, "%zu links open; refusing new ones (%s)", a->guests,
+            a->guests < a->c->cfg.max_links
+                ? "the remaining memory is for them; raise max_buffered, --maxbuffered"
+                : "max_sessions, --maxsessions");
     a->full_told = true;
     return false;
 }
@@ -121,10 +129,11 @@ void kt_native_guest_free(struct guest *g, int code, const char *text)
     kt_list_remove(&g->silent);
     a->guests--;
     if (!g->proven) a->unproven_count--;
-    if (a->guests < a->c->cfg.max_links / 2) a->full_told = a->displaced_told = false;
     kt_io_timer_cancel(g->c->io, &g->expire);
     kt_accepted_end_all(&g->links, code, text ? text : kt_native_association_why(g->a));
     kt_native_association_free(g->a, code, text);
+    if (a->guests < a->c->cfg.max_links / 2 && fits(a, 1 + a->guests / 8))
+        a->full_told = a->displaced_told = false;
     kt_native_context_unref(g->c);
     free(g);
 }

@@ -41,6 +41,7 @@ struct kt_native_agreed {
     enum kt_aead_method aead;
     uint8_t tx_secret[KT_NATIVE_KEY], rx_secret[KT_NATIVE_KEY]; /* the first of each direction */
     uint8_t peer_public[KT_NATIVE_KEY];                         /* mode K; else zero */
+    uint64_t max_data;                                          /* that this end has announced */
     struct kt_native_params peer;
 };
 

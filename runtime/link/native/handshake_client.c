@@ -165,6 +165,7 @@ static enum kt_native_client_result take_response(struct kt_native_client *c, st
         return fail(err, KT_EPROTO, "the server's response is malformed");
     }
     agreed->version = p->highest;
+    agreed->max_data = c->params.max_data;
     agreed->aead = (enum kt_aead_method)p->aead;
     kt_native_agree(agreed, &a->noise, true);
     c->rtt_us = kt_io_now(c->io) - a->sent_us;

@@ -187,6 +187,8 @@ static enum kt_native_server_result answer(struct kt_native_server *s, struct kt
         s->opts.drops->refused++;
         p.present = BIT(VERSIONS) | BIT(TIME) | BIT(ERROR);
     }
+    if (s->opts.credit) p.max_data = p.max_stream_data = s->opts.credit(s->opts.ctx);
+    agreed->max_data = p.max_data;
     p.lowest = p.highest = KT_NATIVE_VERSION;
     p.aead = (uint8_t)agreed->aead;
     *out_len = respond(s, noise, header->id, &p, out);

@@ -39,6 +39,8 @@ struct kt_native_server_opts {
         *starts; /* replay memory; shared by all that an initiation could be replayed to */
     struct kt_native_drops *drops;
     kt_native_ask ask;
+    /* max_data and max_stream_data for an association that begins now. NULL: as in params. */
+    uint64_t (*credit)(void *ctx);
     void *ctx;
     uint64_t started_us; /* when the process began, by kt_io_now */
 };

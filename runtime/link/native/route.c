@@ -141,6 +141,11 @@ static uint64_t on_ask(void *ctx, const struct kt_native_hello *hello, char text
     return a->unproven_count < KT_NATIVE_UNPROVEN ? 0 : KT_NATIVE_CODE_BUSY;
 }
 
+static uint64_t on_credit(void *ctx)
+{
+    return kt_native_context_first(((const struct acceptor *)ctx)->c);
+}
+
 void kt_native_route_server(struct acceptor *a)
 {
     const struct kt_native_server_opts opts = {.io = a->c->io,
@@ -149,6 +154,7 @@ void kt_native_route_server(struct acceptor *a)
         .starts = a->starts,
         .drops = &a->c->drops,
         .ask = on_ask,
+        .credit = on_credit,
         .ctx = a,
         .started_us = a->began_us};
     kt_native_server_init(&a->server, &opts);

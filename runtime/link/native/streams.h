@@ -59,7 +59,7 @@ struct kt_native_streams_config {
     uint64_t own_streams;                /* open at a time, or closed and not yet delivered; 0: any number */
     uint64_t most_streams;               /* to which our max_streams may grow, as far as the owner allows */
     uint64_t hash_seed;                  /* random: the peer chooses ids */
-    /* The last pipe was closed: the pool is not used any more. May be NULL. */
+    /* The last pipe was closed: the pools are not used any more. May be NULL. */
     void (*freed)(void *ctx);
     void *freed_ctx;
 };
@@ -77,7 +77,7 @@ struct kt_native_streams_owner {
     void (*count)(void *ctx, size_t n);
     /* kt_native_streams_open returned KT_EAGAIN, and may succeed now. */
     void (*room)(void *ctx);
-    /* Bytes of memory that all streams of all associations may still queue. NULL: any number. */
+    /* Bytes of memory that these streams may still queue. NULL: any number. */
     size_t (*spare)(void *ctx);
     /* Our max_data is to grow to `want` bytes: returns to how many it may, or has already. NULL: to any number. */
     uint64_t (*more)(void *ctx, uint64_t want);
@@ -87,9 +87,15 @@ struct kt_native_streams_owner {
     void (*facts)(void *ctx, struct kt_stream_facts *out);
 };
 
-/* pool: of struct kt_native_block (blocks.h); shared, outlives the streams. 0, KT_EINVAL or KT_ENOMEM. */
+/* Of struct kt_native_block (blocks.h), for bytes received and to send; maybe one for both. Shared, outlive the
+ * streams. */
+struct kt_native_pools {
+    struct kt_slab *in, *out;
+};
+
+/* 0, KT_EINVAL or KT_ENOMEM. */
 int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native_streams_config *cfg,
-    const struct kt_native_streams_owner *owner, void *ctx, struct kt_slab *pool);
+    const struct kt_native_streams_owner *owner, void *ctx, const struct kt_native_pools *pools);
 
 /* The association ended, with a KT_E... code: raises `closed` for all streams with a user that have not ended. The
  * owner gets no more calls. From inside a callback it takes effect when the outer dispatch returns. Freed when the
@@ -152,7 +158,7 @@ uint64_t kt_native_streams_inflight(struct kt_native_streams *s, uint64_t id);
 void kt_native_streams_acked(struct kt_native_streams *s, const struct kt_native_content *c);
 void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_content *c);
 
-/* Moves streams that the peer may not know of (kt_pipe_young) to another association, with the same pool, where they
+/* Moves streams that the peer may not know of (kt_pipe_young) to another association, with the same pools, where they
  * are opened and sent from their beginning. Returns how many. */
 size_t kt_native_streams_move_young(struct kt_native_streams *from, struct kt_native_streams *to);
 
