@@ -38,8 +38,9 @@ end
 
 --- Lists of add(row) for links and for listeners, and how many links were left out. peers: the most links of peers in it.
 local function services(peers, add)
-  local links, listeners, after, page, omitted, accepted = {}, {}, 0, nil, 0, 0
+  local links, listeners, omitted, accepted, after = {}, {}, 0, 0, 0
   repeat
+    local page
     page, after = core.services(SERVICES, after, peers > 0)
     for _, row in ipairs(page) do
       -- No line of the script made the server of --http.

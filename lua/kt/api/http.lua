@@ -21,8 +21,8 @@ return function(with)
     doc = "Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's "
       .. "function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or "
       .. "`{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the "
-      .. "methods of `response`. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes for long calls "
-      .. "`kt.sleep(0)` now and then: until it waits, nothing else runs, and after 0.5 s it is stopped, and the connection reset. A HEAD request "
+      .. "methods of `response`. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes "
+      .. "for long calls `kt.sleep(0)` now and then: until it waits, nothing else runs; after 0.5 s it is stopped, and the connection reset. A HEAD request "
       .. "runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is "
       .. "replaced, requests in progress are finished and other connections are closed.",
     fails = { "in_use", "denied" },
