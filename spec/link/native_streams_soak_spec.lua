@@ -13,8 +13,8 @@ end
 
 local function ends()
   local min = random(1, 16) * KIB
-  local streams = random(3, 40)
-  return { max_streams = streams, most_streams = streams * random(1, 4), min_stream_data = min, max_stream_data = min + random(0, 100) * KIB,
+  local most = random(3, 40)
+  return { max_streams = most, most_streams = most * random(1, 4), min_stream_data = min, max_stream_data = min + random(0, 100) * KIB,
     max_data = random(4, 300) * KIB, memory = random(300, 2000) * KIB, max_window = random(16, 2000) * KIB,
     send_memory = random(16, 2000) * KIB }
 end
