@@ -4,11 +4,15 @@
  * (kt_uv_wake reads the clock once, before the first); due timers run (check); right before the loop sleeps
  * (prepare), turn hooks run and queued datagrams leave. */
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#ifdef __linux__
+#include <sys/random.h>
+#endif
 #include "base/log.h"
 #include "io/uv/internal.h"
 #include "io/writer.h"
@@ -72,9 +76,20 @@ static void wipe(uint8_t *p, size_t n)
     __asm__ volatile("" : : "r"(p) : "memory"); /* so that the memset is not optimised away */
 }
 
-/* getrandom(2) or the platform's equivalent; waits until the kernel's generator is seeded at boot. */
+/* getrandom(2) or the platform's equivalent; waits until the kernel's generator is seeded at boot. libuv asks for 256
+ * bytes at a time. */
 static void from_system(uint8_t *out, size_t n)
 {
+#ifdef __linux__
+    while (n > 0) {
+        const ssize_t got = getrandom(out, n, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
+        out += got;
+        n -= (size_t)got;
+    }
+    if (n == 0) return;
+#endif
     int r = uv_random(NULL, NULL, out, n, 0, NULL);
     if (r < 0) {
         /* Every key and nonce depends on random bytes, so it is not safe to continue without them. */
