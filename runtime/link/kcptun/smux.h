@@ -78,8 +78,8 @@ struct kt_stream_facts;
 #define KT_SMUX_RST_TEXT 127u /* most bytes of text in an RST */
 #define KT_SMUX_REFUSALS                                                                                     \
     4096u /* refusals waiting to be sent; beyond that, or without memory, SYNs are ignored */
-#define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream may queue, not yet framed or young */
-#define KT_SMUX_SEND_LEAST 4096u   /* ... and may, whatever the session's other streams queue */
+#define KT_SMUX_SEND_BUFFER 131072u /* most bytes a stream may queue, not yet framed or young */
+#define KT_SMUX_SEND_LEAST 4096u    /* ... and may, whatever the session's other streams queue */
 
 struct kt_smux_config {
     bool client;
