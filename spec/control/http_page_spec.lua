@@ -16,7 +16,7 @@ describe("the status page", function()
       local web, listen, udp = sockets.free_port(), sockets.free_port(), sockets.free_port "udp"
       s.write("far.lua", scripts.HEAD .. ([[
 kt.accept { on = "127.0.0.1:%d", key = kt.secret_file "k" }:serve(function(stream)
-  for data in function() return stream:read(65536) end do stream:write(data) end
+  for data in function() return stream:read(65536, { timeout = "1h" }) end do stream:write(data) end
 end)]]):format(udp))
       s.write("near.lua", scripts.HEAD .. ([[
 local far = kt.link { remote = "127.0.0.1:%d", key = kt.secret_file "k", wire = "kt", stay = true, suspect_after = "1s", keepalive = "1s" }
