@@ -106,12 +106,13 @@ describe("the Debian package", function()
   it("is installed by the steps of the image's recipe, runs as the image's user, and leaves nothing when it is purged", function()
     local recipe = h.read_file "packaging/Containerfile"
     local install = assert(recipe:match "&& (apt%-get install [^\n]-) \\\n"):gsub("/tmp/", "/mnt/")
+    local user, group = recipe:match "\nUSER (%d+):(%d+)\n"
     local code, text
     h.run(function()
       local p = h.start { name = "chroot", cmd = { "sh", "spec/support/chroot.sh", dir, table.concat({
-        "export DEBIAN_FRONTEND=noninteractive", "echo 'path-exclude=/usr/share/man/*' >/etc/dpkg/dpkg.cfg.d/slim", install, "stat -c 'folder %a %U:%G' /etc/kt",
-        ("setpriv --reuid %s --regid %s --clear-groups %s version"):format(recipe:match "\nUSER (%d+):(%d+)\n", select(2, recipe:match "\nUSER (%d+):(%d+)\n"),
-          recipe:match '\nENTRYPOINT %["([^"]+)"%]\n'),
+        "export DEBIAN_FRONTEND=noninteractive", "echo 'path-exclude=/usr/share/man/*' >/etc/dpkg/dpkg.cfg.d/slim", install,
+        "stat -c 'folder %a %U:%G' /etc/kt",
+        ("setpriv --reuid %s --regid %s --clear-groups %s version"):format(user, group, recipe:match '\nENTRYPOINT %["([^"]+)"%]\n'),
         "apt-get purge -y kt", "ls -d /etc/kt /usr/bin/kt /etc/logrotate.d/kt /lib/systemd/system/kt* 2>/dev/null || echo gone",
       }, "; ") } }
       code, text = p:wait_exit(120), p.stdout
