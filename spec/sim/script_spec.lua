@@ -126,3 +126,28 @@ describe("scripts on simulated hosts", function()
     end)
   end)
 end)
+
+describe("a script whose tasks have ended", function()
+  it("has their memory collected within ten seconds, although a task of it runs each second", function()
+    local w = spec_sim.new { seed = 1 }
+    local host = w:host "laptop"
+    w:put(host, "many.lua", [[
+      local kt = require "kt"
+      local function deep(n) if n > 0 then return (deep(n - 1)) end kt.sleep "1s" return "" end
+      kt.every("1s", function() end)
+      kt.spawn(function()
+        kt.sleep "1s"
+        for _ = 1, 3000 do kt.spawn(deep, 20) end
+      end)]])
+    local script = assert(spec_script.start(w:process(host, "many.lua"), "many.lua"))
+    w:run(900 * MS)
+    local before = script:bytes()
+    w:run(1500 * MS)
+    assert.is_true(script:bytes() > before + (4 << 20))
+    w:run(14 * S)
+    local after = script:bytes()
+    assert.is_true(after < before + (1 << 20), ("%d bytes before, %d after"):format(before, after))
+    script:free()
+    w:free()
+  end)
+end)

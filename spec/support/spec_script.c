@@ -325,6 +325,14 @@ static int guest_said(lua_State *L)
     return 1;
 }
 
+/* Of the script's state. */
+static int guest_bytes(lua_State *L)
+{
+    const struct guest *g = luaL_checkudata(L, 1, GUEST);
+    lua_pushinteger(L, (lua_Integer)g->w.bytes);
+    return 1;
+}
+
 static int guest_exited(lua_State *L)
 {
     const struct guest *g = luaL_checkudata(L, 1, GUEST);
@@ -351,8 +359,8 @@ int luaopen_spec_script(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"run", run}, {"reload", reload}, {"start", guest_start}, {NULL, NULL}};
-    static const luaL_Reg guest[] = {{"said", guest_said}, {"exited", guest_exited}, {"free", guest_free},
-        {"__gc", guest_free}, {NULL, NULL}};
+    static const luaL_Reg guest[] = {{"said", guest_said}, {"bytes", guest_bytes}, {"exited", guest_exited},
+        {"free", guest_free}, {"__gc", guest_free}, {NULL, NULL}};
     struct kt_err err = {0};
     luaL_newmetatable(L, GUEST);
     luaL_setfuncs(L, guest, 0);

@@ -1,10 +1,12 @@
-/* Schedules the garbage collector, whose own pace is off (sandbox.c).
+/* Schedules the garbage collector, whose own pace is off (sandbox.c). Slices pay for it; when there are few
+ * of them, as after many connections have ended, a timer collects what they left, in small steps.
  *
  * Invariant: it runs on the main thread, so that finalizers have room on the stack. */
 #include "script/core/garbage.h"
 #include <lua.h>
 #include <stdlib.h>
 #include "base/err.h"
+#include "io/io.h"
 #include "script/core/parts.h"
 #include "script/sandbox/guard.h"
 #include "script/sandbox/sandbox.h"
@@ -17,6 +19,15 @@
 #define CYCLE_BYTES (256u << 10)
 #define STEP_KIB 4u /* smallest step worth taking */
 #define STEP_MAX_KIB 1024u
+/* With few slices for this long: what was added since the last cycle is collected, if it is worth it. Two cycles, since
+ * what has a finalizer survives the first. */
+#define IDLE_US 5000000u
+#define IDLE_SLICES 100u
+#define IDLE_BYTES (1u << 20) /* and this part of what the last cycle left */
+#define IDLE_PART 8u
+#define IDLE_CYCLES 2u
+#define IDLE_STEP_KIB 256u
+#define IDLE_STEP_US 5000u
 
 struct kt_garbage {
     bool repeatable;
@@ -24,12 +35,19 @@ struct kt_garbage {
     size_t collect_bytes; /* bytes of the state at which the next cycle begins; 0: not known yet */
     size_t step_bytes;    /* the same after the last step */
     bool collecting;      /* within a cycle */
+    size_t left_bytes;    /* of the state after the last cycle */
+    struct kt_timer idle;
+    unsigned recent; /* slices since it began to wait, or last found many */
+    unsigned cycles; /* that it has yet to complete */
 };
+
+static void on_idle(void *ctx);
 
 int kt_garbage_new(struct kt_runtime *rt, bool repeatable)
 {
     struct kt_garbage *g = rt->garbage = calloc(1, sizeof *g);
     if (!g) return KT_ENOMEM;
+    kt_timer_init(&g->idle, on_idle, rt);
     g->repeatable = repeatable;
     g->collect_bytes = repeatable ? COLLECT_BYTES : 0;
     return 0;
@@ -37,6 +55,7 @@ int kt_garbage_new(struct kt_runtime *rt, bool repeatable)
 
 void kt_garbage_free(struct kt_runtime *rt)
 {
+    if (rt->garbage) kt_io_timer_cancel(rt->io, &rt->garbage->idle);
     free(rt->garbage);
     rt->garbage = NULL;
 }
@@ -49,6 +68,49 @@ static void collect_by_count(struct kt_garbage *g, lua_State *L, const struct kt
     g->collect_bytes = 2 * kt_guard_bytes(guard) + COLLECT_BYTES;
 }
 
+/* One step of a cycle. */
+static void step(struct kt_runtime *rt, size_t kib)
+{
+    struct kt_garbage *g = rt->garbage;
+    g->collecting = !lua_gc(rt->L, LUA_GCSTEP, (int)kib);
+    g->step_bytes = kt_guard_bytes(rt->guard);
+    if (g->collecting) return;
+    g->left_bytes = g->step_bytes;
+    g->collect_bytes = 2 * g->step_bytes + CYCLE_BYTES;
+}
+
+static void arm(struct kt_runtime *rt, uint64_t us)
+{
+    kt_io_timer_set(rt->io, &rt->garbage->idle, kt_io_now(rt->io) + us);
+}
+
+static bool worth_it(const struct kt_runtime *rt)
+{
+    const size_t left = rt->garbage->left_bytes;
+    return kt_guard_bytes(rt->guard) > left + left / IDLE_PART + IDLE_BYTES;
+}
+
+static void on_idle(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    struct kt_garbage *g = rt->garbage;
+    if (!rt->L) return;
+    if (g->recent > IDLE_SLICES) { /* slices pay for it, at least until next time */
+        g->recent = 0;
+        g->cycles = 0;
+        if (worth_it(rt)) arm(rt, IDLE_US);
+        return;
+    }
+    if (g->cycles == 0) g->cycles = IDLE_CYCLES + g->collecting;
+    step(rt, IDLE_STEP_KIB);
+    if (g->collecting || --g->cycles > 0) {
+        arm(rt, IDLE_STEP_US);
+        return;
+    }
+    g->recent = 0;
+    kt_io_freed(rt->io);
+}
+
 void kt_garbage_slice(struct kt_runtime *rt)
 {
     struct kt_garbage *g = rt->garbage;
@@ -59,6 +121,8 @@ void kt_garbage_slice(struct kt_runtime *rt)
         collect_by_count(g, rt->L, guard);
         return;
     }
+    g->recent++;
+    if (!g->idle.armed && worth_it(rt)) arm(rt, IDLE_US);
     if (g->collect_bytes == 0) g->collect_bytes = 2 * bytes + CYCLE_BYTES; /* the main chunk has returned */
     size_t kib = 0;                                                        /* 0: a basic step */
     if (g->collecting) {
@@ -68,7 +132,5 @@ void kt_garbage_slice(struct kt_runtime *rt)
     } else if (bytes < g->collect_bytes) {
         return;
     }
-    g->collecting = !lua_gc(rt->L, LUA_GCSTEP, (int)kib);
-    g->step_bytes = kt_guard_bytes(guard);
-    if (!g->collecting) g->collect_bytes = 2 * g->step_bytes + CYCLE_BYTES;
+    step(rt, kib);
 }
