@@ -19,12 +19,13 @@
 #define CYCLE_BYTES (256u << 10)
 #define STEP_KIB 4u /* smallest step worth taking */
 #define STEP_MAX_KIB 1024u
-/* With few slices for this long: what was added since the last cycle is collected, if it is worth it. Two cycles, since
- * what has a finalizer survives the first. */
+/* With few slices for this long: what was left since the last cycle is collected, if there were enough slices since,
+ * which is at least IDLE_WORTH, and more for a large state, where a cycle costs more. Two cycles, since what has a
+ * finalizer survives the first. */
 #define IDLE_US 5000000u
-#define IDLE_SLICES 100u
-#define IDLE_BYTES (1u << 20) /* and this part of what the last cycle left */
-#define IDLE_PART 8u
+#define IDLE_SLICES 2000u
+#define IDLE_WORTH 256u
+#define IDLE_BYTES_PER_SLICE 32768u
 #define IDLE_CYCLES 2u
 #define IDLE_STEP_KIB 256u
 #define IDLE_STEP_US 5000u
@@ -35,7 +36,7 @@ struct kt_garbage {
     size_t collect_bytes; /* bytes of the state at which the next cycle begins; 0: not known yet */
     size_t step_bytes;    /* the same after the last step */
     bool collecting;      /* within a cycle */
-    size_t left_bytes;    /* of the state after the last cycle */
+    size_t since;         /* slices since the last cycle */
     struct kt_timer idle;
     unsigned recent; /* slices since it began to wait, or last found many */
     unsigned cycles; /* that it has yet to complete */
@@ -75,7 +76,7 @@ static void step(struct kt_runtime *rt, size_t kib)
     g->collecting = !lua_gc(rt->L, LUA_GCSTEP, (int)kib);
     g->step_bytes = kt_guard_bytes(rt->guard);
     if (g->collecting) return;
-    g->left_bytes = g->step_bytes;
+    g->since = 0;
     g->collect_bytes = 2 * g->step_bytes + CYCLE_BYTES;
 }
 
@@ -86,8 +87,7 @@ static void arm(struct kt_runtime *rt, uint64_t us)
 
 static bool worth_it(const struct kt_runtime *rt)
 {
-    const size_t left = rt->garbage->left_bytes;
-    return kt_guard_bytes(rt->guard) > left + left / IDLE_PART + IDLE_BYTES;
+    return rt->garbage->since > IDLE_WORTH + kt_guard_bytes(rt->guard) / IDLE_BYTES_PER_SLICE;
 }
 
 static void on_idle(void *ctx)
@@ -122,6 +122,7 @@ void kt_garbage_slice(struct kt_runtime *rt)
         return;
     }
     g->recent++;
+    g->since++;
     if (!g->idle.armed && worth_it(rt)) arm(rt, IDLE_US);
     if (g->collect_bytes == 0) g->collect_bytes = 2 * bytes + CYCLE_BYTES; /* the main chunk has returned */
     size_t kib = 0;                                                        /* 0: a basic step */
