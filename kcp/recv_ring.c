@@ -70,23 +70,28 @@ static void drop_first(struct kt_recv_ring *r)
     r->read++;
 }
 
-/* Moves nxt over contiguous segments, as far as the window allows, and read over those that were consumed or are
- * empty, which makes room for nxt to move. */
-static void advance(struct kt_recv_ring *r)
+/* Moves nxt over contiguous segments, as far as the window allows. */
+static inline void extend(struct kt_recv_ring *r)
 {
-    for (;;) {
-        for (; r->nxt - r->read < r->limit && held(r, r->nxt); r->nxt++) r->bytes += at(r, r->nxt)->len;
-        if (r->read == r->nxt || r->off < at(r, r->read)->len) break;
-        drop_first(r);
-    }
+    for (; r->nxt - r->read < r->limit && held(r, r->nxt); r->nxt++) r->bytes += at(r, r->nxt)->len;
     if (kt_sn_diff(r->edge, r->nxt) < 0) r->edge = r->nxt;
+}
+
+/* Moves read over segments that were consumed or are empty. Each makes room for nxt to move. */
+static void skip(struct kt_recv_ring *r)
+{
+    while (r->read != r->nxt && r->off == at(r, r->read)->len) {
+        drop_first(r);
+        extend(r);
+    }
 }
 
 void kt_recv_ring_limit(struct kt_recv_ring *r, uint32_t limit)
 {
     if (limit < r->limit && kt_sn_diff(r->nxt + r->limit, r->edge) > 0) r->edge = r->nxt + r->limit;
     r->limit = limit;
-    advance(r);
+    extend(r);
+    skip(r);
     kt_recv_ring_trim(r);
 }
 
@@ -115,7 +120,10 @@ enum kt_recv_result kt_recv_ring_put(
         r->held++;
     }
     *at(r, sn) = (struct kt_recv_slot){.data = block, .len = (uint16_t)len, .frg = frg, .held = true};
-    if (ahead == 0) advance(r);
+    if (ahead == 0) {
+        extend(r);
+        skip(r);
+    }
     return KT_RECV_STORED;
 }
 
@@ -132,7 +140,7 @@ void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n)
     if (n == 0) return;
     assert(r->read != r->nxt && n <= at(r, r->read)->len - r->off);
     r->off += (uint32_t)n;
-    if (r->off == at(r, r->read)->len) advance(r);
+    skip(r);
 }
 
 size_t kt_recv_ring_unread(const struct kt_recv_ring *r, size_t most)
