@@ -94,7 +94,7 @@ int main(int argc, char **argv)
     struct kt_err err;
     uint8_t pass[32];
     if (kt_crypto_init(&err) < 0) die(err.text);
-    if (kt_kcptun_pass("bench", 5, pass) < 0) die("no key");
+    if (kt_kdf_pass("bench", 5, pass) < 0) die("no key");
     printf("%-12s  %-17s  %-17s  seal, by %u\n", "", "    seal", "    open", KT_SEAL_BATCH);
     printf("%-12s", "method");
     for (unsigned i = 0; i < 3; i++) printf("  %8s %8s", "MB/s", "ns");

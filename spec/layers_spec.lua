@@ -3,6 +3,7 @@
 
 -- Each room is a folder, without the rooms inside it. `may` names the rooms whose headers it may include besides its own.
 local rooms = {
+  { name = "runtime", folder = "runtime", may = { "cli", "script/sim" } }, -- main.c, module.c
   { name = "base", may = {} },
   { name = "kcp", folder = "kcp", may = { "base" } },
   { name = "crypto", may = { "base" } },
@@ -82,27 +83,38 @@ end
 local function folder_of(room) return room.folder or "runtime/" .. room.name end
 
 local function sources(room)
-  local folder = folder_of(room)
-  if not os.rename(folder, folder) then return {} end -- a room that does not exist yet
-  return lines_of(("find %s -maxdepth 1 -name '*.[ch]' | sort"):format(folder))
+  local found = lines_of(("find %s -maxdepth 1 -name '*.[ch]' -o -maxdepth 1 -name '*.def' | sort"):format(folder_of(room)))
+  assert(#found > 0, "no sources in " .. folder_of(room))
+  return found
 end
 
+--- The folder that an include leads to; nil for a header of a library. It is looked up as the compiler does, whether quotes or
+--- angle brackets are around it, so neither hides a header of ours.
+local function folder_of_include(path, name)
+  for _, folder in ipairs { path:match "^(.*)/", "runtime", "." } do
+    local file = io.open(folder .. "/" .. name)
+    if file then
+      file:close()
+      return ((folder .. "/" .. name):match "^(.*)/":gsub("^%./", ""))
+    end
+  end
+end
+
+--- What a file includes: {name, folder}; folder is nil for a header of a library.
 local function includes(path)
   local found = {}
   for line in io.lines(path) do
-    local open, name = line:match('^%s*#%s*include%s*([<"])([^>"]+)')
-    if name then found[#found + 1] = { name = name, quoted = open == '"' } end
+    local name = line:match '^%s*#%s*include%s*[<"]([^>"]+)'
+    if name then found[#found + 1] = { name = name, folder = folder_of_include(path, name) } end
   end
   return found
 end
 
---- The room that a quoted include leads to; nil for a header of the includer's own folder, named without one.
-local function room_of(name)
-  local folder = name:match "^(.*)/"
+--- The name of the room in a folder; nil if the folder is no room.
+local function room_in(folder)
   for _, room in ipairs(rooms) do
-    if room.name == folder then return folder end
+    if folder_of(room) == folder then return room.name end
   end
-  assert(not folder, name .. " is in no room")
 end
 
 local function contains(list, value)
@@ -144,13 +156,29 @@ local function circles(uses, most)
 end
 
 describe("the rooms", function()
+  it("are all folders with sources", function()
+    local wrong = {}
+    for _, path in ipairs(lines_of "find runtime kcp -type f | sort") do
+      local folder = path:match "^(.*)/"
+      if not room_in(folder) then wrong[#wrong + 1] = path .. " is in no room" end
+    end
+    for _, room in ipairs(rooms) do
+      for _, name in ipairs(room.may) do
+        if not room_in(name == "kcp" and name or "runtime/" .. name) then wrong[#wrong + 1] = room.name .. " may include " .. name end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
   for _, room in ipairs(rooms) do
     it(room.name .. " includes no header of a room above it", function()
       local wrong = {}
       for _, path in ipairs(sources(room)) do
         for _, include in ipairs(includes(path)) do
-          local to = include.quoted and room_of(include.name)
-          if to and to ~= room.name and not contains(room.may, to) then wrong[#wrong + 1] = path .. " includes " .. include.name end
+          local to = include.folder and room_in(include.folder)
+          if include.folder and to ~= room.name and not contains(room.may, to) then
+            wrong[#wrong + 1] = path .. " includes " .. include.name
+          end
         end
       end
       assert.same({}, wrong)
@@ -162,7 +190,7 @@ describe("the rooms", function()
     for _, path in ipairs(lines_of("find runtime kcp -name '*.[ch]' | sort")) do
       for _, include in ipairs(includes(path)) do
         for library, where in pairs(libraries) do
-          if not include.quoted and include.name:find(library) and not matches_any(path, where) then
+          if not include.folder and include.name:find(library) and not matches_any(path, where) then
             wrong[#wrong + 1] = path .. " includes " .. include.name
           end
         end
@@ -177,8 +205,8 @@ describe("the rooms", function()
       local from = path:sub(1, -3)
       uses[from] = uses[from] or {}
       for _, include in ipairs(includes(path)) do
-        local to = include.quoted and include.name:match "^(.*)%.h$"
-        if to and not to:find "^kcp/" then to = "runtime/" .. to end
+        local header = include.name:match "([^/]+)%.h$"
+        local to = include.folder and header and include.folder .. "/" .. header
         if to and to ~= from then uses[from][to] = true end
       end
     end
@@ -237,7 +265,7 @@ describe("the rooms", function()
     local wrong = {}
     for _, path in ipairs(lines_of("find kcp -name '*.[ch]' | sort")) do
       for _, include in ipairs(includes(path)) do
-        if not include.quoted and not matches_any(include.name, pure.kcp) then wrong[#wrong + 1] = path .. " includes " .. include.name end
+        if not include.folder and not matches_any(include.name, pure.kcp) then wrong[#wrong + 1] = path .. " includes " .. include.name end
       end
     end
     assert.same({}, wrong)
@@ -245,13 +273,31 @@ describe("the rooms", function()
 end)
 
 describe("a wire", function()
-  it("is entered through link/wire.h, never by its own headers from above or from another wire", function()
-    for _, room in ipairs(rooms) do
-      for _, wire in ipairs { "link/kcptun", "link/native", "link/both" } do
-        assert.is_false(room.name ~= wire and contains(room.may, wire), room.name .. " may include " .. wire)
-      end
-    end
+  local wires = {} -- their folders in runtime/link/
+  for folder in read("runtime/link/wires.def"):gmatch "\nKT_WIRE%(%w+, (%w+)%)" do wires[#wires + 1] = folder end
+
+  it("has a folder of its own, and link has no other but common", function()
+    local expected = { "common" }
+    for _, wire in ipairs(wires) do expected[#expected + 1] = wire end
+    table.sort(expected)
+    assert.same(expected, lines_of "find runtime/link -mindepth 1 -maxdepth 1 -type d -printf '%f\\n' | sort")
   end)
+
+  for _, wire in ipairs(wires) do
+    it(wire .. " is entered through link/wire.h: no file outside includes its headers or names its functions", function()
+      local wrong, own = {}, "runtime/link/" .. wire
+      for _, path in ipairs(lines_of "find runtime kcp -name '*.[ch]' | sort") do
+        if path:match "^(.*)/" ~= own then
+          for _, include in ipairs(includes(path)) do
+            if include.folder == own then wrong[#wrong + 1] = path .. " includes " .. include.name end
+          end
+          local name = read(path):match("%f[%w_]kt_" .. wire .. "_[%w_]+")
+          if name then wrong[#wrong + 1] = path .. " names " .. name end
+        end
+      end
+      assert.same({}, wrong)
+    end)
+  end
 end)
 
 describe("what was built of the rooms", function()

@@ -25,7 +25,7 @@ static struct kt_seal *sealer(unsigned i)
     static struct kt_seal *made[METHODS];
     if (!made[0]) {
         uint8_t pass[32];
-        check(kt_crypto_init(NULL) == 0 && kt_kcptun_pass("fuzz", 4, pass) == 0);
+        check(kt_crypto_init(NULL) == 0 && kt_kdf_pass("fuzz", 4, pass) == 0);
         for (unsigned n = 0; n < METHODS; n++)
             check(kt_seal_new(&made[n], kt_seal_method_name(n), pass, NULL) == 0);
         check(!kt_seal_method_name(METHODS));

@@ -52,7 +52,7 @@ static int crypto_pass(lua_State *L) /* (key) -> 32 bytes */
     size_t n;
     const char *key = luaL_checklstring(L, 1, &n);
     uint8_t pass[32];
-    int rc = kt_kcptun_pass(key, n, pass);
+    int rc = kt_kdf_pass(key, n, pass);
     if (rc < 0) return fail(L, rc, kt_strerror(rc));
     lua_pushlstring(L, (const char *)pass, sizeof pass);
     return 1;

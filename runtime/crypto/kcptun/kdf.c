@@ -12,7 +12,7 @@ int kt_pbkdf2_sha1(const void *password, size_t password_len, const char *salt, 
         GCRY_MD_SHA1, salt, strlen(salt), iterations, out_len, out));
 }
 
-int kt_kcptun_pass(const void *key, size_t key_len, uint8_t pass[32])
+int kt_kdf_pass(const void *key, size_t key_len, uint8_t pass[32])
 {
     return kt_pbkdf2_sha1(key, key_len, "kcp-go", 4096, pass, 32);
 }

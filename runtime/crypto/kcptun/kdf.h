@@ -7,7 +7,7 @@
 
 /* The key that kcptun derives from the user's: PBKDF2-HMAC-SHA1(key, "kcp-go", 4096, 32). key may be empty and
  * may hold any bytes. 0, KT_ENOMEM, or KT_ENOTSUP if libgcrypt refuses (a host in FIPS mode does). */
-int kt_kcptun_pass(const void *key, size_t key_len, uint8_t pass[32]);
+int kt_kdf_pass(const void *key, size_t key_len, uint8_t pass[32]);
 
 /* PBKDF2-HMAC-SHA1 (RFC 8018, 5.2), for the files of crypto/kcptun only. The password may be empty. Returns as
  * above. */

@@ -13,7 +13,7 @@
 struct kt_seal;
 
 /* Method by its kcptun name; KT_ECONFIG with the list of names for an unknown one; KT_ENOMEM, KT_ENOTSUP.
- * pass as from kt_kcptun_pass. *out is freed with kt_seal_free, which wipes the key. One sealer serves both
+ * pass as from kt_kdf_pass. *out is freed with kt_seal_free, which wipes the key. One sealer serves both
  * directions and any number of peers, one packet at a time. */
 int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err);
 void kt_seal_free(struct kt_seal *s);

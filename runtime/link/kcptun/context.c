@@ -210,7 +210,7 @@ void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, ui
 static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
     sh->pass = kt_locked_alloc(KT_PASS);
-    int rc = sh->pass ? kt_kcptun_pass(cfg->common.key, cfg->common.key_len, sh->pass) : KT_ENOMEM;
+    int rc = sh->pass ? kt_kdf_pass(cfg->common.key, cfg->common.key_len, sh->pass) : KT_ENOMEM;
     if (rc) return kt_err_set(err, rc, "cannot derive the key");
     rc = kt_seal_new(&sh->seal, cfg->crypt, sh->pass, err);
     if (rc) return rc;
