@@ -1,4 +1,4 @@
-/* kt's entry point: finds the verb in a table and runs it. Each verb is a file under cli/. */
+/* kt's entry point: finds the verb in a table and runs it. The verbs are in cli/. */
 #include <stdio.h>
 #include <string.h>
 #include "cli/process.h"

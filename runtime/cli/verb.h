@@ -1,4 +1,4 @@
-/* Verbs: the first argument of `kt`. One file per verb; main.c has the table. */
+/* Verbs: the first argument of `kt`. main.c has the table. Verbs that are alike share a file: attach.c, measure.c. */
 #ifndef KT_CLI_VERB_H
 #define KT_CLI_VERB_H
 
@@ -19,8 +19,8 @@ int kt_verb_test(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_sip003(int argc, char **argv, const struct kt_verb *verbs);
-int kt_verb_attach(int argc, char **argv, const struct kt_verb *verbs);  /* of several verbs */
-int kt_verb_measure(int argc, char **argv, const struct kt_verb *verbs); /* of several verbs */
+int kt_verb_attach(int argc, char **argv, const struct kt_verb *verbs);  /* those that talk to a running kt */
+int kt_verb_measure(int argc, char **argv, const struct kt_verb *verbs); /* those that measure a path */
 int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_keygen(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs);

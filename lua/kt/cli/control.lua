@@ -1,4 +1,4 @@
---- The verbs that talk to a running kt: status, top, list, reload, drain, log, events, close, repl. One table describes them; their
+--- The verbs that talk to a running kt: status, top, list, reload, drain, log, events, close, trace, repl. One table describes them; their
 --- help, man pages and completions come from it. The arguments are the paths of control sockets, "--", and the command line.
 local core = require "kt.core"
 local kt = require "kt"
