@@ -19,7 +19,7 @@
 #define KT_FEC_TYPE_OOB 0x00f3u
 #define KT_FEC_MAX_SHARDS 255u       /* data + parity */
 #define KT_FEC_MAX_PACKET 1500u      /* header included */
-#define KT_FEC_PARITY_GAP_US 500000u /* spec 5.2 rule 3 */
+#define KT_FEC_PARITY_GAP_US 500000u /* wire-kcptun.md 5.2 rule 3 */
 
 /* ---- encoder ---- */
 
@@ -64,14 +64,14 @@ struct kt_fec_dec_stats {
     uint64_t retuned;              /* times that auto-tuning changed the parameters */
 };
 
-/* Starts with these parameters; 0, 0 (no FEC here) starts as 1+1 and tunes (spec 5.6). */
+/* Starts with these parameters; 0, 0 (no FEC here) starts as 1+1 and tunes (wire-kcptun.md 5.6). */
 int kt_fec_dec_new(struct kt_fec_dec **out, unsigned data, unsigned parity);
 void kt_fec_dec_free(struct kt_fec_dec *d);
 
 /* Must not call into the same decoder, nor free it. */
 typedef void (*kt_fec_sink)(void *ctx, const uint8_t *kcp_packet, size_t len, enum kt_kcp_origin origin);
 
-/* Takes one body, FEC or bare (spec 5.1), and passes the KCP packet it holds to sink, then those it makes
+/* Takes one body, FEC or bare (wire-kcptun.md 5.1), and passes the KCP packet it holds to sink, then those it makes
  * possible to rebuild. Bare KCP packets are passed on as they are. 0, or KT_EPROTO for a malformed FEC
  * packet (also counted). */
 int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_fec_sink sink, void *ctx);
@@ -89,7 +89,7 @@ void kt_fec_dec_trim(struct kt_fec_dec *d);
 
 /* The KCP packet in a body, or NULL if it holds none (parity, OOB) or is too short. */
 const uint8_t *kt_fec_packet(const uint8_t *body, size_t len, size_t *packet_len);
-/* Reads the first KCP header in a body (spec 7): true for data, bare and OOB (for which only conv is set,
+/* Reads the first KCP header in a body (wire-kcptun.md 7): true for data, bare and OOB (for which only conv is set,
  * the rest is 0); false for parity, or if the body is too short. Checks nothing. */
 bool kt_fec_peek(const uint8_t *body, size_t len, struct kt_kcp_head *head);
 

@@ -401,7 +401,7 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
     }
     if (is_data) {
         d->stats.data++;
-        /* Everything after the header; the size field is ignored (spec 5.4). */
+        /* Everything after the header; the size field is ignored (wire-kcptun.md 5.4). */
         if (len > KT_FEC_HEADER) sink(ctx, body + KT_FEC_HEADER, len - KT_FEC_HEADER, KT_KCP_REGULAR);
     } else {
         d->stats.parity++;

@@ -112,7 +112,7 @@ unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_
     e->last_us = now_us;
     e->started = true;
     if (e->count < e->data) return 0;
-    /* Late parity is useless and is not sent, but its seqids are used up (spec 5.2 rule 3). */
+    /* Late parity is useless and is not sent, but its seqids are used up (wire-kcptun.md 5.2 rule 3). */
     e->parity_base = e->next;
     e->next = advance(e, e->next, e->parity);
     return late ? 0 : e->rows;

@@ -1,12 +1,12 @@
 /* Rebuilding by interpolation, as kcp/fec_matrix.c does it, in fewer steps.
  *
- * Of the data positions B, some (M) are missing, and as many of parity (P) take their place: K = B - M + P. The value at m
- * in M is the sum over c in K of value at c times
+ * Of the data positions B, some (M) are missing, and as many of parity (P) take their place: K = B - M + P. The value
+ * at m in M is the sum over c in K of value at c times
  *
  *     product over j in K, j != c of (m - j) / (c - j)
  *
- * A product of (x - j) over K is that over B, which does not depend on the group, without M and with P. So a coefficient
- * takes as many steps as shards are missing. Subtraction in GF(2^8) is XOR. */
+ * A product of (x - j) over K is that over B, which does not depend on the group, without M and with P. So a
+ * coefficient takes as many steps as shards are missing. Subtraction in GF(2^8) is XOR. */
 #include "kcp/fec_rebuild.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
-/* Rebuilding shards of a group of kcp/fec_sums.h, from as many parity shards as are missing. What it costs grows with the
- * shards that take part, not with the positions of the code. */
+/* Rebuilding shards of a group of kcp/fec_sums.h, from as many parity shards as are missing. What it costs grows with
+ * the shards that take part, not with the positions of the code. */
 #ifndef KT_KCP_FEC_REBUILD_H
 #define KT_KCP_FEC_REBUILD_H
 
@@ -21,8 +21,8 @@ struct kt_fec_shard {
     const uint8_t *data;
 };
 
-/* wanted: `count` positions of data that are missing, 1..KT_FEC_SPAN_ROWS. shards: those of the group's data that are not
- * missing, then `count` of parity, n in all; positions in neither count as zeros. Each has len bytes, at most
+/* wanted: `count` positions of data that are missing, 1..KT_FEC_SPAN_ROWS. shards: those of the group's data that are
+ * not missing, then `count` of parity, n in all; positions in neither count as zeros. Each has len bytes, at most
  * KT_FEC_SHARD. Returns the wanted ones, KT_FEC_REBUILT apart, valid until the next call. */
 const uint8_t *kt_fec_rebuild_run(struct kt_fec_rebuild *r, const struct kt_fec_shard *shards, unsigned n,
     const uint8_t *wanted, unsigned count, size_t len);

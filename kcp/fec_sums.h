@@ -1,9 +1,9 @@
 /* Parity of a span of packets that need not be full, nor in a row: the encoder of kt's own wire (docs/wire.md, 6.4).
  *
  * A group has up to KT_FEC_SPAN data shards, each at a position of its own; positions that are not used count as shards
- * of zeros. So a group may end at any time, and what each shard adds does not depend on how many follow. The code is that
- * of kcp/fec_matrix.h with KT_FEC_SPAN data positions; parity shard i is at position KT_FEC_SPAN + i. kcp/fec_rebuild.h
- * rebuilds. */
+ * of zeros. So a group may end at any time, and what each shard adds does not depend on how many follow. The code is
+ * that of kcp/fec_matrix.h with KT_FEC_SPAN data positions; parity shard i is at position KT_FEC_SPAN + i.
+ * kcp/fec_rebuild.h rebuilds. */
 #ifndef KT_KCP_FEC_SUMS_H
 #define KT_KCP_FEC_SUMS_H
 

@@ -28,11 +28,11 @@ struct kt_kcp;
 
 struct kt_kcp_config {
     uint32_t conv;
-    uint32_t mtu;     /* longest KCP packet in bytes, without the headers of sealing and FEC (spec 6.3) */
+    uint32_t mtu;     /* longest KCP packet, in bytes, without sealing and FEC (wire-kcptun.md 6.3) */
     uint32_t snd_wnd; /* packets, 1..KT_KCP_WND_MAX: segments that write accepts, unsent and unacknowledged */
     uint32_t rcv_wnd; /* packets, 1..KT_KCP_WND_MAX */
-    bool nodelay;     /* minimum RTO 30 ms instead of 100, slower backoff (spec 6.2, 6.5) */
-    uint32_t interval_ms; /* 10..5000: how long the peer may take to acknowledge (spec 6.5) */
+    bool nodelay;     /* minimum RTO 30 ms instead of 100, slower backoff (wire-kcptun.md 6.2, 6.5) */
+    uint32_t interval_ms; /* 10..5000: how long the peer may take to acknowledge (wire-kcptun.md 6.5) */
     uint32_t resend;      /* fast retransmit after this many later acknowledgements, at most 32; 0: never */
     bool ack_nodelay;     /* acknowledge at the end of each batch of input */
     /* Outlives the conversation, and may serve others on the same path. The owner of such a path calls
@@ -76,8 +76,9 @@ void kt_kcp_reach(struct kt_kcp *k, uint32_t n);
 size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n);
 /* The number of bytes that kt_kcp_write would accept now, if the pool has blocks. */
 size_t kt_kcp_room(const struct kt_kcp *k);
-/* The same for a message, which the peer gets as a whole (message mode, ikcp's default): all of it or nothing. n: at least 1; a
- * message of more than KT_KCP_FRAGMENTS segments is longer than other KCPs take. Not to be mixed with kt_kcp_write. */
+/* The same for a message, which the peer gets as a whole (message mode, ikcp's default): all of it or nothing. n: at
+ * least 1; a message of more than KT_KCP_FRAGMENTS segments is longer than other KCPs take. Not to be mixed with
+ * kt_kcp_write. */
 #define KT_KCP_FRAGMENTS 127u
 bool kt_kcp_write_message(struct kt_kcp *k, const void *data, size_t n);
 /* How much could leave soon. An owner that chooses as late as possible what to send writes no more than this. */
@@ -102,15 +103,15 @@ void kt_kcp_consume(struct kt_kcp *k, size_t n);
 
 /* The bytes that are in order, counted up to the segment in which they reach `most`. */
 size_t kt_kcp_unread(const struct kt_kcp *k, size_t most);
-/* The bytes of the first message, to be peeked and consumed; 0: none is complete. KT_EPROTO: it is longer than the receive
- * window, and nothing after it can be read. */
+/* The bytes of the first message, to be peeked and consumed; 0: none is complete. KT_EPROTO: it is longer than the
+ * receive window, and nothing after it can be read. */
 int kt_kcp_message(const struct kt_kcp *k);
 
 /* ---- packets and time ---- */
 
 enum kt_kcp_origin {
     KT_KCP_REGULAR,
-    KT_KCP_RECOVERED, /* rebuilt by FEC, maybe late: changes neither the peer's window nor the RTT (spec 6.6) */
+    KT_KCP_RECOVERED, /* rebuilt by FEC, maybe late: leaves the peer's window and the RTT as they are (wire-kcptun.md 6.6) */
 };
 
 /* Takes a KCP packet. 0, or KT_EPROTO for another conv, an unknown command or a wrong length: segments

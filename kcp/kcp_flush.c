@@ -109,7 +109,7 @@ static bool repeat_acks(struct flush *f)
     return true;
 }
 
-/* A segment below una needs no ACK of its own (spec 6.4), except the last, whose ts the peer needs. */
+/* A segment below una needs no ACK of its own (wire-kcptun.md 6.4), except the last, whose ts the peer needs. */
 static bool send_acks(struct flush *f)
 {
     struct kt_kcp_acks *acks = &f->k->acks;

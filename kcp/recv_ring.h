@@ -69,8 +69,8 @@ size_t kt_recv_ring_peek(const struct kt_recv_ring *r, const uint8_t **data);
 void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n);
 /* The unread bytes that are in order, counted up to the segment in which they reach `most`. */
 size_t kt_recv_ring_unread(const struct kt_recv_ring *r, size_t most);
-/* The bytes of the first message, which is as many segments as the frg of the first says; 0: it is not complete. KT_EPROTO if
- * it is longer than the window, so that it never will be. */
+/* The bytes of the first message, which is as many segments as the frg of the first says; 0: it is not complete.
+ * KT_EPROTO if it is longer than the window, so that it never will be. */
 int kt_recv_ring_message(const struct kt_recv_ring *r);
 
 /* Segments that the peer may still send: the `wnd` of our segments. What would not be stored is not announced,

@@ -57,8 +57,8 @@ static inline struct kt_rate_snapshot *kt_send_ring_snapshot(const struct kt_sen
 /* Queues bytes, mss to a segment, filling up the last queued segment first. Returns how many were taken. */
 size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
 
-/* Queues a message as segments of its own, the first with the highest frg: all of it or nothing. n: 1..256 * mss. Returns
- * whether it was taken: if not, the limit or memory is reached. */
+/* Queues a message as segments of its own, the first with the highest frg: all of it or nothing. n: 1..256 * mss.
+ * Returns whether it was taken: if not, the limit or memory is reached. */
 bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
 
 /* The segment in slot s, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the pool. The

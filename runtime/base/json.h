@@ -1,5 +1,5 @@
-/* Reads JSON (RFC 8259) from others into cJSON's tree, with bounds, and what cJSON lets pass refused: control characters
- * and text that is not UTF-8, numbers as only C has them, and \u0000, which a C string cannot hold. */
+/* Reads JSON (RFC 8259) from others into cJSON's tree, with bounds, and what cJSON lets pass refused: control
+ * characters and text that is not UTF-8, numbers as only C has them, and \u0000, which a C string cannot hold. */
 #ifndef KT_BASE_JSON_H
 #define KT_BASE_JSON_H
 

@@ -1,5 +1,5 @@
-/* Formats log lines. Invariant: a writer's `at` never passes KT_LOG_FORMATTED - 2, so that the newline and the NUL fit; what does
- * not fit is left out, whole characters at a time. */
+/* Formats log lines. Invariant: a writer's `at` never passes KT_LOG_FORMATTED - 2, so that the newline and the NUL fit;
+ * what does not fit is left out, whole characters at a time. */
 #include "base/log_format.h"
 #include <inttypes.h>
 #include <stdio.h>

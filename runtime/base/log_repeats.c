@@ -1,4 +1,5 @@
-/* A small table, searched in full for each line. Invariant: an entry whose time is over is unused or has been written. */
+/* A small table, searched in full for each line. Invariant: an entry whose time is over is unused or has been
+ * written. */
 #include "base/log_repeats.h"
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* Holds back log lines that repeat, so that a fault which recurs many times a second neither fills a disk nor hides other
- * lines. The same line, text and level, passes KT_REPEATS_PASS times in KT_REPEATS_US; further ones are counted, and once
- * that time is over, the line is written once more with their number. Lines in between do not matter: the last
+/* Holds back log lines that repeat, so that a fault which recurs many times a second neither fills a disk nor hides
+ * other lines. The same line, text and level, passes KT_REPEATS_PASS times in KT_REPEATS_US; further ones are counted,
+ * and once that time is over, the line is written once more with their number. Lines in between do not matter: the last
  * KT_REPEATS_LINES different ones are remembered. Pure: knows no clock. */
 #ifndef KT_BASE_LOG_REPEATS_H
 #define KT_BASE_LOG_REPEATS_H

@@ -17,8 +17,8 @@ int kt_prefix_parse(struct kt_prefix *out, const char *text, struct kt_err *err)
 /* The prefix of that length, at most that of the address, which has the address. */
 void kt_prefix_of(struct kt_prefix *out, const struct kt_addr *a, unsigned bits);
 
-/* Makes a set of n prefixes, in place: sorts them and drops those within others. Returns how many are left. One prefix is a
- * set as it is. */
+/* Makes a set of n prefixes, in place: sorts them and drops those within others. Returns how many are left. One prefix
+ * is a set as it is. */
 size_t kt_prefixes_sort(struct kt_prefix *set, size_t n);
 /* Whether one of a set has the address, whatever its port; O(log n). A family is never in a prefix of the other; for
  * addresses that may be mapped, see kt_addr_unmap. */

@@ -1,5 +1,6 @@
-/* The verbs that talk to a running kt: status, top, list, drain, log, events, close, trace, repl. Finds the control sockets; the rest is a
- * script (lua/kt/cli/control.lua), which gets their paths, "--", and the command line with its verb. */
+/* The verbs that talk to a running kt: status, top, list, drain, log, events, close, trace, repl. Finds the control
+ * sockets; the rest is a script (lua/kt/cli/control.lua), which gets their paths, "--", and the command line with its
+ * verb. */
 #include "cli/attach.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The verbs that measure the path to a server: ping, speed, doctor. A script in the binary (lua/kt/cli/measure.lua), which gets the
- * command line with its verb. */
+/* The verbs that measure the path to a server: ping, speed, doctor. A script in the binary (lua/kt/cli/measure.lua),
+ * which gets the command line with its verb. */
 #include "cli/start.h"
 #include "cli/verb.h"
 

@@ -1,5 +1,5 @@
-/* What kt tells the service manager that started it (systemd's Type=notify, sd_notify(3)): datagrams of text to the socket
- * $NOTIFY_SOCKET. Without it nothing is sent. */
+/* What kt tells the service manager that started it (systemd's Type=notify, sd_notify(3)): datagrams of text to the
+ * socket $NOTIFY_SOCKET. Without it nothing is sent. */
 #ifndef KT_CLI_NOTIFY_H
 #define KT_CLI_NOTIFY_H
 
@@ -19,8 +19,8 @@ struct kt_notify {
     uint64_t every_us;     /* 0: no watchdog */
 };
 
-/* Reads $NOTIFY_SOCKET, and $WATCHDOG_USEC and $WATCHDOG_PID: from now on, until kt_notify_close, the loop reports that it
- * turns, twice in the time after which the manager would act. Never fails: what cannot be set up is left out. */
+/* Reads $NOTIFY_SOCKET, and $WATCHDOG_USEC and $WATCHDOG_PID: from now on, until kt_notify_close, the loop reports that
+ * it turns, twice in the time after which the manager would act. Never fails: what cannot be set up is left out. */
 void kt_notify_open(struct kt_notify *n, struct kt_io *io);
 /* It serves; also after a reload, whether that succeeded or not. */
 void kt_notify_ready(const struct kt_notify *n);

@@ -1,7 +1,7 @@
 /* Watches the parent process by a pidfd, in a thread that does nothing else, so that an idle kt has no timer for it.
  *
- * Not PR_SET_PDEATHSIG: that fires when the thread ends that started kt, and a parent with many threads may end that one
- * long before itself. */
+ * Not PR_SET_PDEATHSIG: that fires when the thread ends that started kt, and a parent with many threads may end that
+ * one long before itself. */
 #include "cli/parent.h"
 #ifdef __linux__
 #include <limits.h>

@@ -1,5 +1,5 @@
-/* kt sip003: kt as a plugin of shadowsocks (SIP003), which passes addresses and options in the environment. The rest is in
- * lua/kt/cli/sip003.lua. */
+/* kt sip003: kt as a plugin of shadowsocks (SIP003), which passes addresses and options in the environment. The rest is
+ * in lua/kt/cli/sip003.lua. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -103,7 +103,8 @@ static int open_control(struct process *p, struct kt_supervisor *sv, const char 
         &p->control, err);
 }
 
-/* A path in use must be found before anything listens. This one is the script's, that is, a flag of kt client or kt server. */
+/* A path in use must be found before anything listens. This one is the script's, that is, a flag of kt client or kt
+ * server. */
 static int loaded(void *ctx, struct kt_supervisor *sv, struct kt_err *err)
 {
     struct process *p = ctx;

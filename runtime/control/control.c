@@ -1,8 +1,8 @@
 /* The commands of the control socket.
  *
- * A command answers at once, or asks the scripts (ask.h): the running one, and for some commands those that a reload has replaced
- * and that still have conns. Invariant: a call is in k->calls from its request until its answer, or until its client has gone; so
- * no client is answered twice, or after its end. */
+ * A command answers at once, or asks the scripts (ask.h): the running one, and for some commands those that a reload
+ * has replaced and that still have conns. Invariant: a call is in k->calls from its request until its answer, or until
+ * its client has gone; so no client is answered twice, or after its end. */
 #include "control/control.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -18,8 +18,8 @@ struct kt_control_opts {
     bool allow_eval;          /* `eval` runs code in the script */
 };
 
-/* Opens the socket. Without a path, a name that is in use gets a number, and a folder that cannot be used is no error: *out is
- * NULL then, and the log says why at debug. Free with kt_control_close. */
+/* Opens the socket. Without a path, a name that is in use gets a number, and a folder that cannot be used is no error:
+ * *out is NULL then, and the log says why at debug. Free with kt_control_close. */
 int kt_control_open(const struct kt_control_opts *opts, struct kt_control **out, struct kt_err *err);
 /* Removes the socket. Call it before the supervisor is freed. NULL is allowed. */
 void kt_control_close(struct kt_control *k);

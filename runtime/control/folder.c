@@ -99,8 +99,8 @@ static size_t list_folder(const char *folder, char (*out)[KT_CONTROL_PATH], size
     return n;
 }
 
-/* The sockets in the folders of services (RuntimeDirectory=kt/NAME), each of which belongs to its service's user. Only root can
- * make such a folder. */
+/* The sockets in the folders of services (RuntimeDirectory=kt/NAME), each of which belongs to its service's user. Only
+ * root can make such a folder. */
 static size_t list_services(char (*out)[KT_CONTROL_PATH], size_t max)
 {
     struct kt_err err = {0};

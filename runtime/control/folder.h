@@ -16,12 +16,12 @@
 /* Instances of one name in a folder: NAME.sock, NAME-2.sock, ... */
 #define KT_CONTROL_SAME_MAX 64u
 
-/* The path of the n-th socket of a name, n from 1, in the folder of this process, which is made if need be. 0, or a code and
- * why the folder cannot be used. */
+/* The path of the n-th socket of a name, n from 1, in the folder of this process, which is made if need be. 0, or a
+ * code and why the folder cannot be used. */
 int kt_control_path(const char *name, unsigned n, char out[KT_CONTROL_PATH], struct kt_err *err);
 
-/* The paths of all sockets in the folders that this user may read, its own and /run/kt, sorted within each; whether a process still listens at
- * them is not checked. Returns their number. */
+/* The paths of all sockets in the folders that this user may read, its own and /run/kt, sorted within each; whether a
+ * process still listens at them is not checked. Returns their number. */
 size_t kt_control_list(char (*out)[KT_CONTROL_PATH], size_t max);
 
 #endif

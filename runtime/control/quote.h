@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Writes text as a JSON string in quotes to out, of `size` > 2 bytes, and returns out. What does not fit is cut off between two
- * characters; bytes that are not UTF-8 become '?'. */
+/* Writes text as a JSON string in quotes to out, of `size` > 2 bytes, and returns out. What does not fit is cut off
+ * between two characters; bytes that are not UTF-8 become '?'. */
 char *kt_control_quote(char *out, size_t size, const char *text);
 
 #endif

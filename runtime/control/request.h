@@ -25,8 +25,8 @@ struct kt_control_request {
     const struct cJSON *args;           /* an object, or NULL */
 };
 
-/* line has a NUL after its len bytes. 0, or a code and what is wrong with it; `id` is set even then if it could be read,
- * and `tree` is NULL. */
+/* line has a NUL after its len bytes. 0, or a code and what is wrong with it; `id` is set even then if it could be
+ * read, and `tree` is NULL. */
 int kt_control_request_parse(
     struct kt_control_request *out, const char *line, size_t len, struct kt_err *err);
 void kt_control_request_free(struct kt_control_request *r);

@@ -1,7 +1,7 @@
 /* Sends tapped packets as lines of JSON.
  *
- * Invariant: the tap leads here exactly while the trace lives. At most BACKLOG_MAX bytes wait for the client, which is far below
- * what would have it dropped. */
+ * Invariant: the tap leads here exactly while the trace lives. At most BACKLOG_MAX bytes wait for the client, which is
+ * far below what would have it dropped. */
 #include "control/trace.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* A trace: the packets of a link or an acceptor, decrypted, as a stream to a control client. Packets that the client does not read
- * in time are dropped and counted, so that a trace never holds up the link. The last line is the count of those dropped after the last
- * packet. */
+/* A trace: the packets of a link or an acceptor, decrypted, as a stream to a control client. Packets that the client
+ * does not read in time are dropped and counted, so that a trace never holds up the link. The last line is the count of
+ * those dropped after the last packet. */
 #ifndef KT_CONTROL_TRACE_H
 #define KT_CONTROL_TRACE_H
 

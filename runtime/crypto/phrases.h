@@ -1,5 +1,5 @@
-/* Keys that were derived from passphrases lately. Deriving one takes 0.1 s and 64 MiB (kt_key_from_passphrase), and most
- * links of a process have the same passphrase.
+/* Keys that were derived from passphrases lately. Deriving one takes 0.1 s and 64 MiB (kt_key_from_passphrase), and
+ * most links of a process have the same passphrase.
  *
  * Invariant: neither a passphrase nor a key is ever outside locked memory here. */
 #ifndef KT_CRYPTO_PHRASES_H

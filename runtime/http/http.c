@@ -1,8 +1,8 @@
 /* Heads of messages, chunked bodies and URLs, by libhttp-parser.
  *
  * Debian builds the library lenient: it takes spaces in field names, bare line feeds, folded fields, and any bytes for
- * the CRLF after a chunk. So each line is checked before the library sees it, and the library's reading of the framing is
- * compared with the fields. */
+ * the CRLF after a chunk. So each line is checked before the library sees it, and the library's reading of the framing
+ * is compared with the fields. */
 #include "http/http.h"
 #include <http_parser.h>
 #include <string.h>

@@ -66,13 +66,13 @@ enum kt_http_kind {
     KT_HTTP_RESPONSE_TO_HEAD, /* without a body, whatever its fields say */
 };
 
-/* Reads a head: all bytes up to and including the empty line. An empty line before it is skipped. Returns 0, or the status
- * to answer with (400, 431, 501, 505), with a sentence in err. */
+/* Reads a head: all bytes up to and including the empty line. An empty line before it is skipped. Returns 0, or the
+ * status to answer with (400, 431, 501, 505), with a sentence in err. */
 int kt_http_read_head(
     const char *text, size_t len, enum kt_http_kind kind, struct kt_http_head *out, struct kt_err *err);
 
-/* Feeds the next bytes of a chunked body: at most `left` bytes of data, or, while that is 0, one line with its CRLF. Once
- * `done` is set, the body has ended and nothing more may be fed. Returns 0 or KT_EPROTO. */
+/* Feeds the next bytes of a chunked body: at most `left` bytes of data, or, while that is 0, one line with its CRLF.
+ * Once `done` is set, the body has ended and nothing more may be fed. Returns 0 or KT_EPROTO. */
 int kt_http_feed(struct kt_http_chunks *c, const char *text, size_t len, struct kt_err *err);
 
 /* Splits a URL (http://host:port/path?query, or /path?query), or a CONNECT target (host:port). Returns 0 or KT_ECONFIG.

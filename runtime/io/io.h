@@ -81,15 +81,15 @@ void kt_io_turn_cancel(struct kt_turn *t);
 
 /* ---- work that takes long ---- */
 
-/* Work on the processor that would hold up the loop. In a backend with threads it runs on one of them, one piece of an io
- * at a time, in order. */
+/* Work on the processor that would hold up the loop. In a backend with threads it runs on one of them, one piece of an
+ * io at a time, in order. */
 struct kt_job {
     void (*run)(void *arg);  /* maybe on another thread: it may use nothing but arg */
     void (*free)(void *arg); /* on the loop's thread, once neither run nor done needs it */
     void *arg;
 };
-/* Runs the job, then calls done(ctx) from the loop, unless kt_work_cancel comes first. 0, or KT_ENOMEM, in which case arg is
- * still the caller's. */
+/* Runs the job, then calls done(ctx) from the loop, unless kt_work_cancel comes first. 0, or KT_ENOMEM, in which case
+ * arg is still the caller's. */
 int kt_work(
     struct kt_io *io, const struct kt_job *job, void (*done)(void *ctx), void *ctx, struct kt_work **out);
 /* done is not called. A job that has begun still runs to its end. */
@@ -217,8 +217,8 @@ void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const stru
 /* The user who opened the other end of a unix socket. 0; KT_ENOTSUP if that is unknown. */
 int kt_conn_user(const struct kt_conn *conn, uint32_t *uid);
 
-/* Of a conn that was diverted to a listener (kt_endpoint.diverted): the address that its client connected to. NULL: it was not
- * diverted, or the system does not know. Valid as long as the conn. */
+/* Of a conn that was diverted to a listener (kt_endpoint.diverted): the address that its client connected to. NULL: it
+ * was not diverted, or the system does not know. Valid as long as the conn. */
 const char *kt_conn_original(const struct kt_conn *conn);
 
 /* The user timeout (RFC 793, 3.8): a TCP conn that has sent something breaks with KT_ETIMEOUT after hearing
@@ -336,15 +336,15 @@ int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t 
  * KT_EINVAL. Blocks. */
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
-/* Calls fn, from the loop, when a file may have changed: written, replaced, made or removed. Several changes may come as
- * one. The file need not exist, but its folder. 0, or a code and a sentence. */
+/* Calls fn, from the loop, when a file may have changed: written, replaced, made or removed. Several changes may come
+ * as one. The file need not exist, but its folder. 0, or a code and a sentence. */
 int kt_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
     struct kt_file_watch **out, struct kt_err *err);
 void kt_file_watch_close(struct kt_file_watch *w);
 
-/* The process's standard input. keys: it must be a terminal, which shows another screen, empty and without a cursor, and passes on
- * each key at once, until the input is closed. fn gets what has arrived, or n = 0 at the end; nothing is read before kt_input_read.
- * 0; KT_ENOTSUP: no terminal, or the backend has no input. */
+/* The process's standard input. keys: it must be a terminal, which shows another screen, empty and without a cursor,
+ * and passes on each key at once, until the input is closed. fn gets what has arrived, or n = 0 at the end; nothing is
+ * read before kt_input_read. 0; KT_ENOTSUP: no terminal, or the backend has no input. */
 struct kt_input;
 int kt_input_open(struct kt_io *io, bool keys, void (*fn)(void *ctx, const char *data, size_t n), void *ctx,
     struct kt_input **out, struct kt_err *err);
@@ -368,8 +368,8 @@ struct kt_append_events {
     void (*failed)(void *ctx, const struct kt_err *err, const char *text, size_t len);
 };
 /* Creates the file with mode 0600 if it does not exist. real: the path is real; as for kt_file_read_real, at each
- * write. head (may be NULL) is written first whenever the file is
- * empty, as it is again after a rename. The events must outlive the appender, which may outlive the io. */
+ * write. head (may be NULL) is written first whenever the file is empty, as it is again after a rename. The events must
+ * outlive the appender, which may outlive the io. */
 int kt_append_open(struct kt_io *io, const char *path, bool real, const char *head,
     const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err);
 void kt_append(struct kt_appender *a, const char *text, size_t len);

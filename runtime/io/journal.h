@@ -1,7 +1,7 @@
 /* Sends log lines to the journal of systemd, over its native protocol.
  *
- * Not libsystemd: its sd_journal_sendv keeps its socket in a global, and the library brings compression libraries into a
- * process that holds keys. All that kt needs is a datagram. */
+ * Not libsystemd: its sd_journal_sendv keeps its socket in a global, and the library brings compression libraries into
+ * a process that holds keys. All that kt needs is a datagram. */
 #ifndef KT_IO_JOURNAL_H
 #define KT_IO_JOURNAL_H
 

@@ -329,8 +329,8 @@ static bool has_room(const struct kt_writer *w)
     return !w->path && poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
 }
 
-/* Whether records wait in the socket. A reader that looks their sender up, as the journal does to find its unit, finds none if the
- * process has ended before it reads. */
+/* Whether records wait in the socket. A reader that looks their sender up, as the journal does to find its unit, finds
+ * none if the process has ended before it reads. */
 static bool is_unread(const struct kt_writer *w)
 {
 #ifdef SIOCOUTQ

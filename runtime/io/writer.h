@@ -26,8 +26,9 @@ struct kt_writer;
 /* A writer for a descriptor, which stays open. Free *out with kt_writer_close. 0, KT_ENOMEM, or KT_ELIMIT if no
  * thread can be started. events: only `lost` is called; may be NULL. */
 int kt_writer_new(struct kt_writer **out, int fd, const struct kt_append_events *events, void *ctx);
-/* The same for records: texts that end with a NUL, which is not passed on. Each is handed to record(fd, …) by itself, on
- * the thread, where it may wait. Takes fd over, also on failure. Lost lines are lost records; what `lost` writes is one. */
+/* The same for records: texts that end with a NUL, which is not passed on. Each is handed to record(fd, …) by itself,
+ * on the thread, where it may wait. Takes fd over, also on failure. Lost lines are lost records; what `lost` writes is
+ * one. */
 int kt_writer_new_records(struct kt_writer **out, int fd,
     void (*record)(int fd, const char *data, size_t len), const struct kt_append_events *events, void *ctx);
 /* False if the text, or an earlier one that would have to come first, was dropped. */

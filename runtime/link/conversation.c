@@ -3,8 +3,8 @@
  *     first ........ ready ........ end        packets by number, in a ring of KT_CONVERSATION_PACKETS
  *      | to be sent  | being filled |
  *
- * Invariant: a slot in [first, end) holds a block, no other does. Outside of a flush, ready == end. While the ring is full, no timer
- * is set for what the engine still has to send: kt_conversation_sent flushes it. */
+ * Invariant: a slot in [first, end) holds a block, no other does. Outside of a flush, ready == end. While the ring is
+ * full, no timer is set for what the engine still has to send: kt_conversation_sent flushes it. */
 #include "link/conversation.h"
 #include <stdlib.h>
 #include <string.h>

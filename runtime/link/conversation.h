@@ -1,8 +1,10 @@
-/* A KCP conversation that drives itself: the engine (kcp/kcp.h) with a controller, a timer, and a bounded queue of packets that wait
- * for their owner to send them. For protocols of a script's own; kcptun's sessions do this for themselves.
+/* A KCP conversation that drives itself: the engine (kcp/kcp.h) with a controller, a timer, and a bounded queue of
+ * packets that wait for their owner to send them. For protocols of a script's own; kcptun's sessions do this for
+ * themselves.
  *
- * Work is done at the end of the turn in which something changed, or when the engine's deadline comes. An idle conversation has no
- * timer. Bytes and packets are kept in blocks of the owner's pool, so a full pool makes send fail and arrivals be dropped. */
+ * Work is done at the end of the turn in which something changed, or when the engine's deadline comes. An idle
+ * conversation has no timer. Bytes and packets are kept in blocks of the owner's pool, so a full pool makes send fail
+ * and arrivals be dropped. */
 #ifndef KT_LINK_CONVERSATION_H
 #define KT_LINK_CONVERSATION_H
 
@@ -36,7 +38,8 @@ struct kt_conversation_events {
     void (*writable)(void *ctx); /* there may be more room, or all has been acknowledged */
 };
 
-/* pool: of blocks of KT_CONVERSATION_BLOCK bytes; outlives the conversation. 0, KT_EINVAL (a value out of range) or KT_ENOMEM. */
+/* pool: of blocks of KT_CONVERSATION_BLOCK bytes; outlives the conversation. 0, KT_EINVAL (a value out of range) or
+ * KT_ENOMEM. */
 int kt_conversation_new(struct kt_conversation **out, const struct kt_conversation_config *cfg,
     struct kt_io *io, struct kt_slab *pool, const struct kt_conversation_events *events, void *ctx);
 /* NULL is harmless. What was not acknowledged is lost. */
@@ -45,16 +48,16 @@ void kt_conversation_free(struct kt_conversation *c);
 /* Takes a packet from the peer. 0, or KT_EPROTO: it is none of this conversation, or malformed from some point on. */
 int kt_conversation_input(struct kt_conversation *c, const uint8_t *data, size_t len);
 
-/* Queues bytes and sets *taken to their number; a message is taken as a whole or not at all. 0; KT_EAGAIN: there is no room for
- * the rest; KT_ELIMIT: a message that never fits; KT_ENOMEM: the pool is empty. len is at least 1. */
+/* Queues bytes and sets *taken to their number; a message is taken as a whole or not at all. 0; KT_EAGAIN: there is no
+ * room for the rest; KT_ELIMIT: a message that never fits; KT_ENOMEM: the pool is empty. len is at least 1. */
 int kt_conversation_send(struct kt_conversation *c, const uint8_t *data, size_t len, size_t *taken);
 /* The most bytes of a message. */
 size_t kt_conversation_message_max(const struct kt_conversation *c);
 /* Whether the peer has acknowledged all that was sent. */
 bool kt_conversation_acknowledged(const struct kt_conversation *c);
 
-/* The bytes to read: of the first message, or of the stream, at most `most` then. 0: none yet; KT_EPROTO: a message that does
- * not fit the receive window, after which nothing can be read. */
+/* The bytes to read: of the first message, or of the stream, at most `most` then. 0: none yet; KT_EPROTO: a message
+ * that does not fit the receive window, after which nothing can be read. */
 int kt_conversation_unread(const struct kt_conversation *c, size_t most);
 /* Copies n bytes, at most kt_conversation_unread, and drops them. */
 void kt_conversation_read(struct kt_conversation *c, uint8_t *out, size_t n);

@@ -179,8 +179,8 @@ static inline int kt_link_probe(
     return l->ops->request(l, &r, out, err);
 }
 /* Opens a flow, which is the caller's until closed. It exists at once: if there is no session it dials, and keeps the
- * last few datagrams until there is one; and it continues in the next session if its own ends. 0, KT_ENOMEM, KT_EINVAL (a
- * text is too long), or KT_ENOTSUP. */
+ * last few datagrams until there is one; and it continues in the next session if its own ends. 0, KT_ENOMEM, KT_EINVAL
+ * (a text is too long), or KT_ENOTSUP. */
 static inline int kt_link_flow(
     struct kt_link *l, const struct kt_flow_options *options, struct kt_flow **out, struct kt_err *err)
 {
@@ -225,8 +225,8 @@ struct kt_acceptor_events {
     void (*link)(void *ctx, struct kt_link *link, const struct kt_peer_info *peer);
     /* A peer opened a flow; it is the callee's, until closed. NULL: flows are refused. */
     void (*flow)(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer);
-    /* A peer's session was heard for the first time, or again after it was silent (why NULL); or it is silent or over. May be
-     * NULL. Not called while the acceptor closes. */
+    /* A peer's session was heard for the first time, or again after it was silent (why NULL); or it is silent or over.
+     * May be NULL. Not called while the acceptor closes. */
     void (*presence)(void *ctx, const struct kt_peer_info *peer, const struct kt_err *why);
     /* Whether a client may come in, by its public key in base64, and its name, of 1 to size - 1 bytes. Asked in each
      * handshake that authenticates, and after a reload, if the settings say so (`asks`); never calls the acceptor. */

@@ -1,7 +1,7 @@
 /* Waits for the PROXY protocol headers of accepted conns.
  *
- * Invariant: `waiting` holds at most KT_PROXY_ACCEPT_MAX conns, in order of their deadlines, and the timer is armed for the
- * first of them. A waiting conn reads no more than a header's length ahead. */
+ * Invariant: `waiting` holds at most KT_PROXY_ACCEPT_MAX conns, in order of their deadlines, and the timer is armed for
+ * the first of them. A waiting conn reads no more than a header's length ahead. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/list.h"

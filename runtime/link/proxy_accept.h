@@ -1,5 +1,5 @@
-/* Conns that begin with a PROXY protocol header: holds each accepted conn until its header has come, then hands it on under
- * the addresses that the header names. */
+/* Conns that begin with a PROXY protocol header: holds each accepted conn until its header has come, then hands it on
+ * under the addresses that the header names. */
 #ifndef KT_LINK_PROXY_ACCEPT_H
 #define KT_LINK_PROXY_ACCEPT_H
 
@@ -9,8 +9,8 @@ struct kt_conn;
 struct kt_io;
 struct kt_proxy_accept;
 
-/* Time for the whole header to come, µs: longer than the 3 s that section 2 of the specification asks for, which allow for
- * a lost packet. */
+/* Time for the whole header to come, µs: longer than the 3 s that section 2 of the specification asks for, which allow
+ * for a lost packet. */
 #define KT_PROXY_ACCEPT_US 5000000u
 /* Conns that may wait for their header at a time. A further one takes the place of the one waiting longest. */
 #define KT_PROXY_ACCEPT_MAX 1024u

@@ -23,9 +23,9 @@ struct kt_proxy_header {
  * needed; KT_EPROTO: not a header, or a longer one than KT_PROXY_HEADER_MAX. */
 int kt_proxy_header_read(struct kt_proxy_header *out, const uint8_t *data, size_t n);
 
-/* Writes a header of version 1 or 2 without TLVs; returns its length. `from` NULL: the sender's own connection, LOCAL in
- * version 2 and UNKNOWN in version 1. `to` NULL: unknown, written as zeros. Of two families, both are written as IPv6,
- * the IPv4 address mapped (RFC 4291, 2.5.5.2). */
+/* Writes a header of version 1 or 2 without TLVs; returns its length. `from` NULL: the sender's own connection, LOCAL
+ * in version 2 and UNKNOWN in version 1. `to` NULL: unknown, written as zeros. Of two families, both are written as
+ * IPv6, the IPv4 address mapped (RFC 4291, 2.5.5.2). */
 size_t kt_proxy_header_write(
     uint8_t out[KT_PROXY_HEADER_OUT], unsigned version, const struct kt_addr *from, const struct kt_addr *to);
 

@@ -1,5 +1,5 @@
-/* Relay: joins two flows; the datagrams stay in C. It ends when either flow does, when both have been idle, or at a time
- * limit, and then closes both. */
+/* Relay: joins two flows; the datagrams stay in C. It ends when either flow does, when both have been idle, or at a
+ * time limit, and then closes both. */
 #ifndef KT_LINK_RELAY_H
 #define KT_LINK_RELAY_H
 

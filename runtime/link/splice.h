@@ -52,8 +52,8 @@ struct kt_splice_result {
                                    none. Valid during `done`. */
 };
 
-/* Takes over both pipes and the tees, and ends them. done is called exactly once, never from inside this call, after the
- * splice was freed. 0, or KT_ENOMEM, and the pipes are still the caller's. */
+/* Takes over both pipes and the tees, and ends them. done is called exactly once, never from inside this call, after
+ * the splice was freed. 0, or KT_ENOMEM, and the pipes are still the caller's. */
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
 

@@ -6,8 +6,8 @@
  *   KT_COUNTER(name, unit, value, "Help.")   a total that never decreases
  *   KT_GAUGE(name, unit, value, "Help.")     how it is now
  *
- * unit is a KT_STAT_ name; value is a C expression (in counters.def there is none: the name is the member). A value that
- * is not known is HUGE_VAL: scripts get nil. The help of such a row says when it is "absent". */
+ * unit is a KT_STAT_ name; value is a C expression (in counters.def there is none: the name is the member). A value
+ * that is not known is HUGE_VAL: scripts get nil. The help of such a row says when it is "absent". */
 #ifndef KT_LINK_STAT_H
 #define KT_LINK_STAT_H
 

@@ -67,8 +67,8 @@ struct kt_wire {
 const struct kt_wire *kt_wire_find(const char *name);
 /* The size of a wire's settings. */
 size_t kt_wire_size(const struct kt_wire *w);
-/* The settings of the wire's part i, and in *of (unless `of` is NULL) which wire that is; NULL past the last. A wire without
- * parts is its own and only one. */
+/* The settings of the wire's part i, and in *of (unless `of` is NULL) which wire that is; NULL past the last. A wire
+ * without parts is its own and only one. */
 struct kt_settings *kt_wire_part(
     const struct kt_wire *w, struct kt_settings *s, size_t i, const struct kt_wire **of);
 

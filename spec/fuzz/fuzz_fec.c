@@ -1,6 +1,7 @@
-/* Fuzz target: the FEC decoder. The first two bytes choose the parameters. Bodies follow: a length (2 bytes,
- * LE) and that many bytes. The third byte also sets a limit on memory. Random bytes rarely make a group, so a length with the top bit set stands for the
- * next packet of an encoder; the byte after it says whether that packet is lost, damaged, cut or doubled. */
+/* Fuzz target: the FEC decoder. The first two bytes choose the parameters. Bodies follow: a length (2 bytes, LE) and
+ * that many bytes. The third byte also sets a limit on memory. Random bytes rarely make a group, so a length with the
+ * top bit set stands for the next packet of an encoder; the byte after it says whether that packet is lost, damaged,
+ * cut or doubled. */
 #include <stdlib.h>
 #include <string.h>
 #include "kcp/fec.h"

@@ -1,5 +1,5 @@
-/* Fuzz target: HTTP heads, chunked bodies and URLs. What is accepted has one reading: lines end in CRLF, names are tokens,
- * values hold no control character, and the framing is that of the only Content-Length or Transfer-Encoding. */
+/* Fuzz target: HTTP heads, chunked bodies and URLs. What is accepted has one reading: lines end in CRLF, names are
+ * tokens, values hold no control character, and the framing is that of the only Content-Length or Transfer-Encoding. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

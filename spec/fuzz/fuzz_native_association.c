@@ -1,11 +1,11 @@
 /* Fuzz target: an acceptor of kt's own wire with whole associations, in virtual time.
  *
  * The input is a program. Its first byte chooses who the attacker is:
- *   - without the key: a true client has a stream that is echoed, while the attacker replays, damages and cuts what either
- *     end sent, from addresses of its own or the client's. What the stream carries must arrive, there must be one
- *     association, and when all of it is replayed after its end, nothing comes of it.
- *   - with the key: it makes an association of its own, and puts any frames into well sealed packets: the input's bytes,
- *     true ACKs, streams that move, answers to challenges.
+ *   - without the key: a true client has a stream that is echoed, while the attacker replays, damages and cuts what
+ *     either end sent, from addresses of its own or the client's. What the stream carries must arrive, there must be
+ *     one association, and when all of it is replayed after its end, nothing comes of it.
+ *   - with the key: it makes an association of its own, and puts any frames into well sealed packets: the input's
+ *     bytes, true ACKs, streams that move, answers to challenges.
  * No more than three times the bytes that came from an address may be sent there before that has proven itself. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Fuzz target: a packet of kt's own wire, as its frames are read once the packet has opened. What is read keeps
- * frame.h's promises, is written into exactly the room it needs and no less, and reads again as the same. */
+/* Fuzz target: a packet of kt's own wire, once opened: its frames. Every frame read satisfies frame.h, and writing it
+ * into a buffer of exactly its size and reading it back gives the same frame. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +41,8 @@ static void round_trip(const struct kt_native_frame *f, size_t most)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t *packet =
-        malloc(size ? size : 1); /* exact size, so that the sanitizer catches accesses past the end */
+    /* Of the exact size, so that the sanitizer catches reads past the end. */
+    uint8_t *packet = malloc(size ? size : 1);
     CHECK(packet);
     if (size) memcpy(packet, data, size);
     for (size_t at = 0;;) {

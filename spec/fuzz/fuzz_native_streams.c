@@ -1,9 +1,9 @@
 /* Fuzz target: streams and flows of kt's own wire fed with any frames, while their users read, write, close, reset and
  * cut them, packets are written and found lost or acknowledged, and the association ends at any time.
  *
- * The input is a program: a byte that says what to do, then its operands. What is checked: nothing crashes, memory stays
- * within what was announced, packets hold frames that the parser accepts, no event comes after the end of a stream or
- * flow, and nothing is left at the end. */
+ * The input is a program: a byte that says what to do, then its operands. What is checked: nothing crashes, memory
+ * stays within what was announced, packets hold frames that the parser accepts, no event comes after the end of a
+ * stream or flow, and nothing is left at the end. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/slab.h"

@@ -1,5 +1,6 @@
-/* Fuzz target: PROXY protocol headers. A header's length lies within the bytes; a shorter piece of a valid header asks for
- * more, and what follows it changes nothing; addresses that were read are read again from what is written of them. */
+/* Fuzz target: PROXY protocol headers. A header's length lies within the bytes; a shorter piece of a valid header asks
+ * for more, and what follows it changes nothing; addresses that were read are read again from what is written of
+ * them. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

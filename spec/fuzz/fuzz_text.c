@@ -1,5 +1,5 @@
-/* Fuzz target: hex and base64 (crypto/primitives.h). What is decoded encodes to the same text, but for the case of hex, and what
- * is encoded decodes to the same bytes. */
+/* Fuzz target: hex and base64 (crypto/primitives.h). What is decoded encodes to the same text, but for the case of hex,
+ * and what is encoded decodes to the same bytes. */
 #include <ctype.h>
 #include <stdint.h>
 #include <stdlib.h>

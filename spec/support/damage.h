@@ -1,4 +1,5 @@
-/* Datagrams that an attacker without the key can send, by the million: damaged copies of a datagram, replays, and random bytes. */
+/* Datagrams that an attacker without the key can send, by the million: damaged copies of a datagram, replays, and
+ * random bytes. */
 #ifndef SPEC_DAMAGE_H
 #define SPEC_DAMAGE_H
 
@@ -14,8 +15,8 @@ static inline uint64_t damage_random(uint64_t *state)
     return *state;
 }
 
-/* Writes what is sent as number i into out, n bytes at most, and returns its length: by turns a replay, a copy with one bit
- * flipped, one that is cut, one with another byte, and as many random bytes. state: not 0. */
+/* Writes what is sent as number i into out, n bytes at most, and returns its length: by turns a replay, a copy with one
+ * bit flipped, one that is cut, one with another byte, and as many random bytes. state: not 0. */
 static inline size_t damage(uint8_t *out, const uint8_t *in, size_t n, uint64_t i, uint64_t *state)
 {
     const uint64_t r = damage_random(state);

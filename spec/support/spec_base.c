@@ -621,7 +621,8 @@ static int log_line(lua_State *L)
     return lua_gettop(L) - top;
 }
 
-/* log_write(format, { level, script, text, link, conn, peer, date, wall_us }, repeated) → the line, or nil for an unknown format */
+/* log_write(format, { level, script, text, link, conn, peer, date, wall_us }, repeated) → the line, or nil for an
+ * unknown format */
 static int log_write(lua_State *L)
 {
     static const char *const keys[] = {"script", "text", "link", "conn", "peer", "date"};
@@ -655,8 +656,8 @@ static void push_repeat(void *ctx, const struct kt_log_repeat *line)
     lua_pushfstring(L, "%s %s*%d", kt_log_level_name(line->level), line->text, (int)line->held);
 }
 
-/* log_repeats { { at, level, text } … } → the lines that are written, in order, those held back as "text*number", with the
- * rest flushed at the end; when that would have been due, µs, or -1 */
+/* log_repeats { { at, level, text } … } → the lines that are written, in order, those held back as "text*number", with
+ * the rest flushed at the end; when that would have been due, µs, or -1 */
 static int log_repeats(lua_State *L)
 {
     struct kt_log_repeats *r = lua_newuserdatauv(L, sizeof *r, 0);

@@ -5,8 +5,8 @@
  *     offset, len, last = s:next(limit, most)   false: nothing      s:sent(offset, len, last)
  *     s:acked(offset, len, last)  s:lost(offset, len, last)  s:needed(offset, len, last) -> bool
  *     s:facts() -> {acked, sent, written, losses, complete}
- *   r = recv()   r:put(offset, len, last) -> true, or nil, error   r:take(n)   r:facts() -> {taken, ready, highest, final,
- *     complete}
+ *   r = recv()   r:put(offset, len, last) -> true, or nil, error   r:take(n)
+ *     r:facts() -> {taken, ready, highest, final, complete}
  *   blocks()     in use, of all; fail_after(n)   lets n more be had */
 #include <lauxlib.h>
 #include <lua.h>

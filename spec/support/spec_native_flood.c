@@ -1,11 +1,11 @@
-/* A peer with the key that fills packets of kt's own wire with tiny frames, beside an honest client, in virtual time, for
- * spec/link/native_flood_spec.lua.
+/* A peer with the key that fills packets of kt's own wire with tiny frames, beside an honest client, in virtual time,
+ * for spec/link/native_flood_spec.lua.
  *
  *   { taken, shed, later, echoed } = flood(frame, packets)
  *
  * The peer sends this many packets in one instant, each full of `frame` (its bytes). taken, shed: how many of them the
- * acceptor opened, and dropped for their number of frames; later: whether it took one of the next instant; echoed: bytes that
- * came back to the honest client meanwhile, of 2,000. */
+ * acceptor opened, and dropped for their number of frames; later: whether it took one of the next instant; echoed:
+ * bytes that came back to the honest client meanwhile, of 2,000. */
 #include <lauxlib.h>
 #include <lua.h>
 #include "../fuzz/tunnel.h"

@@ -1,5 +1,5 @@
-/* Binding of runtime/link/native's handshake for the specs. Each end has an io of its own, with a clock that the spec sets
- * and random bytes from a seed; datagrams lie in blocks of exactly their size. */
+/* Binding of runtime/link/native's handshake for the specs. Each end has an io of its own, with a clock that the spec
+ * sets and random bytes from a seed; datagrams lie in blocks of exactly their size. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -361,7 +361,8 @@ static int server_input(
     return 3;
 }
 
-/* (datagram, n) -> results: what became of n datagrams of damage.h, by result; those that have an answer count there, too */
+/* (datagram, n) -> results: what became of n datagrams of damage.h, by result; those that have an answer count there,
+ * too */
 static int server_storm(lua_State *L)
 {
     struct server *s = server(L);

@@ -2,9 +2,9 @@
  *
  *   { allocations, echoed, answered, up, kept } = run(n)
  *
- * The n-th allocation after both ends have begun fails, and no other; n = 0: none. echoed: bytes that came back on a stream;
- * answered: datagrams that came back on a flow; up: whether a further stream was echoed at the end; kept: blocks that were
- * not freed. Aborts if an end does not come to its end, or takes a byte for another. */
+ * The n-th allocation after both ends have begun fails, and no other; n = 0: none. echoed: bytes that came back on a
+ * stream; answered: datagrams that came back on a flow; up: whether a further stream was echoed at the end; kept:
+ * blocks that were not freed. Aborts if an end does not come to its end, or takes a byte for another. */
 #include <lauxlib.h>
 #include <lua.h>
 #include "../fuzz/tunnel.h"

@@ -8,8 +8,8 @@
  *   time or nil = o:due(next)   frame = o:write(room, now)   o:reset()   o:free()   yes = o:held()
  *
  *   i = into()              what it receives
- *   {{number, frames}...} or nil, error = i:packet(number, frames, now)   what that rebuilt; takes one PARITY frame at the
- *                           start of frames
+ *   {{number, frames}...} or nil, error = i:packet(number, frames, now)   what that rebuilt; takes one
+ *                           PARITY frame at the start of frames
  *   facts = i:facts()       of its struct, with `held`
  *   yes = i:idle(now)       i:free() */
 #include <lauxlib.h>

@@ -2,7 +2,8 @@
  * for spec/link/native_streams*_spec.lua. A plain recovery stands in for the real one: a packet is lost if no
  * acknowledgement came within 1.5 round trips; then its contents are.
  *
- *   w = world{seed, rtt (µs), jitter (µs), ack_delay (µs), loss, copies, probes (shares, 0..1), rate (bytes/ms), window (packets),
+ *   w = world{seed, rtt (µs), jitter (µs), ack_delay (µs), loss, copies, probes (shares, 0..1), rate (bytes/ms), window
+ *   (packets),
  *             mtu, client = {...}, server = {...}}    ends: max_data, max_stream_data, min_stream_data, max_streams,
  *                                            most_streams, memory, max_window, send_memory, deaf (refuses streams)
  *   w:run(µs)  w:now()  w:facts(e)  w:lose(e, n)  w:free(e, code)  w:error() -> text of what an end found wrong
@@ -10,9 +11,9 @@
  *   w:move(e) moves the young streams of an end to a new one in its place
  *   s = w:open(e, {target, client, name, priority, weight})   s or nil = w:accepted(e)
  *
- * e: "client" or "server". A stream: s:write(text) -> n, s:read([max]) -> text, s:eof(), s:gone(), s:young(), s:shutdown(),
- * s:close(), s:reset(code, text), s:cut(code, text), s:why(), s:id(), s:window(), s:set(priority, weight), s:events(),
- * s:opened() -> table; and in C, so that a lot can move:
+ * e: "client" or "server". A stream: s:write(text) -> n, s:read([max]) -> text, s:eof(), s:gone(), s:young(),
+ * s:shutdown(), s:close(), s:reset(code, text), s:cut(code, text), s:why(), s:id(), s:window(), s:set(priority,
+ * weight), s:events(), s:opened() -> table; and in C, so that a lot can move:
  *   s:source(n [, stay])  writes n more bytes of its pattern as there is room, then ends its direction unless it is to
  *                         stay (n < 0: never ends)
  *   s:sink()     reads all, checks it against the pattern of the peer's source, and ends when it ends

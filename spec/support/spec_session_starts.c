@@ -1,4 +1,5 @@
-/* Binding of runtime/link/common/session_starts.h, replay memory of session starts, for spec/link/session_starts_spec.lua.
+/* Binding of runtime/link/common/session_starts.h, replay memory of session starts, for
+ * spec/link/session_starts_spec.lua.
  *
  *   s = spec_session_starts.new()
  *   s:add(conv, ts)   s:seen(conv, ts)   s:has(conv)   s:slots()   the size of both sets, in slots of 8 bytes

@@ -1,5 +1,5 @@
 /* Sealing and opening datagrams with kcptun's methods (docs/wire-kcptun.md, sections 3 and 4). These are
- * kcptun's formats, with kcptun's weaknesses (spec 4.9); the native wire has its own. */
+ * kcptun's formats, with kcptun's weaknesses (wire-kcptun.md 4.9); the native wire has its own. */
 #ifndef KT_CRYPTO_KCPTUN_SEAL_H
 #define KT_CRYPTO_KCPTUN_SEAL_H
 

@@ -1,4 +1,4 @@
-/* The methods on libgcrypt's block ciphers: CFB with kcptun's constant IV, and AES-128-GCM (spec 4.2, 4.7).
+/* The methods on libgcrypt's block ciphers: CFB with kcptun's constant IV, and AES-128-GCM (wire-kcptun.md 4.2, 4.7).
  *
  * A packet costs one setiv and one pass. CFB encryption is a chain of blocks and runs at the cipher's latency
  * (seal_batch.c shortens that for several packets). CFB decryption is parallel, and libgcrypt does it in SIMD

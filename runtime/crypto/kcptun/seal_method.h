@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include "crypto/kcptun/seal.h"
 
-#define KT_CRC_AT 16u          /* offset of the CRC in the 20-byte header (spec 4.2) */
-#define KT_XOR_PAD_LEN 1500u   /* spec 4.4; datagrams are never longer (spec 6.3) */
+#define KT_CRC_AT 16u          /* offset of the CRC in the 20-byte header (wire-kcptun.md 4.2) */
+#define KT_XOR_PAD_LEN 1500u   /* wire-kcptun.md 4.4; datagrams are never longer (6.3) */
 #define KT_XTEA_ROUND_KEYS 64u /* two for each of 32 cycles */
 
 struct kt_cipher {
@@ -49,7 +49,7 @@ struct kt_seal {
     } key;
 };
 
-extern const uint8_t kt_cfb_iv[16]; /* the constant IV; 8-byte blocks use its first half (spec 4.2) */
+extern const uint8_t kt_cfb_iv[16]; /* constant; 8-byte blocks use its first half (wire-kcptun.md 4.2) */
 
 extern const struct kt_cipher kt_cipher_cfb, kt_cipher_gcm;     /* seal_block.c */
 extern const struct kt_cipher kt_cipher_tea, kt_cipher_xtea;    /* seal_tea.c */

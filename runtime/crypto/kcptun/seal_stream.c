@@ -1,4 +1,4 @@
-/* The methods that are not block ciphers: salsa20 and xor (spec 4.3, 4.4). */
+/* The methods that are not block ciphers: salsa20 and xor (wire-kcptun.md 4.3, 4.4). */
 #include <sodium.h>
 #include <string.h>
 #include "crypto/kcptun/kdf.h"

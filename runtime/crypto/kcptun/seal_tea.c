@@ -1,4 +1,4 @@
-/* TEA and XTEA in CFB-64, which no library has in kcptun's form (spec 4.1). Both take their words big endian;
+/* TEA and XTEA in CFB-64, which no library has in kcptun's form (wire-kcptun.md 4.1). Both take their words big endian;
  * TEA runs 8 cycles where its authors ran 32 (Wheeler and Needham, "TEA, a Tiny Encryption Algorithm", 1994;
  * "TEA extensions", 1997).
  *

@@ -1,4 +1,5 @@
-/* What all parts of the world use of it: time, events, arrivals, graves, and a process's state. It uses none of them. */
+/* What all parts of the world use of it: time, events, arrivals, graves, and a process's state. It uses none of
+ * them. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>

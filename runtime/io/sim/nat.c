@@ -1,5 +1,5 @@
-/* NAT: one public address instead of a host's own (RFC 4787: mapping that is endpoint-independent, or symmetric, which is by
- * address and port; filtering by address and port, or none).
+/* NAT: one public address instead of a host's own (RFC 4787: mapping that is endpoint-independent, or symmetric, which
+ * is by address and port; filtering by address and port, or none).
  *
  * Invariant: `mappings` is in the order of last use by an outgoing packet, so those that have timed out are
  * at its head. TCP's do not time out. */

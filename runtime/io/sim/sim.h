@@ -232,9 +232,9 @@ struct kt_sim_nat_opts {
     bool symmetric;             /* a mapping of its own for each peer */
 };
 
-/* Puts a host behind a NAT: others see it at public_addr, with one port per socket, or with `symmetric` per socket and peer,
- * and can no longer reach its own addresses. Only outgoing packets create mappings. Once per address family, of which
- * the host must have an address. */
+/* Puts a host behind a NAT: others see it at public_addr, with one port per socket, or with `symmetric` per socket and
+ * peer, and can no longer reach its own addresses. Only outgoing packets create mappings. Once per address family, of
+ * which the host must have an address. */
 int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct kt_err *err);
 /* Forgets all mappings: later packets come from other ports, and TCP conns through it break. */
 void kt_sim_nat_rebind(struct kt_sim_host *h);

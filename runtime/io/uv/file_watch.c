@@ -1,5 +1,5 @@
-/* Watches a file by its folder, since editors replace files instead of writing to them. Names that begin with ".." count
- * too: a Kubernetes volume changes all its files at once by replacing the link "..data". */
+/* Watches a file by its folder, since editors replace files instead of writing to them. Names that begin with ".."
+ * count too: a Kubernetes volume changes all its files at once by replacing the link "..data". */
 #include <assert.h>
 #include <limits.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Sockets that the service manager has opened and passes to the process (systemd's socket activation, sd_listen_fds(3)):
- * $LISTEN_FDS descriptors from 3 on, with names in $LISTEN_FDNAMES.
+/* Sockets that the service manager has opened and passes to the process (systemd's socket activation,
+ * sd_listen_fds(3)): $LISTEN_FDS descriptors from 3 on, with names in $LISTEN_FDNAMES.
  *
  * A script does not ask for them: a listener on the address that such a socket is bound to gets a duplicate of it, so
  * that a script runs the same with and without. The socket itself stays open as long as the process, so that it can be

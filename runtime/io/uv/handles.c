@@ -1,5 +1,5 @@
-/* Helpers for every file of the libuv backend: the count of what is open, the clock of a turn, and conversions between the
- * system's types and kt's. It uses none of the others. */
+/* Helpers for every file of the libuv backend: the count of what is open, the clock of a turn, and conversions between
+ * the system's types and kt's. It uses none of the others. */
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>

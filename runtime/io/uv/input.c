@@ -1,7 +1,7 @@
 /* The process's standard input, for verbs that a person uses: lines, or single keys of a terminal.
  *
- * A terminal is opened again by its name, since libuv makes what it polls non-blocking, and standard output usually shares
- * its open file with standard input. A regular file cannot be polled: it is always readable.
+ * A terminal is opened again by its name, since libuv makes what it polls non-blocking, and standard output usually
+ * shares its open file with standard input. A regular file cannot be polled: it is always readable.
  *
  * Invariant: while `keys` is set, the terminal is in the mode that `before` undoes. */
 #include <assert.h>
@@ -14,8 +14,8 @@
 #include <unistd.h>
 #include "io/uv/internal.h"
 
-/* ECMA-48 and xterm's private modes, which every terminal in use knows: alternate screen, cursor. Not ncurses: for these few sequences
- * that would be one more library, with global state and signal handlers of its own. */
+/* ECMA-48 and xterm's private modes, which every terminal in use knows: alternate screen, cursor. Not ncurses: for
+ * these few sequences that would be one more library, with global state and signal handlers of its own. */
 #define ENTER "\033[?1049h\033[?25l"
 #define LEAVE "\033[0m\033[?25h\033[?1049l"
 

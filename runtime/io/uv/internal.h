@@ -79,14 +79,14 @@ int kt_uv_code(int uverr);
 /* Sets fd to non-blocking and close-on-exec. 0, or -1 with errno. */
 int kt_uv_fd_prepare(int fd);
 
-/* Maps an IPv4 address into IPv6, for an IPv6 socket; kt_addr_unmap is the reverse, for the peers that such sockets show. Leaves others
- * alone. */
+/* Maps an IPv4 address into IPv6, for an IPv6 socket; kt_addr_unmap is the reverse, for the peers that such sockets
+ * show. Leaves others alone. */
 void kt_uv_addr_map(struct kt_addr *a);
 
 /* ---- transparent sockets (transparent.c) ---- */
 
-/* Lets a TCP or UDP socket take what TPROXY diverts to it, and bind to addresses of other machines. 0, or a code with a sentence
- * about `name`, the socket's address. */
+/* Lets a TCP or UDP socket take what TPROXY diverts to it, and bind to addresses of other machines. 0, or a code with a
+ * sentence about `name`, the socket's address. */
 int kt_uv_transparent(int fd, const char *name, struct kt_err *err);
 /* The address that a TCP conn was made to before REDIRECT or DNAT changed it. local: its own now. False: unknown. */
 bool kt_uv_original(int fd, const struct kt_addr *local, struct kt_addr *out);
@@ -135,7 +135,8 @@ void kt_uv_answer_stop(struct kt_uv_answer *a, struct kt_io *io);
 
 /* Takes over the sockets that came with the process; *out is NULL if none did. 0 or UV_ENOMEM. */
 int kt_uv_handed_new(struct kt_uv_handed **out);
-/* A duplicate of the socket of this type that is bound to the address, or the listening one at a path; -1: there is none. */
+/* A duplicate of the socket of this type that is bound to the address, or the listening one at a path; -1: there is
+ * none. */
 int kt_uv_handed_addr(struct kt_uv_handed *h, int type, const struct kt_addr *at);
 int kt_uv_handed_path(struct kt_uv_handed *h, const char *path);
 void kt_uv_handed_free(struct kt_uv_handed *h);

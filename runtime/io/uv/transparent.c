@@ -1,5 +1,5 @@
-/* What netfilter diverts to this machine: its options, and the addresses that were meant. Linux only; elsewhere all of it is
- * KT_ENOTSUP.
+/* What netfilter diverts to this machine: its options, and the addresses that were meant. Linux only; elsewhere all of
+ * it is KT_ENOTSUP.
  *
  * A dual-stack socket needs the options of both families, as IPv4 packets come with the messages of IPv4. */
 #include <errno.h>
@@ -9,7 +9,8 @@
 
 #ifdef __linux__
 
-/* From <linux/netfilter_ipv4.h>, <linux/netfilter_ipv6/ip6_tables.h> and <linux/in6.h>, which clash with libc's headers. */
+/* From <linux/netfilter_ipv4.h>, <linux/netfilter_ipv6/ip6_tables.h> and <linux/in6.h>, which clash with libc's
+ * headers. */
 #define ORIGINAL_DST 80
 #define IPV6_TRANSPARENT_ 75
 #define IPV6_ORIGDSTADDR_ 74

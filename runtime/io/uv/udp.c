@@ -117,8 +117,8 @@ static int set_int(int fd, int level, int name, int value)
 #define RECEIVE_FORCE (-1)
 #endif
 
-/* Exceeds the system's limit if permitted, else goes up to it. Returns the size that it has then, or -1. Linux doubles the size
- * for its own bookkeeping and reports the doubled size. */
+/* Exceeds the system's limit if permitted, else goes up to it. Returns the size that it has then, or -1. Linux doubles
+ * the size for its own bookkeeping and reports the doubled size. */
 static int buffer(int fd, int force, int plain, int want)
 {
     int got = 0;

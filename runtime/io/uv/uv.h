@@ -13,8 +13,8 @@
  * in err. Freed with kt_io_free. */
 int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, struct kt_err *err);
 
-/* Logs a warning for each socket that the service manager has passed to the process (LISTEN_FDS) and that nothing has used
- * yet. A listener, or a UDP socket without a fixed peer, uses the one that is bound to its address. */
+/* Logs a warning for each socket that the service manager has passed to the process (LISTEN_FDS) and that nothing has
+ * used yet. A listener, or a UDP socket without a fixed peer, uses the one that is bound to its address. */
 void kt_uv_report_handed(struct kt_io *io);
 
 #endif

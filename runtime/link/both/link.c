@@ -3,8 +3,8 @@
  * It has a link of each wire, and dials with probes. The preferred wire dials first, the fallback GRACE_US later; then
  * the first to get an answer is chosen. Until then only probes are sent, so no stream can arrive on both wires. Calls
  * wait here for the choice and then go to the chosen link. The fallback may have won only because the path was bad, so
- * the preferred wire can still win for SETTLE_US more. After that the peer is known not to speak the preferred wire, and
- * the next dial starts with both.
+ * the preferred wire can still win for SETTLE_US more. After that the peer is known not to speak the preferred wire,
+ * and the next dial starts with both.
  *
  * Invariants: once the peer has spoken the preferred wire, that choice is final; the fallback's link gets no more calls
  * and is closed when it carries nothing. The fallback stays chosen only while the peer is up. */
@@ -19,8 +19,8 @@
 #include "link/common/presence.h"
 #include "link/common/preferred_peers.h"
 
-/* The native wire's second initiation has left by then, so that its answer comes before the fallback's even if the first
- * was lost. Both at once would begin a session of each wire at every server that takes both. */
+/* The native wire's second initiation has left by then, so that its answer comes before the fallback's even if the
+ * first was lost. Both at once would begin a session of each wire at every server that takes both. */
 #define GRACE_US 300000u
 #define AGAIN_US 1000000u /* between checks of the probes */
 #define KEEP_US 6000000u  /* keeps dialling at least this long, even without calls */

@@ -8,7 +8,8 @@
 
 #define KT_OTHER_DESCRIPTORS 32u /* that a process needs besides its conns */
 
-/* Descriptors left beside those of all streams, `own` of them this peer's. counted: as many of those as are in StreamsNow. */
+/* Descriptors left beside those of all streams, `own` of them this peer's. counted: as many of those as are in
+ * StreamsNow. */
 static inline size_t kt_descriptors_left(
     const struct kt_io *io, const struct kt_counters *c, size_t counted, size_t own)
 {

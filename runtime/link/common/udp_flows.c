@@ -1,9 +1,9 @@
-/* A UDP socket whose peers are flows: a table by address, and a list by the time of the last datagram. Of diverted datagrams the
- * address that they were sent to is part of the key.
+/* A UDP socket whose peers are flows: a table by address, and a list by the time of the last datagram. Of diverted
+ * datagrams the address that they were sent to is part of the key.
  *
  * Invariant: a flow is in the table and in `recency` until it ends, and has a socket exactly that long. `recency` is in
- * the order of active_us, so its head is the first to end, and the timer is armed whenever it is not empty. A source is in
- * `sources` while flows use it. */
+ * the order of active_us, so its head is the first to end, and the timer is armed whenever it is not empty. A source is
+ * in `sources` while flows use it. */
 #include "link/common/udp_flows.h"
 
 #include <stdlib.h>

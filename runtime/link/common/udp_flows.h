@@ -12,8 +12,8 @@
  * when it is the one idle longest and another needs its place. So a flood of senders costs bounded memory, and idle
  * flows cost nothing until they end.
  *
- * With `diverted`, a flow is the datagrams from one address to one other (kt_udp_opts.diverted), and what is sent comes from
- * that other address: by a socket of its own, which the flows to that address share. */
+ * With `diverted`, a flow is the datagrams from one address to one other (kt_udp_opts.diverted), and what is sent comes
+ * from that other address: by a socket of its own, which the flows to that address share. */
 
 struct kt_udp_flows;
 
@@ -21,8 +21,8 @@ struct kt_udp_flows;
 
 struct kt_udp_flows_events {
     /* A new flow, the callee's until closed. `peer` is its address, and `original` where its datagrams were sent to, or
-     * NULL; both are texts, valid during the call. Its first datagram follows at once if the callee listens. The callee may
-     * close the flow, not the socket. */
+     * NULL; both are texts, valid during the call. Its first datagram follows at once if the callee listens. The callee
+     * may close the flow, not the socket. */
     void (*flow)(void *ctx, struct kt_flow *flow, const char *peer, const char *original);
 };
 

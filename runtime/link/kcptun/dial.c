@@ -1,4 +1,4 @@
-/* The sessions of a link, in rotation (spec 7): dialled when a call needs them, or at once if the link stays,
+/* The sessions of a link, in rotation (wire-kcptun.md 7): dialled when a call needs them, or at once if the link stays,
  * and redialled when they end. For slots and draining see link_internal.h. */
 #include <stdlib.h>
 #include "link/common/bind.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include "link/kcptun/acceptor_internal.h"
 
-#define FORGET_US 60000000u /* longer than kcptun takes to give up a session (spec 9.5) */
+#define FORGET_US 60000000u /* longer than kcptun takes to give up a session (wire-kcptun.md 9.5) */
 #define LINGER_US 10000000u /* for the peer of a retired session to acknowledge the last data */
 
 static uint64_t peer_hash(const struct port *port, const struct kt_addr *from)

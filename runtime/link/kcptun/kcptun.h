@@ -26,7 +26,7 @@ extern const struct kt_wire kt_kcptun_wire;
 /* kcptun's defaults, key included. */
 void kt_kcptun_defaults(struct kt_settings *s, bool client);
 bool kt_kcptun_has_default_key(const struct kt_settings *s);
-/* Sets nodelay, interval, resend and nc (spec 6.2, and "default"). "manual" changes no value. */
+/* Sets nodelay, interval, resend and nc (wire-kcptun.md 6.2, and "default"). "manual" changes no value. */
 bool kt_kcptun_mode(struct kt_settings *s, const char *name);
 /* Mode "auto": the congestion controller finds the path's bandwidth (kcp/cc.h), and kt_kcptun_settle chooses
  * what the user did not give. */

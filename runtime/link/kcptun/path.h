@@ -22,7 +22,7 @@ struct kt_kcptun_path {
     unsigned sent_parity;     /* parity packets that a group is sent with, from the next one on */
     uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */
     uint32_t overhead;        /* bytes of a datagram besides its KCP packet */
-    struct kt_bucket rate;    /* the rate limit (spec 13: burst of 64 full datagrams) */
+    struct kt_bucket rate;    /* the rate limit (wire-kcptun.md 13: burst of 64 full datagrams) */
     uint32_t reserved;        /* datagrams that KCP is filling, not charged yet */
     /* amplification limit (RFC 9000, 8.1) */
     bool limited;      /* the peer's address is not validated: only `credit` bytes may leave */
@@ -37,7 +37,7 @@ int kt_kcptun_path_init(
     struct kt_kcptun_path *p, struct kt_kcptun_context *sh, struct kt_udp *udp, const struct kt_addr *to);
 void kt_kcptun_path_free(struct kt_kcptun_path *p);
 
-/* Largest KCP packet (spec 6.3). */
+/* Largest KCP packet (wire-kcptun.md 6.3). */
 static inline uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p)
 {
     return p->mtu - p->overhead;

@@ -1,4 +1,4 @@
-/* Assigns an acceptor's datagrams to sessions (spec 7, "Server, per datagram"), and keeps track of peers'
+/* Assigns an acceptor's datagrams to sessions (wire-kcptun.md 7, "Server, per datagram"), and keeps track of peers'
  * addresses.
  *
  * A datagram that does not authenticate costs only its check. An authentic one may still be a copy: late,

@@ -11,7 +11,7 @@
 #define FIRST_PACKET 500u
 #define PUMP_ROUNDS 8 /* how many times a turn pumps again for streams that write from `writable` */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
- * (spec 9.5); a kt redials. */
+ * (wire-kcptun.md 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
 #define FULL_US 1000000u    /* windows that are full for this long hold data back */
 #define FULL_GAP_US 500000u /* ... with pauses of at most this */

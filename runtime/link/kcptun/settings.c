@@ -1,4 +1,4 @@
-/* kcptun's settings: the table made of settings.def, modes (spec 6.2), and the rules between settings. */
+/* kcptun's settings: the table made of settings.def, modes (wire-kcptun.md 6.2), and the rules between settings. */
 #include <string.h>
 #include <stdio.h>
 #include "kcp/fec.h"

@@ -16,8 +16,8 @@
  * - abort: if both ends announced KT_SMUX_F_ABORT, a stream that is reset or cut ends with RST (command 5)
  *   instead of FIN. Its body is one byte, a KT_E... code without its sign, and up to KT_SMUX_RST_TEXT bytes
  *   of text. Any other peer gets FIN, which looks like an orderly end. A client that does not know yet what
- * the server supports holds back the end of such a stream until the server's hello or any other frame
- * arrives, or until the second heartbeat at which the peer is known to hold our hello.
+ *   the server supports holds back the end of such a stream until the server's hello or any other frame
+ *   arrives, or until the second heartbeat at which the peer is known to hold our hello.
  *
  * Young streams: until the peer is known to hold a stream's SYN (kt_smux_settled), everything written to the
  * stream stays in its send buffer, so that the whole stream can move to another session if this one turns out

@@ -26,7 +26,7 @@
 #include "link/kcptun/smux.h"
 #include "link/stream.h"
 
-#define KT_SMUX_INITIAL_WINDOW 262144u /* of the peer, before its first UPD (spec 9.4) */
+#define KT_SMUX_INITIAL_WINDOW 262144u /* of the peer, before its first UPD (wire-kcptun.md 9.4) */
 #define KT_SMUX_UPD_BODY 8u
 #define KT_SMUX_RST_BODY (1u + KT_SMUX_RST_TEXT)
 

@@ -2,11 +2,11 @@
  *
  * All streams of a session share one buffer of twice session_buffer: one half for unread bytes, the other for
  * bytes that are read in the turn in which they arrive. If the session's memory is less than that, it is the buffer.
- * A stream claims what its peer may still send it, or
- * what is unread if that is more. It is granted half of what the other claims leave, and at most
- * stream_buffer; so n busy streams settle at 1/(n+1) of the buffer each, and as much stays free for the next
- * one. A sixteenth of the buffer is left out of this: it covers the least that each stream gets. A stream with unread bytes may also have no more than half of what the unread bytes of the others
- * leave of session_buffer.
+ * A stream claims what its peer may still send it, or what is unread if that is more. It is granted half of what the
+ * other claims leave, and at most stream_buffer; so n busy streams settle at 1/(n+1) of the buffer each, and as much
+ * stays free for the next one. A sixteenth of the buffer is left out of this: it covers the least that each stream
+ * gets. A stream with unread bytes may also have no more than half of what the unread bytes of the others leave of
+ * session_buffer.
  *
  * A grant that has become too large is taken back with a smaller window:
  *
@@ -74,8 +74,8 @@ size_t kt_smux_spare(const struct kt_smux *m, bool first)
     return m->owner.spare && !m->ended ? m->owner.spare(m->ctx, first) : SIZE_MAX / 2;
 }
 
-/* Bytes of the buffer, unread ones included, as far as there is memory. What is held takes memory twice, from the session
- * and from what it may have of all. */
+/* Bytes of the buffer, unread ones included, as far as there is memory. What is held takes memory twice, from the
+ * session and from what it may have of all. */
 static size_t capacity(const struct kt_smux *m)
 {
     const size_t memory = kt_smux_spare(m, false) / 2 + m->buffered;

@@ -24,7 +24,7 @@ void kt_snappy_enc_free(struct kt_snappy_enc *e);
 /* Encodes n (1..2 * KT_SNAPPY_CHUNK) bytes as one chunk, two if n > KT_SNAPPY_CHUNK, with the stream
  * identifier before the first ever. Writes to `out`, which has room for KT_SNAPPY_MOST bytes, and returns the
  * number of encoded bytes, at most n + KT_SNAPPY_OVERHEAD. Stores instead of compressing when that saves less
- * than 1/8 (spec 8). After a run of stored chunks only one in several is tried, to save time on
+ * than 1/8 (wire-kcptun.md 8). After a run of stored chunks only one in several is tried, to save time on
  * incompressible streams. */
 size_t kt_snappy_encode(struct kt_snappy_enc *e, const uint8_t *data, size_t n, uint8_t *out);
 

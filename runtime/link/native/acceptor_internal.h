@@ -23,8 +23,8 @@ struct acceptor;
 #define KT_NATIVE_UNPROVEN 1024u
 #define KT_NATIVE_UNPROVEN_US 10000000u
 
-/* When max_links are open, a new one takes the place of one that has not been heard for this long and does not answer. To
- * find out, all that have not been heard for KT_NATIVE_QUIET_US are asked, at most as often as that. */
+/* When max_links are open, a new one takes the place of one that has not been heard for this long and does not answer.
+ * To find out, all that have not been heard for KT_NATIVE_QUIET_US are asked, at most as often as that. */
 #define KT_NATIVE_DISPLACE_US 30000000u
 #define KT_NATIVE_QUIET_US 10000000u
 

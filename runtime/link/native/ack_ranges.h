@@ -1,5 +1,5 @@
-/* Packet numbers that arrived on a path, and when to acknowledge them (docs/wire.md, 5.1). One struct kt_native_acks per path,
- * on the receiver's side.
+/* Packet numbers that arrived on a path, and when to acknowledge them (docs/wire.md, 5.1). One struct kt_native_acks
+ * per path, on the receiver's side.
  *
  * Invariant: ranges ascend, and at least one number is missing between two of them. There are at most
  * KT_NATIVE_ACK_RANGES; a further one displaces the lowest, which the peer has been told of by then. A number

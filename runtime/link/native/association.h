@@ -105,8 +105,8 @@ void kt_native_association_writable(struct kt_native_association *a, const struc
 /* Call after changing live settings in the context's cfg. */
 void kt_native_association_tune(struct kt_native_association *a);
 
-/* Opens a stream, as kt_native_streams_open; *out is the caller's until it closes it. An association that is over returns
- * the code it ended with. */
+/* Opens a stream, as kt_native_streams_open; *out is the caller's until it closes it. An association that is over
+ * returns the code it ended with. */
 int kt_native_association_open(
     struct kt_native_association *a, const struct kt_open_options *options, struct kt_pipe **out);
 /* Opens a flow: as kt_native_flows_open, with this many copies of each datagram, and with parity or without. */

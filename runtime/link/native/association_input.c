@@ -54,8 +54,8 @@ static int take_flow(struct kt_native_association *a, const struct kt_native_fra
 
 /* ---- rebuilding ---- */
 
-/* Frames of streams and flows of a rebuilt packet count as arrived. Others are about the moment when the packet left, or
- * its way; the peer sends again what matters of them, as it takes the packet for lost. */
+/* Frames of streams and flows of a rebuilt packet count as arrived. Others are about the moment when the packet left,
+ * or its way; the peer sends again what matters of them, as it takes the packet for lost. */
 static void on_rebuilt(void *ctx, uint64_t number, const uint8_t *frames, size_t len)
 {
     struct kt_native_path *p = ctx;

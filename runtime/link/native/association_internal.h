@@ -207,8 +207,8 @@ bool kt_native_spread_flows(const struct kt_native_path *p);
 /* True if probes, not frames, are to find out what the path carries: it is far behind the best one or slow beside it,
  * and frames that are lost while its controller starts would hold up all others for long. */
 bool kt_native_spread_explores(const struct kt_native_path *p);
-/* If nothing new may leave on the best path, because nothing waits or credit is used up: gives it what slower paths carry
- * and it delivers sooner, so that the slowest byte does not hold up all others. True if there was anything. */
+/* If nothing new may leave on the best path, because nothing waits or credit is used up: gives it what slower paths
+ * carry and it delivers sooner, so that the slowest byte does not hold up all others. True if there was anything. */
 bool kt_native_spread_hand_over(struct kt_native_association *a, uint64_t now_us);
 
 /* ---- paths.c ---- */

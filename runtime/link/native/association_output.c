@@ -348,8 +348,8 @@ static bool protects(struct kt_native_path *p)
            kt_native_parity_out_open(&p->parity, kt_native_recovery_stats(&p->recovery));
 }
 
-/* Whether streams left room lately, on the path and in the setting `rate`. Where they do not, parity for them costs more
- * than it saves (docs/wire.md, 6.4). */
+/* Whether streams left room lately, on the path and in the setting `rate`. Where they do not, parity for them costs
+ * more than it saves (docs/wire.md, 6.4). */
 static bool spare(const struct kt_native_path *p, uint64_t now_us)
 {
     return kt_native_parity_out_bulk(&p->parity) && kt_cc_is_app_limited(&p->cc) &&

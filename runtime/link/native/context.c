@@ -19,14 +19,15 @@
 #define LINK_STATE 16384u
 #define LINK_COST (LINK_STATE + (FIRST_OF_MANY / KT_NATIVE_BLOCK) * sizeof(struct kt_native_block))
 
-/* Streams that an association may have in any case: all together an eighth of max_buffered's, but not fewer than a few. */
+/* Streams that an association may have in any case: all together an eighth of max_buffered's, but not fewer than a
+ * few. */
 #define STREAMS_LEAST 16u
 #define STREAMS_LEASTS 8u
 #define STREAMS_FEW 4u
 #define KEPT 8u /* of max_buffered */
 
-/* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s, or less of a small max_buffered. Windows grow as
- * they are used. */
+/* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s, or less of a small max_buffered. Windows grow
+ * as they are used. */
 #define FIRST_DATA 1048576u
 #define FIRST_DATA_LEAST 65536u
 #define FIRST_SHARE 64u /* of max_buffered */
@@ -108,8 +109,8 @@ static uint64_t in_streams(uint64_t memory)
     return memory / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
 }
 
-/* What is in use, or spoken for, if there are that many streams: each has a block, for data in either direction, and all
- * credit beyond the first may be used. */
+/* What is in use, or spoken for, if there are that many streams: each has a block, for data in either direction, and
+ * all credit beyond the first may be used. */
 static uint64_t claims(const struct kt_native_context *c, size_t streams)
 {
     const uint64_t in = kt_slab_bytes_in_use(c->pools.in), out = kt_slab_bytes_in_use(c->pools.out);

@@ -67,18 +67,18 @@ void kt_native_context_streams(struct kt_native_context *c, size_t before, size_
 bool kt_native_context_parity(struct kt_native_context *c, bool begins);
 /* Whether `more` associations may begin: there is memory for their state. */
 bool kt_native_context_admits_links(const struct kt_native_context *c, size_t more);
-/* Bytes that an association may still queue that has queued that many: it may queue as much as it leaves to all
- * others, of what max_buffered allows all, less all credit beyond the first. The association of a link has no others. */
+/* Bytes that an association may still queue that has queued that many: it may queue as much as it leaves to all others,
+ * of what max_buffered allows all, less all credit beyond the first. The association of a link has no others. */
 size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queued);
 /* An association that has given `before` bytes of credit beyond the first one wants to give `want`. Returns how many it
- * may: at most as much as it leaves to all others, and as there is memory for, or none
- * more if that is less than half of the rise. All credit beyond the first fits half of
- * max_buffered, because credit cannot be taken back, and others must be able to send. */
+ * may: at most as much as it leaves to all others, and as there is memory for, or none more if that is less than half
+ * of the rise. All credit beyond the first fits half of max_buffered, because credit cannot be taken back, and others
+ * must be able to send. */
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want);
 /* It ended, and had given that many. */
 void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
-/* Streams that an association may have, of which `counted` are in kt_native_context_streams: they may cost as much as is
- * left for all others. */
+/* Streams that an association may have, of which `counted` are in kt_native_context_streams: they may cost as much as
+ * is left for all others. */
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted);
 /* How many streams a link may open, beside those of the peer. */
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c);

@@ -1,5 +1,5 @@
-/* The paths of a link beside its first, one from each further address of this machine (the setting `paths`). A path whose
- * socket cannot be opened, since its interface is down, is tried again every 10 s. */
+/* The paths of a link beside its first, one from each further address of this machine (the setting `paths`). A path
+ * whose socket cannot be opened, since its interface is down, is tried again every 10 s. */
 #include "link/native/link_internal.h"
 
 #define AGAIN_US 10000000u

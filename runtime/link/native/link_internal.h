@@ -6,11 +6,11 @@
  *   check.c        whether a silent peer still has the association
  *   remotes.c      which addresses those are
  *   dial_socket.c  its sockets
- *   extra_paths.c its paths beside the first
+ *   extra_paths.c  its paths beside the first
  *
- * A link has at most one association, and at most one attempt to get one or another one. Calls wait in the
- * link until there is an association and, if they open a stream, until that has room for another; for nothing else: an association whose peer is silent keeps its
- * streams and takes new ones until `survive` ends it. */
+ * A link has at most one association, and at most one attempt to get one or another one. Calls wait in the link until
+ * there is an association and, if they open a stream, until that has room for another; for nothing else: an association
+ * whose peer is silent keeps its streams and takes new ones until `survive` ends it. */
 #ifndef KT_LINK_NATIVE_LINK_INTERNAL_H
 #define KT_LINK_NATIVE_LINK_INTERNAL_H
 

@@ -1,5 +1,5 @@
-/* kt's own wire (docs/wire.md): its settings and constructors. Outside this folder
- * only specs and benchmarks include this; other rooms go through link/wire.h. */
+/* kt's own wire (docs/wire.md): its settings and constructors. Outside this folder only specs and benchmarks
+ * include this; other rooms go through link/wire.h. */
 #ifndef KT_LINK_NATIVE_NATIVE_H
 #define KT_LINK_NATIVE_NATIVE_H
 

@@ -25,7 +25,8 @@ void kt_native_parity_out_free(struct kt_native_parity_out *p)
     p->sums = NULL;
 }
 
-/* The most parity for a group. A single datagram that asks gets up to two; streams, which are sent again anyway, half. */
+/* The most parity for a group. A single datagram that asks gets up to two; streams, which are sent again anyway,
+ * half. */
 static unsigned cap(unsigned count, bool asked)
 {
     const unsigned most = !asked ? (count + 1) / 2 : count > 2 ? count : 2;

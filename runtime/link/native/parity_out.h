@@ -1,8 +1,8 @@
 /* Parity for the packets that leave on a path (docs/wire.md, 6.4). parity_rate.h says how much.
  *
  * A group is open from its first packet until it spans KT_NATIVE_PARITY_SPAN numbers, has as many packets as the code
- * protects, or its time has passed: a quarter of min_rtt, or half of it if it holds nothing but flows, but at most 50 ms. Then
- * its parity waits to be sent, and no group is open until it was.
+ * protects, or its time has passed: a quarter of min_rtt, or half of it if it holds nothing but flows, but at most 50
+ * ms. Then its parity waits to be sent, and no group is open until it was.
  *
  * No memory while the path loses nothing; one block of about 55 KiB while it does, which an idle path gives back.
  *
@@ -40,16 +40,17 @@ void kt_native_parity_out_free(struct kt_native_parity_out *p);
 /* Forgets the group, as after a change of the path. */
 void kt_native_parity_out_reset(struct kt_native_parity_out *p);
 
-/* Whether a packet that leaves now may join a group; looks at the path's losses. bulk: one without datagrams of flows that
- * ask for parity. */
+/* Whether a packet that leaves now may join a group; looks at the path's losses. bulk: one without datagrams of flows
+ * that ask for parity. */
 bool kt_native_parity_out_open(struct kt_native_parity_out *p, const struct kt_native_recovery_stats *stats);
 static inline bool kt_native_parity_out_bulk(const struct kt_native_parity_out *p)
 {
     return p->bulk;
 }
 
-/* A packet leaves that is to be protected; it is not if the open group cannot span it. shard: room for KT_NATIVE_PARITY_HEAD bytes, which are written, and its frames
- * of len bytes. asked: for a flow that asks for it, else for streams. After kt_native_parity_out_open. */
+/* A packet leaves that is to be protected; it is not if the open group cannot span it. shard: room for
+ * KT_NATIVE_PARITY_HEAD bytes, which are written, and its frames of len bytes. asked: for a flow that asks for it, else
+ * for streams. After kt_native_parity_out_open. */
 struct kt_native_parity_packet {
     uint64_t number;
     uint8_t *shard;

@@ -43,8 +43,8 @@ bool kt_native_parity_loss_note(struct kt_native_parity_loss *l, const struct kt
     return true;
 }
 
-/* good[j], bad[j]: the chance that j packets were lost so far, and that the last one arrived, or did not. Chances of more
- * than `most` losses are left out, as they cannot become less. */
+/* good[j], bad[j]: the chance that j packets were lost so far, and that the last one arrived, or did not. Chances of
+ * more than `most` losses are left out, as they cannot become less. */
 struct kt_native_parity_need kt_native_parity_need(unsigned packets, double loss, double burst, unsigned most)
 {
     double good[KT_NATIVE_PARITY_SHARDS + 1] = {0}, bad[KT_NATIVE_PARITY_SHARDS + 1] = {0};

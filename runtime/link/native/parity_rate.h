@@ -1,8 +1,8 @@
 /* How much parity a path needs (docs/wire.md, 6.4): the policy of parity_out.h.
  *
- * Loss and its burstiness are averaged over the last 1,000 to 2,000 packets: a Gilbert model, whose bad state loses every
- * packet. A group gets the fewest parity packets that leave less than KT_NATIVE_PARITY_FAILING of all groups with a
- * packet that cannot be rebuilt; losses hit parity packets too.
+ * Loss and its burstiness are averaged over the last 1,000 to 2,000 packets: a Gilbert model, whose bad state loses
+ * every packet. A group gets the fewest parity packets that leave less than KT_NATIVE_PARITY_FAILING of all groups with
+ * a packet that cannot be rebuilt; losses hit parity packets too.
  *
  *     loss, %                        0.5   1   2   5  10
  *     parity for a packet by itself    1   1   1   2   2
@@ -31,9 +31,9 @@ struct kt_native_parity_loss {
 bool kt_native_parity_loss_note(
     struct kt_native_parity_loss *l, const struct kt_native_recovery_stats *stats);
 
-/* The parity that a group of this many packets needs, at most `most`, 1..KT_NATIVE_PARITY_SHARDS. loss: share of packets;
- * burst: mean number of packets lost in a row, 0: as by chance. If `most` is not enough, it is either most, if that leaves
- * less than a third of the failures, or none. */
+/* The parity that a group of this many packets needs, at most `most`, 1..KT_NATIVE_PARITY_SHARDS. loss: share of
+ * packets; burst: mean number of packets lost in a row, 0: as by chance. If `most` is not enough, it is either most, if
+ * that leaves less than a third of the failures, or none. */
 struct kt_native_parity_need {
     unsigned count;
     bool enough;

@@ -1,5 +1,5 @@
-/* Which path carries what (docs/wire.md, 5.6). The best path delivers soonest and carries everything that it can. Others
- * take what would otherwise be delivered later.
+/* Which path carries what (docs/wire.md, 5.6). The best path delivers soonest and carries everything that it can.
+ * Others take what would otherwise be delivered later.
  *
  * Invariant: an association with one path sends everything on it. */
 #include "link/native/association_internal.h"

@@ -13,14 +13,15 @@
  *   gives the peer's code and text.
  * - The association ended: `closed` with its code.
  * - close sends what is buffered, then the end; arrivals are dropped. cut does the same, but the peer gets the reason
- *   instead of the end, and no later than KT_NATIVE_CUT_US after it stopped giving credit. reset drops what is buffered.
- *   A stream that is reset before its OPEN left leaves no trace.
+ *   instead of the end, and no later than KT_NATIVE_CUT_US after it stopped giving credit. reset drops what is
+ *   buffered. A stream that is reset before its OPEN left leaves no trace.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
  * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
  * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, max_data and
- * max_streams start small and double as they are used. Our own writers can make us hold send_memory bytes, or less if the owner has
- * less to spare, and KT_NATIVE_SEND_LEAST for each stream, of which there are at most own_streams. An idle stream holds no block.
+ * max_streams start small and double as they are used. Our own writers can make us hold send_memory bytes, or less if
+ * the owner has less to spare, and KT_NATIVE_SEND_LEAST for each stream, of which there are at most own_streams. An
+ * idle stream holds no block.
  *
  * Nothing scans streams: those that wait for something are in a list for it, and others cost nothing. */
 #ifndef KT_LINK_NATIVE_STREAMS_H
@@ -64,8 +65,9 @@ struct kt_native_streams_config {
     void *freed_ctx;
 };
 
-/* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake`, `spare`,
- * `more`, `allows` and `facts` may come from inside any function here or on a pipe and must not call back. All but wake may be NULL. */
+/* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake`,
+ * `spare`, `more`, `allows` and `facts` may come from inside any function here or on a pipe and must not call back. All
+ * but wake may be NULL. */
 struct kt_native_streams_owner {
     /* There is something to send, or an event to raise: call kt_native_streams_dispatch by the end of the turn, and
      * write while kt_native_streams_pending. */
@@ -106,8 +108,9 @@ void kt_native_streams_free(struct kt_native_streams *s, int code);
 void kt_native_streams_clock(struct kt_native_streams *s, uint64_t now_us, uint32_t srtt_us);
 
 /* Opens a stream, which exists at once and leaves with its first frame. Beyond the peer's max_streams it waits for
- * others to close, in order, with at most KT_NATIVE_OPENS_AHEAD others. The pipe is the caller's. 0, KT_EINVAL (text too
- * long), KT_ENOMEM, KT_ECLOSED, or KT_EAGAIN: that many wait, or own_streams have not ended; the owner's `room` follows. */
+ * others to close, in order, with at most KT_NATIVE_OPENS_AHEAD others. The pipe is the caller's. 0, KT_EINVAL (text
+ * too long), KT_ENOMEM, KT_ECLOSED, or KT_EAGAIN: that many wait, or own_streams have not ended; the owner's `room`
+ * follows. */
 int kt_native_streams_open(
     struct kt_native_streams *s, const struct kt_open_options *options, struct kt_pipe **out);
 
@@ -130,8 +133,8 @@ static inline bool kt_native_streams_takes(uint8_t type)
 /* A frame from the peer. Events are raised by the next dispatch. 0; KT_EPROTO: it breaks a rule, err names the frame;
  * KT_ENOMEM. After an error the association must end. */
 int kt_native_streams_input(struct kt_native_streams *s, const struct kt_native_frame *f, struct kt_err *err);
-/* At most n streams of the peer are handed to the owner until the next call; others wait, with what arrives for them, and
- * count as open, so that the peer can open no more than max_streams in all. At first any number. */
+/* At most n streams of the peer are handed to the owner until the next call; others wait, with what arrives for them,
+ * and count as open, so that the peer can open no more than max_streams in all. At first any number. */
 void kt_native_streams_accept_most(struct kt_native_streams *s, uint32_t n);
 /* Whether some wait for that. */
 bool kt_native_streams_waiting(const struct kt_native_streams *s);

@@ -4,8 +4,8 @@
  * ends after those that were. The time before the cut counts: when an application gives up on a stalled peer, both ends
  * are soon rid of the stream.
  *
- * Invariant: a stream is in the list only while it has unsent bytes, or until the next look at it. `cuts_due` is no later
- * than any of these. */
+ * Invariant: a stream is in the list only while it has unsent bytes, or until the next look at it. `cuts_due` is no
+ * later than any of these. */
 #include "link/native/stream.h"
 
 #include "base/bytes.h"

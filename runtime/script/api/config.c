@@ -110,8 +110,8 @@ struct kt_settings *kt_config_change(
     return c;
 }
 
-/* Reads { name = "public key", … } on top of the stack into an array, which the settings at idx anchor. A function there
- * is the caller's. */
+/* Reads { name = "public key", … } on top of the stack into an array, which the settings at idx anchor. A function
+ * there is the caller's. */
 static void read_authorized(lua_State *L, int idx, struct kt_settings *s)
 {
     const int table = lua_gettop(L);

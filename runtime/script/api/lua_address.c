@@ -21,7 +21,8 @@ struct cidr {
     struct kt_prefix set[];
 };
 
-/* Reads an IP address without a port, IPv4 if it is mapped; *scope: what follows, "%eth0" or "". False if it is none. */
+/* Reads an IP address without a port, IPv4 if it is mapped; *scope: what follows, "%eth0" or "". False if it is
+ * none. */
 static bool read_ip(struct kt_addr *out, const char *host, const char **scope)
 {
     char ip[KT_ADDR_TEXT];

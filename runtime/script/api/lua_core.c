@@ -106,7 +106,8 @@ static void signal_close(struct kt_service *s)
     kt_signal_close(((struct kt_lua_signal *)s)->signal);
 }
 
-/* core.on_signal("USR1", fn). The supervisor handles SIGHUP. With a handler of "INT" the first SIGINT begins no drain. */
+/* core.on_signal("USR1", fn). The supervisor handles SIGHUP. With a handler of "INT" the first SIGINT begins no
+ * drain. */
 static int watch_signal(lua_State *L)
 {
     static const struct kt_service_ops ops = {

@@ -130,7 +130,8 @@ static int crypto_equal(lua_State *L)
 
 /* ---- hashes and MACs ---- */
 
-/* The SHA-1 or SHA-2 of this name; raises for any other. others: names that the caller knows besides, for the message. */
+/* The SHA-1 or SHA-2 of this name; raises for any other. others: names that the caller knows besides, for the
+ * message. */
 static enum kt_sha sha_arg(lua_State *L, const char *what, const char *others)
 {
     const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;

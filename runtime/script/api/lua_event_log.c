@@ -1,7 +1,7 @@
 /* core.event_log: what has happened in the process (core/events.h), for a module that shows it later.
  *
- * Events come while no Lua may run, so they are kept here until the module takes them. Invariant: at most EVENTS_MAX are kept; the
- * oldest gives way. */
+ * Events come while no Lua may run, so they are kept here until the module takes them. Invariant: at most EVENTS_MAX
+ * are kept; the oldest gives way. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/events.h"
@@ -73,8 +73,8 @@ static void add(lua_State *L, const char *name, const char *text)
     if (text[0]) kt_field_string(L, name, text);
 }
 
-/* core.event_take(log) → { time = seconds since 1970, type, link, pool, conn, peer, text, failed } | nil: the oldest one that was not
- * taken */
+/* core.event_take(log) → { time = seconds since 1970, type, link, pool, conn, peer, text, failed } | nil: the oldest
+ * one that was not taken */
 static int take(lua_State *L)
 {
     struct event_log *log = luaL_checkudata(L, 1, EVENT_LOG);

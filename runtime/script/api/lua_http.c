@@ -37,7 +37,8 @@ static void push_name(lua_State *L, struct kt_http_span name)
     luaL_pushresultsize(&b, name.len);
 }
 
-/* Pushes a table of the fields. Of one that comes several times, the values are joined, as RFC 9110, section 5.3 says. */
+/* Pushes a table of the fields. Of one that comes several times, the values are joined, as RFC 9110, section 5.3
+ * says. */
 static void push_fields(lua_State *L, const struct kt_http_head *h)
 {
     lua_createtable(L, 0, (int)h->field_count);
@@ -69,9 +70,9 @@ static void set_body(lua_State *L, const struct kt_http_head *h)
     }
 }
 
-/* core.http_head(text, "request" | "response" | "head") → { method, target, host, port, path, query (of a request), status,
- * reason (of a response), minor, headers, keep_alive, upgrade, and one of length, chunks, to_end }
- * | nil, status, sentence. "head": the response to a HEAD */
+/* core.http_head(text, "request" | "response" | "head") → { method, target, host, port, path, query (of a request),
+ * status, reason (of a response), minor, headers, keep_alive, upgrade, and one of length, chunks, to_end } | nil,
+ * status, sentence. "head": the response to a HEAD */
 static int head(lua_State *L)
 {
     static const char *const kinds[] = {"request", "response", "head", NULL};

@@ -2,10 +2,11 @@
  * core.idle_put(conn, at, seconds): takes the conn from its task, unless it has something to read or has ended
  * core.idle_take(at) → the conn that was put last, or nil; it belongs to the calling task
  *
- * An idle conn has no handle and belongs to no task. It does not keep the script running, and a drain does not wait for it.
+ * An idle conn has no handle and belongs to no task. It does not keep the script running, and a drain does not wait for
+ * it.
  *
- * Invariant: an idle conn is alive and has nothing to read, as far as is known here. One that gets something to read, which
- * no request asked for, or ends, is closed at that moment. */
+ * Invariant: an idle conn is alive and has nothing to read, as far as is known here. One that gets something to read,
+ * which no request asked for, or ends, is closed at that moment. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/api/lua_pipe.h"

@@ -1,8 +1,8 @@
-/* core.inspect, for kt.inspect and the control socket: what a script does now, as plain data; and two things that only the
- * control socket does to a script: it ends a conn, and it compiles code.
+/* core.inspect, for kt.inspect and the control socket: what a script does now, as plain data; and two things that only
+ * the control socket does to a script: it ends a conn, and it compiles code.
  *
- * Lists of tasks, conns and streams are cut off at a length that the caller gives, and those of services come in pages, so that
- * looking at a busy script does not hold it up. */
+ * Lists of tasks, conns and streams are cut off at a length that the caller gives, and those of services come in pages,
+ * so that looking at a busy script does not hold it up. */
 #include <string.h>
 #include "script/api/config.h"
 #include "script/api/lua_link.h"
@@ -132,8 +132,9 @@ static bool is_peer(const struct kt_service *s)
     return is_link(s) && ((const struct kt_lua_link *)s)->peer;
 }
 
-/* core.services(max, after, peers) → a list of at most max links and listeners as in core.inspect, of those declared after the one
- * of the number `after`, with or without the links of peers; the number of the last one, or nil: there are no more */
+/* core.services(max, after, peers) → a list of at most max links and listeners as in core.inspect, of those declared
+ * after the one of the number `after`, with or without the links of peers; the number of the last one, or nil: there
+ * are no more */
 static int services(lua_State *L)
 {
     const struct kt_runtime *rt = kt_runtime_of(L);
@@ -157,8 +158,8 @@ static int services(lua_State *L)
     return 2;
 }
 
-/* core.inspect(max, services) → { memory, memory_peak, task_count, tasks, conn_count, conns, links, listeners }; the last two
- * are empty unless `services` */
+/* core.inspect(max, services) → { memory, memory_peak, task_count, tasks, conn_count, conns, links, listeners }; the
+ * last two are empty unless `services` */
 static int inspect(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -220,8 +221,8 @@ static void pick(void *ctx, const struct kt_stat *row, double value)
 }
 
 /* core.samples(columns) → { what, name, row, … }: of each link that the script made and each acceptor; a row has the
- * statistics named by `columns` as floats in native order, -1 for what is not known. Much cheaper than core.inspect, for what is taken
- * all the time. */
+ * statistics named by `columns` as floats in native order, -1 for what is not known. Much cheaper than core.inspect,
+ * for what is taken all the time. */
 static int samples(lua_State *L)
 {
     const struct kt_runtime *rt = kt_runtime_of(L);

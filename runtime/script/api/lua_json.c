@@ -1,5 +1,5 @@
-/* kt.json. Arrays that were read, and those made by kt.json.array, have a metatable that marks them, so that an empty one
- * is written as []. null is a light userdata.
+/* kt.json. Arrays that were read, and those made by kt.json.array, have a metatable that marks them, so that an empty
+ * one is written as []. null is a light userdata.
  *
  * Invariant: neither cJSON's tree nor the text that is being written outlives an error: both are freed outside of the
  * protected call that uses them. */

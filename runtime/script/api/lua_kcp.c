@@ -1,11 +1,13 @@
 /* kt.kcp: a KCP conversation whose packets a script carries.
  *
- * Packets that the engine makes go to the script's output function, in a task that lives until they are sent. That function may wait,
- * for a socket with room, say: then the engine waits too, once KT_CONVERSATION_PACKETS have piled up.
+ * Packets that the engine makes go to the script's output function, in a task that lives until they are sent. That
+ * function may wait, for a socket with room, say: then the engine waits too, once KT_CONVERSATION_PACKETS have piled
+ * up.
  *
  * All conversations of a state share one pool of packets, which counts towards the script's memory.
  *
- * Invariant: `talk` is NULL once the conversation is closed, and `why` says how. `sender` is linked while a task sends packets. */
+ * Invariant: `talk` is NULL once the conversation is closed, and `why` says how. `sender` is linked while a task sends
+ * packets. */
 #include <math.h>
 #include "link/conversation.h"
 #include "script/api/config.h"

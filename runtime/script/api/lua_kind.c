@@ -51,8 +51,8 @@ static int field(lua_State *L)
 }
 
 /* core.kind(name, { { method, function }, … }, forgotten [, { field, … }]) → make, inside. The method "close" is also
- * the __close metamethod. forgotten(table) is called when a handle is collected, and must not wait; false: nothing is. A
- * field is that of the module's table. */
+ * the __close metamethod. forgotten(table) is called when a handle is collected, and must not wait; false: nothing is.
+ * A field is that of the module's table. */
 static int kind(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);

@@ -148,7 +148,8 @@ static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *w
     }
 }
 
-/* Peers of an acceptor are told of by their presence (lua_accept.c), whether or not a script has asked for their links. */
+/* Peers of an acceptor are told of by their presence (lua_accept.c), whether or not a script has asked for their
+ * links. */
 static void emit(const struct kt_lua_link *l, enum kt_event_type type, const char *text)
 {
     if (l->peer) return;
@@ -189,8 +190,8 @@ void kt_lua_link_push_flow_handler(lua_State *L, const void *link)
     lua_pop(L, 1);
 }
 
-/* The stack: the link, "flow", the handler; on top, the table of handlers. Such a flow belongs to one task, so there is one
- * handler. */
+/* The stack: the link, "flow", the handler; on top, the table of handlers. Such a flow belongs to one task, so there is
+ * one handler. */
 static int on_flow(lua_State *L, struct kt_lua_link *l)
 {
     if (l->peer)

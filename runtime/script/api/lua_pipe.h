@@ -83,13 +83,13 @@ void kt_lua_splice_push(lua_State *L, const struct kt_task *t);
  * kt_runtime_pipes. */
 void kt_lua_pipe_give(
     struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice, struct kt_task *t);
-/* Ends the pipe of a handle from outside the script: the far side sees this reason, and so does the script's call that uses
- * it. */
+/* Ends the pipe of a handle from outside the script: the far side sees this reason, and so does the script's call that
+ * uses it. */
 void kt_lua_pipe_abort(struct kt_lua_pipe *h, int code, const char *text);
 /* The same for a handle whose pipe a splice has, and for the other pipe of the splice (lua_splice.c). */
 void kt_lua_splice_abort(struct kt_lua_pipe *h, int code, const char *text);
-/* Takes the open pipe out of the handle, which is closed to the script from then on; its limits end. The caller ends the
- * pipe, which no longer counts in kt_runtime_pipes. */
+/* Takes the open pipe out of the handle, which is closed to the script from then on; its limits end. The caller ends
+ * the pipe, which no longer counts in kt_runtime_pipes. */
 struct kt_pipe *kt_lua_pipe_release(struct kt_lua_pipe *h);
 /* Records the totals of a's splice, which has ended both pipes or is about to. */
 void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now);

@@ -31,8 +31,8 @@ bool kt_lua_pipe_there(const struct kt_lua_pipe *h)
     return kt_lua_pipe_anywhere(h) && !kt_lua_limits_ended(h);
 }
 
-/* pipe:set { rate_in, rate_out, idle, total, limit, limit_in, limit_out } → true | nil, err; a stream also has priority and weight, a
- * conn user_timeout */
+/* pipe:set { rate_in, rate_out, idle, total, limit, limit_in, limit_out } → true | nil, err; a stream also has priority
+ * and weight, a conn user_timeout */
 int kt_lua_pipe_set(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_lua_pipe_self(L, "set");

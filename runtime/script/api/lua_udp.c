@@ -153,8 +153,8 @@ static bool heir(const struct kt_service *s, const struct kt_service *old)
            (!u->wants_peer || kt_addr_equal(&u->to, &o->to));
 }
 
-/* Takes over the socket and the queued datagrams. The handle of a declared socket keeps its share, as the old script may
- * still answer datagrams that it has received; that of a task ends, and so does its task's wait for data. */
+/* Takes over the socket and the queued datagrams. The handle of a declared socket keeps its share, as the old script
+ * may still answer datagrams that it has received; that of a task ends, and so does its task's wait for data. */
 static void inherit(struct kt_service *s, struct kt_service *old)
 {
     struct kt_lua_udp *u = of_service(s), *o = of_service(old);

@@ -10,8 +10,8 @@
 struct kt_ask;
 struct kt_runtime;
 
-/* Called once, from the end of a turn, after which the question is gone. code 0: the text is JSON; otherwise a sentence.
- * The text is valid during the call. */
+/* Called once, from the end of a turn, after which the question is gone. code 0: the text is JSON; otherwise a
+ * sentence. The text is valid during the call. */
 typedef void (*kt_ask_done)(void *ctx, int code, const char *text, size_t len);
 
 struct kt_ask_opts {

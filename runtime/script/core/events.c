@@ -1,5 +1,5 @@
-/* Hands events to their listeners. Invariant: a listener is in the list exactly while it listens, and may leave it within
- * its own call. */
+/* Hands events to their listeners. Invariant: a listener is in the list exactly while it listens, and may leave it
+ * within its own call. */
 #include "script/core/events.h"
 #include <stddef.h>
 

@@ -38,8 +38,8 @@ bool kt_failure_text(const struct kt_failed *f, int status, char *out, size_t si
 
 /* Logs the failure. status is lua_resume's, not LUA_OK. Returns false if the failure was only counted. */
 bool kt_failure_tell(const struct kt_failed *f, int status);
-/* Counts and logs, at the same rate, an error that a caller of the task's function catches: it is on top of L's stack. what: "request
- * failed: GET /". For a message handler: the function's frames are still there. May raise. */
+/* Counts and logs, at the same rate, an error that a caller of the task's function catches: it is on top of L's stack.
+ * what: "request failed: GET /". For a message handler: the function's frames are still there. May raise. */
 void kt_failure_note(lua_State *L, const char *what);
 /* Leaves the task's scopes, which runs their __close metamethods. Errors in those are logged if `tell` is true.
  * status: LUA_YIELD if no error is on the stack. Returns whether the error is now the only value on the stack;

@@ -61,8 +61,8 @@ void kt_log_file_close(struct kt_log_file *file);
  * a sentence: there is no journal. */
 int kt_logger_format(struct kt_logger *l, enum kt_log_format format, struct kt_err *err);
 
-/* Writes lines other than those of kt_log, such as counters, to the same place, regardless of the level. In other formats
- * than text, each becomes a line of level info. */
+/* Writes lines other than those of kt_log, such as counters, to the same place, regardless of the level. In other
+ * formats than text, each becomes a line of level info. */
 void kt_logger_text(struct kt_logger *l, const char *text, size_t len);
 
 /* Formats the log line that reports dropped lines: the `lost` of kt_append_events, with the logger as ctx.

@@ -28,16 +28,18 @@ int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, 
 /* Opens the declared services. Returns 0, or a code and sets kt_runtime_message. */
 int kt_runtime_open(struct kt_runtime *rt);
 
-/* Opens the declared services in place of those of n other runtimes: old[0] is the running one, the others
- * were replaced earlier and still drain. A service at the same address is handed over with its clients, also, if rt
- * has tasks, to one that these make within KT_OFFER_US; the rest of the running runtime is drained as its kt.reload said. All or nothing: after an error the others are
- * unchanged and rt can only be freed. All of them must share their counters. */
+/* The services that kt_runtime_replace took over, and what the replaced runtime keeps. */
 struct kt_replaced {
     size_t kept, opened, closed; /* addresses */
     size_t offered;              /* likewise, left open for the new script's tasks for KT_OFFER_US */
     size_t pipes;                /* conns and streams that the replaced runtime keeps */
     uint64_t drain_us;           /* how long it may keep them; UINT64_MAX: no limit */
 };
+/* Opens the declared services in place of those of n other runtimes: old[0] is the running one, the others were
+ * replaced earlier and still drain. A service at the same address is handed over with its clients, also, if rt has
+ * tasks, to one that these make within KT_OFFER_US; the rest of the running runtime is drained as its kt.reload said.
+ * All or nothing: after an error the others are unchanged and rt can only be freed. All of them must share their
+ * counters. Returns 0, or a code and sets kt_runtime_message. */
 int kt_runtime_replace(
     struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out);
 

@@ -67,7 +67,8 @@ struct kt_runtime_opts {
     void *livelock_ctx;
     /* Counters of its links; outlive the runtime and its successors. NULL: its own. */
     struct kt_counters *counters;
-    /* Called for each source file that the script was to be loaded from; data NULL: it could not be read. NULL: no call. */
+    /* Called for each source file that the script was to be loaded from; data NULL: it could not be read. NULL: no
+     * call. */
     void (*source)(void *ctx, const char *path, const void *data, size_t len);
     void *source_ctx;
     /* The last number given to a conn or a stream; outlives the runtime and its successors. NULL: its own. */
@@ -78,8 +79,8 @@ struct kt_runtime_opts {
     /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
      * main chunk runs. NULL: none. */
     const struct kt_runtime *before;
-    /* The i-th of the runtimes that it has replaced and that are not freed yet; NULL: there are no more. Its tasks may take
-     * over what these have open. NULL: it never replaces one. */
+    /* The i-th of the runtimes that it has replaced and that are not freed yet; NULL: there are no more. Its tasks may
+     * take over what these have open. NULL: it never replaces one. */
     struct kt_runtime *(*replaced)(void *ctx, size_t i);
     void *replaced_ctx;
     /* Memory of its links and acceptors (link/common/link_memory.h); likewise. */

@@ -1,7 +1,7 @@
 /* Watches the files that a script was loaded from.
  *
- * Invariant: each file in the list has the digest of what was last loaded from it, so a sign of a change without a new content
- * does nothing, and a script that is wrong is not loaded again until it changes. */
+ * Invariant: each file in the list has the digest of what was last loaded from it, so a sign of a change without a new
+ * content does nothing, and a script that is wrong is not loaded again until it changes. */
 #include "script/core/sources.h"
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The source files of a script, watched for changes (kt run --watch): the script, and the modules that it requires, also those
- * that it has looked for in vain. */
+/* The source files of a script, watched for changes (kt run --watch): the script, and the modules that it requires,
+ * also those that it has looked for in vain. */
 #ifndef KT_SCRIPT_CORE_SOURCES_H
 #define KT_SCRIPT_CORE_SOURCES_H
 

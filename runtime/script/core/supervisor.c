@@ -343,7 +343,8 @@ static void write_counters(const struct kt_supervisor *sv)
     }
 }
 
-/* Log files are opened for each write, so after a rename (logrotate) the next line makes a new file. This is that line. */
+/* Log files are opened for each write, so after a rename (logrotate) the next line makes a new file. This is that
+ * line. */
 static void reopen_log(const struct kt_supervisor *sv)
 {
     if (sv->logger->file.path)

@@ -23,7 +23,8 @@ struct kt_supervisor;
 #define KT_REPLACED_MAX 16u
 
 struct kt_supervisor_opts {
-    /* For each runtime; the supervisor sets counters, events, pipe_numbers, source, link_memory, before, ended and ended_ctx itself. */
+    /* For each runtime; the supervisor sets counters, events, pipe_numbers, source, link_memory, before, ended and
+     * ended_ctx itself. */
     struct kt_runtime_opts runtime;
     const char *file;   /* a script, or NULL */
     const char *module; /* if file is NULL: a module in the binary */
@@ -31,7 +32,8 @@ struct kt_supervisor_opts {
     char **argv;
     bool watch;                 /* reload when a source file of the script changes */
     struct kt_phrases *phrases; /* derived keys, shared with other processes; NULL: its own */
-    /* Called at the start, once the script is loaded and before it opens anything; a code ends the start. May be NULL. */
+    /* Called at the start, once the script is loaded and before it opens anything; a code ends the start. May be
+     * NULL. */
     int (*loaded)(void *ctx, struct kt_supervisor *sv, struct kt_err *err);
     /* Called before a reload, and when the process begins to end (SIGTERM, SIGINT). May be NULL. */
     void (*reloading)(void *ctx);

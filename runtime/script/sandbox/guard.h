@@ -137,8 +137,8 @@ void kt_guard_begin(struct kt_guard *g, lua_State *L, uint64_t stop_us);
  * task was spawned. */
 bool kt_guard_end(struct kt_guard *g, const struct kt_origin *spawned);
 
-/* Within a slice or not: what is between the two is kt's own work, and the slice has all of its time again after it. Only
- * the first pair in a slice has an effect, so that a loop of such calls still ends. */
+/* Within a slice or not: what is between the two is kt's own work, and the slice has all of its time again after it.
+ * Only the first pair in a slice has an effect, so that a loop of such calls still ends. */
 void kt_guard_pause(struct kt_guard *g);
 void kt_guard_resume(struct kt_guard *g);
 
