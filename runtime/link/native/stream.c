@@ -59,9 +59,9 @@ static size_t room_of(const struct kt_native_stream *st)
 void kt_native_stream_offer(struct kt_native_stream *st)
 {
     if (!st->want_write || st->events & KT_NATIVE_EV_WRITABLE) return;
-    const size_t room = room_of(st);
-    if (room >= KT_NATIVE_UNSENT / 4 || room >= kt_native_send_held(&st->out))
-        kt_native_stream_touch(st, KT_NATIVE_EV_WRITABLE);
+    const uint64_t enough = kt_min64(KT_NATIVE_UNSENT / 4, kt_native_send_held(&st->out));
+    if (kt_native_send_unsent(&st->out) + enough > KT_NATIVE_UNSENT) return; /* as after most packets */
+    if (room_of(st) >= enough) kt_native_stream_touch(st, KT_NATIVE_EV_WRITABLE);
 }
 
 static bool takes_writes(const struct kt_native_stream *st)
