@@ -53,6 +53,25 @@ describe("kt.http.request", function()
         show(kt.http.request { url = "http://127.0.0.1/e", method = "HEAD" })]])))
   end)
 
+  it("takes no response for complete that ends early, wherever that is", function()
+    local chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\n"
+    local sized = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+    local expected = {}
+    for _, text in ipairs { chunked, sized } do
+      for at = 0, #text do expected[#expected + 1] = ("%d %s\n"):format(at, at == #text and "abc" or "reset") end
+    end
+    assert.equal(table.concat(expected), (run(function(head)
+      local kind, at = head:match "/(%l)(%d+) "
+      return (kind == "c" and chunked or sized):sub(1, math.tointeger(at))
+    end, ([[
+      for kind, last in ("c%d s%d"):gmatch "(%%l)(%%d+)" do
+        for at = 0, math.tointeger(last) do
+          local r, err = kt.http.request { url = ("http://127.0.0.1/%%s%%d"):format(kind, at), keepalive = false }
+          print(("%%d %%s"):format(at, r and r.body or err.code))
+        end
+      end]]):format(#chunked, #sized))))
+  end)
+
   it("fails with a code: for the URL, the conn, the response, and its length", function()
     local answers = {
       a = "nonsense\r\n\r\n", b = "", c = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",

@@ -136,6 +136,35 @@ describe("kt.http.serve", function()
     assert.matches("\r\n\r\nhello wide worldHTTP/1.1 200.*\r\n\r\nhel|lo| wi|de |wor|ld eofHTTP/1.1 404", answers)
   end)
 
+  it("takes no body for complete that ends early, wherever that is", function()
+    serve [[
+      ["POST /whole"] = function(r) kt.log.info("whole: %s", r.body) end,
+      ["POST /pieces"] = { stream = true, handler = function(r)
+        local data, err
+        repeat data, err = r:read() until not data
+        kt.log.info("pieces: %s", err.code)
+      end },]]
+    local pieces = 0
+    for _, body in ipairs { "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\n", "Content-Length: 3\r\n\r\nabc" } do
+      for _, path in ipairs { "/whole", "/pieces" } do
+        local text = ("POST %s HTTP/1.1\r\nHost: localhost\r\n"):format(path) .. body
+        local head = text:find("\r\n\r\n", 1, true) + 3
+        for at = 0, #text - 1 do
+          local conn <close> = host:connect "127.0.0.1:80"
+          conn:write(text:sub(1, at))
+          conn:shutdown()
+          local answer = conn:read_all { timeout = "10s" }
+          if path == "/whole" then assert.not_matches("^HTTP/1.1 2", answer, text:sub(1, at)) end
+          if path == "/pieces" and at >= head then pieces = pieces + 1 end
+        end
+      end
+    end
+    local _, resets = script:log():gsub("pieces: reset", "")
+    assert.equal(pieces, resets)
+    assert.not_matches("pieces: eof", script:log())
+    assert.not_matches("whole: ", script:log())
+  end)
+
   it("asks for a body with Expect only once the function may read it", function()
     serve('["POST /"] = function(r) return r.body end,', "max_body = 10,")
     local head = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: %s\r\nContent-Length: %d\r\n\r\n"

@@ -17,8 +17,9 @@ local function patience(self)
   return { timeout = self.deadline and math.max(self.deadline - self.env.now(), 0) or self.timeout }
 end
 
---- Ends the body: what remains of it is unknown.
+--- Ends the body: what remains of it is unknown. An err of the conn must not say "eof", which stands for a complete body.
 local function fail(self, err)
+  if err.code == "eof" then err = self.env.err("reset", "the body broke off") end
   self.failed = err
   return nil, err
 end
@@ -59,7 +60,7 @@ function body:read(most)
       self.done = true
       return nil, self.env.err("eof", "the body has ended")
     end
-    return fail(self, err.code == "eof" and self.env.err("reset", "the body broke off") or err)
+    return fail(self, err)
   end
   self.size = self.size + #data
   if self.size > self.max then return fail(self, self.env.err("limit", ("the body is longer than %d bytes"):format(self.max))) end
