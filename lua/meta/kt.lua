@@ -2076,7 +2076,7 @@ function kt.json.array(list) end
 ---@field on string Where to listen.
 ---@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read.
 ---@field hosts? (string)[] Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its own (DNS rebinding).
----@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS; "*" allows all. Others than the server's own get 403.
+---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS, or with Upgrade (WebSockets); "*" allows all. Others than the server's own get 403.
 ---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")
 ---@field max_body? kt.size Longest body. A route may have its own. (size, 0 to "64MiB"; default "1MiB")
 ---@field max_conns? integer Connections at a time. A further one takes the place of the one that has waited longest for its client: to send a request, or to take a response. If functions are running for all of them, it gets 503. (integer, 1 to 65536; default 256)

@@ -233,7 +233,7 @@ describe("kt.http.serve", function()
     assert.equal(7, (script:failed_tasks()))
   end)
 
-  it("serves only the hosts that a page elsewhere cannot name, and no posts from pages of other origins", function()
+  it("serves only the hosts that a page elsewhere cannot name, and no posts and WebSockets from pages of other origins", function()
     local function ask_as(target, authority, fields)
       return status_of(ask(("%s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\nContent-Length: 0\r\n\r\n"):format(target, authority, fields or "")))
     end
@@ -249,6 +249,10 @@ describe("kt.http.serve", function()
     assert.equal(200, ask_as("POST /", "localhost:80", "Origin: http://localhost:80\r\n"))
     assert.equal(200, ask_as("POST /", "localhost", "Origin: https://app.example\r\n"))
     assert.equal(200, ask_as("GET /", "localhost", "Origin: http://evil.example\r\n"))
+    for origin, status in pairs { ["http://evil.example"] = 403, null = 403, ["https://app.example"] = 200, ["http://localhost"] = 200 } do
+      local upgrade = ("Origin: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"):format(origin)
+      assert.equal(status, ask_as("GET /", "localhost", upgrade), origin)
+    end
     serve(routes, 'hosts = { "status.example" },')
     assert.equal(200, ask_as("GET /", "Status.example:80"))
     assert.equal(421, ask_as("GET /", "localhost"))

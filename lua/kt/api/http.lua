@@ -42,8 +42,8 @@ return function(with)
             .. "unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its "
             .. "own (DNS rebinding)." },
         { name = "origins", type = "list", of = { type = "string" },
-          doc = 'Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS; "*" allows all. Others than the '
-            .. "server's own get 403." },
+          doc = 'Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS, or with Upgrade '
+            .. "(WebSockets); \"*\" allows all. Others than the server's own get 403." },
         { name = "max_header", type = "size", min = 1024, max = 65535, default = 16384, doc = "Longest header, with the request line." },
         { name = "max_body", type = "size", min = 0, max = 1 << 26, default = 1 << 20, doc = "Longest body. A route may have its own." },
         { name = "max_conns", type = "integer", min = 1, max = 65536, default = 256,

@@ -28,11 +28,13 @@ function hosts.rule(on, given)
   end
 end
 
---- Whether a request that may change something comes from a page of this server, of an allowed origin, or from no page.
+--- Whether a request that may change something, or that may open a WebSocket, comes from a page of this server, of an allowed origin, or
+--- from no page. The browser lets any page open a WebSocket and read from it, with its reader's cookies (RFC 6455, section 10.2).
 --- allowed: a set of origins.
 function hosts.same_origin(request, authority, allowed)
   local origin = request.headers.origin
-  if not origin or safe[request.method] or allowed["*"] or allowed[origin:lower()] then return true end
+  local is_safe = safe[request.method] and not request.headers.upgrade
+  if not origin or is_safe or allowed["*"] or allowed[origin:lower()] then return true end
   return origin:lower():match "^https?://(.*)$" == authority:lower()
 end
 
