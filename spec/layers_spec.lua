@@ -40,9 +40,10 @@ local libraries = {
   ["^cjson"] = { "^runtime/base/json", "^runtime/control/request", "^runtime/script/api/lua_json" },
 }
 
--- Headers that define a struct whose fields only the files of one folder may reach into. Elsewhere it is opaque.
+-- Headers that define a struct whose fields only files may reach into whose paths begin so. Elsewhere it is opaque.
 local inner = {
   ["script/core/parts.h"] = "runtime/script/core/",
+  ["script/core/task_internal.h"] = "runtime/script/core/task", -- task.c, task_facts.c
   ["script/sandbox/box.h"] = "runtime/script/sandbox/",
 }
 
@@ -202,11 +203,11 @@ describe("the rooms", function()
   it("have no circle of more than six files whose headers include each other", function()
     local uses = {} -- file without ending → set of files that it or its header includes
     for _, path in ipairs(lines_of "find runtime kcp -name '*.[ch]' | sort") do
-      local from = path:sub(1, -3)
+      local from = path:sub(1, -3):gsub("_internal$", "") -- one with the header that it completes
       uses[from] = uses[from] or {}
       for _, include in ipairs(includes(path)) do
         local header = include.name:match "([^/]+)%.h$"
-        local to = include.folder and header and include.folder .. "/" .. header
+        local to = include.folder and header and include.folder .. "/" .. header:gsub("_internal$", "")
         if to and to ~= from then uses[from][to] = true end
       end
     end

@@ -22,7 +22,6 @@ void kt_blake2b(uint8_t *out, size_t size, struct kt_bytes key, struct kt_bytes 
 
 /* SHA-2 and SHA-1 (FIPS 180-4). SHA-1, by libgcrypt, is for old protocols only: collisions are known. */
 enum kt_sha { KT_SHA256, KT_SHA512, KT_SHA1 };
-#define KT_SHA_MAX 64u
 size_t kt_sha_size(enum kt_sha sha);
 void kt_sha(enum kt_sha sha, uint8_t *out, struct kt_bytes data);
 /* HMAC (RFC 2104) with a key of any length. */

@@ -17,7 +17,6 @@
 #define SIM_NAME 64u
 #define SIM_ADDRS 16u
 #define SIM_LOOPBACK_US 10u
-#define SIM_MSS 1460u
 /* Default rate at which packets leave a host: what one core can send if it seals every packet, at about 3 us
  * each. */
 #define SIM_HOST_BPS UINT64_C(4000000000)

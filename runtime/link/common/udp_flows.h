@@ -17,8 +17,6 @@
 
 struct kt_udp_flows;
 
-#define KT_UDP_FLOWS_MAX (1u << 20) /* largest `most` */
-
 struct kt_udp_flows_events {
     /* A new flow, the callee's until closed. `peer` is its address, and `original` where its datagrams were sent to, or
      * NULL; both are texts, valid during the call. Its first datagram follows at once if the callee listens. The callee
@@ -29,7 +27,7 @@ struct kt_udp_flows_events {
 struct kt_udp_flows_options {
     const struct kt_endpoint *at; /* an IP address or "", and a port; 0: any */
     uint64_t idle_us;             /* > 0 */
-    size_t most;                  /* flows at a time, 1..KT_UDP_FLOWS_MAX */
+    size_t most;                  /* flows at a time, > 0 */
     bool diverted;
 };
 

@@ -1,5 +1,6 @@
 /* The life of a task: it is started, runs until it waits, is woken, and ends. ready.c decides when it runs.
- * Threads of ended tasks are kept for new ones, so that a connection needs no new stack.
+ * Threads of ended tasks are kept for new ones, so that a connection needs no new stack. task_facts.c has the accessors
+ * of a task.
  *
  * Invariant: a task is in a ready queue exactly while its state is READY, and has a pending operation or timer
  * exactly while it is WAITING. */
@@ -10,7 +11,6 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "io/io.h"
 #include "link/counters.h"
 #include "script/core/errors.h"
@@ -20,51 +20,11 @@
 #include "script/core/parts.h"
 #include "script/core/ready.h"
 #include "script/core/setup.h"
+#include "script/core/task_internal.h"
 #include "script/sandbox/guard.h"
 #include "script/sandbox/origin.h"
 
 #define SPARE_MAX 256u /* threads kept; about 1.2 KiB each */
-
-#define ABOUT_TEXT 47u /* bytes of each text that log lines are about */
-
-enum state { SPARE, READY, RUNNING, WAITING };
-
-struct kt_task {
-    struct kt_runtime *rt;
-    lua_State *L;
-    int ref;      /* registry reference to the thread */
-    int nargs;    /* arguments of the first resume */
-    bool spawned; /* started by kt.spawn */
-    bool aside;   /* does not keep the script alive */
-    bool stopped; /* by kt_task_stop: it does not run again */
-    enum state state;
-    struct kt_list node;   /* among all tasks, or the spare ones */
-    struct kt_list ready;  /* in a ready queue */
-    struct kt_list owned;  /* list of kt_owned: pipes and sockets */
-    struct kt_list queued; /* in the queue of its wait */
-    struct kt_list listed; /* in the list of kt_task_list */
-    const struct kt_origin *origin;
-    uint64_t born;               /* µs */
-    struct about *about;         /* NULL: nothing */
-    struct kt_task_watch *watch; /* NULL: none */
-
-    struct kt_wait wait; /* the wait that it is in, or was in last */
-    struct kt_timer timer;
-
-    /* the outcome of the wait, until the task runs */
-    int code;   /* 0 or KT_E… */
-    char *text; /* malloc'd sentence, or NULL */
-    unsigned char result[KT_TASK_RESULT];
-    void *brought;        /* malloc'd, or NULL */
-    struct kt_pipe *pipe; /* a pipe without a handle yet */
-    struct kt_conn *conn; /* the same, if it is a conn */
-};
-
-/* What log lines of a task are about; those that it spawns share it. */
-struct about {
-    uint32_t refs, peer; /* peer: where that begins in text */
-    char text[];         /* conn and peer, each with a final zero; "": none */
-};
 
 struct kt_tasks {
     struct kt_task main;       /* stands for the main chunk; the main thread's extra space points at it */
@@ -76,85 +36,15 @@ struct kt_tasks {
     const char *pure; /* the running callback that must not wait ("a policy"), or NULL */
 };
 
-/* ---- what others may know of a task ---- */
-
-struct kt_runtime *kt_runtime_of(lua_State *L)
-{
-    return kt_task_of(L)->rt;
-}
-
-static const char *or_null(const char *text)
-{
-    return text[0] ? text : NULL;
-}
-
-static void release_about(struct kt_task *t)
-{
-    if (t->about && --t->about->refs == 0) free(t->about);
-    t->about = NULL;
-}
-
-void kt_task_set_about(struct kt_task *t, const struct kt_log_fields *about)
-{
-    const size_t conn = about->conn ? strnlen(about->conn, ABOUT_TEXT) : 0;
-    const size_t peer = about->peer ? strnlen(about->peer, ABOUT_TEXT) : 0;
-    release_about(t);
-    if (conn + peer == 0) return;
-    struct about *a = t->about = calloc(1, sizeof *a + conn + peer + 2);
-    if (!a) return; /* its log lines say less */
-    a->refs = 1;
-    a->peer = (uint32_t)conn + 1;
-    if (conn > 0) memcpy(a->text, about->conn, conn);
-    if (peer > 0) memcpy(a->text + a->peer, about->peer, peer);
-}
-
-struct kt_log_fields kt_task_about(const struct kt_task *t)
-{
-    const struct about *a = t->about;
-    return a ? (struct kt_log_fields){.conn = or_null(a->text), .peer = or_null(a->text + a->peer)}
-             : (struct kt_log_fields){0};
-}
-
 struct kt_task *kt_task_main(const struct kt_runtime *rt)
 {
     return &rt->tasks->main;
-}
-
-struct kt_runtime *kt_task_runtime(const struct kt_task *t)
-{
-    return t->rt;
-}
-
-lua_State *kt_task_thread(const struct kt_task *t)
-{
-    return t->L;
-}
-
-const struct kt_origin *kt_task_origin(const struct kt_task *t)
-{
-    return t->origin;
 }
 
 const struct kt_task *kt_task_next(const struct kt_runtime *rt, const struct kt_task *t)
 {
     const struct kt_list *n = t ? t->node.next : rt->tasks->all.next;
     return n == &rt->tasks->all ? NULL : KT_CONTAINER(n, const struct kt_task, node);
-}
-
-void kt_task_look(const struct kt_task *t, struct kt_task_look *out)
-{
-    static const enum kt_task_state states[] = {
-        [READY] = KT_TASK_READY, [RUNNING] = KT_TASK_RUNNING, [WAITING] = KT_TASK_WAITING};
-    *out = (struct kt_task_look){
-        .state = states[t->state], .waits_in = kt_task_waits_in(t), .age_us = kt_io_now(t->rt->io) - t->born};
-    lua_Debug ar;
-    for (int level = 0; out->line == 0 && lua_getstack(t->L, level, &ar); level++) {
-        if (!lua_getinfo(t->L, "Sl", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src))
-            continue;
-        out->line = ar.currentline;
-        memcpy(out->source, ar.short_src,
-            sizeof ar.short_src < sizeof out->source ? sizeof ar.short_src : sizeof out->source - 1);
-    }
 }
 
 /* ---- misuse ---- */
@@ -255,7 +145,7 @@ static void recycle(struct kt_task *t, bool fit)
 {
     struct kt_runtime *rt = t->rt;
     forget_outcome(t);
-    release_about(t);
+    kt_task_forget_about(t);
     kt_list_remove(&t->node);
     kt_list_remove(&t->listed);
     rt->tasks->count--;
@@ -521,11 +411,6 @@ int kt_task_wait(lua_State *L, struct kt_task *t, const struct kt_wait *wait)
     } else if (wait->timeout_us != KT_TIME_NEVER)
         kt_io_timer_set(t->rt->io, &t->timer, kt_io_now(t->rt->io) + wait->timeout_us);
     return lua_yieldk(L, 0, (lua_KContext)t, resumed);
-}
-
-const char *kt_task_waits_in(const struct kt_task *t)
-{
-    return t->state == WAITING ? t->wait.what : NULL;
 }
 
 void *kt_task_op(const struct kt_task *t)
