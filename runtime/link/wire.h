@@ -12,6 +12,7 @@ struct kt_io;
 struct kt_log;
 struct kt_phrases;
 struct kt_ports;
+struct kt_memory_budget;
 struct kt_preferred_peers;
 struct kt_session_starts;
 struct kt_tap;
@@ -30,6 +31,8 @@ struct kt_wire_env {
 
     /* ---- for a wire that is one of two (link/both/) ---- */
 
+    /* Acceptors: the max_buffered that they share (link/common/memory_budget.h); NULL: it has its own. */
+    struct kt_memory_budget *budget;
     /* Acceptors: where they keep the ports that they share (link/common/ports.h); NULL: this one opens its own. */
     struct kt_ports **ports;
     /* Links: the text that follows "no answer for 5 s" in the log, read at that time; NULL: the wire's own. */

@@ -203,3 +203,26 @@ it("links on kt's wire that do not fit --maxbuffered are refused and counted, wh
   w:host("late"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
   w:host("late"):connect("127.0.0.1:12948"):echo "hello"
 end)
+
+it("links of both wires share --maxbuffered: of what one leaves, the other takes half", function()
+  local w, budget = sim.world { tcp_buffer = "4KiB" }, 4 << 20
+  w:host "server"
+  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+    conn:read_exactly(1)
+    while conn:write(("x"):rep(8192), { timeout = "1h" }) do end
+  end }
+  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--nocomp",
+    "--maxbuffered", tostring(budget) } })
+  local function held() return far:stats().counters.BytesHeld end
+  for i, wire in ipairs { "kt", "kcptun" } do
+    w:host(wire)
+    local line = w:link(wire, "server", { delay = "20ms", rate = "50Mbit" })
+    w:host(wire):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", wire, "--key", "k", "--nocomp" } })
+    for _ = 1, 60 do w:host(wire):connect "127.0.0.1:12948":write "x" end
+    w:run_for "200ms"
+    line:cut()
+    w:run_for "3s"
+    assert.is_true(held() > budget * 2 * i // 5 - (i - 1) * budget // 4, held())
+  end
+  assert.is_true(held() < budget * 4 // 5, held())
+end)

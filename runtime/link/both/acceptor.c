@@ -2,6 +2,7 @@
  * preferred wire's first (link/common/ports.h). The user sees the streams and links of both. */
 #include <stdlib.h>
 #include "io/io.h"
+#include "link/common/memory_budget.h"
 #include "link/both/both.h"
 
 struct acceptor {
@@ -83,10 +84,13 @@ int kt_both_accept(const struct kt_wire *self, const struct kt_wire_env *env, co
     struct acceptor *a = calloc(1, sizeof *a);
     int rc = both && a ? 0 : kt_err_set(err, KT_ENOMEM, "out of memory");
     shared.ports = &ports;
+    shared.budget = kt_memory_budget_ref(NULL);
+    if (!rc && !shared.budget) rc = kt_err_set(err, KT_ENOMEM, "out of memory");
     for (size_t i = 0; i < KT_BOTH_WIRES && !rc; i++)
         rc = self->parts[i]->accept(
             self->parts[i], &shared, kt_both_part(both, i), events, ctx, &a->each[i], err);
     free(both);
+    kt_memory_budget_unref(shared.budget);
     if (rc) {
         if (a) on_close(&a->acceptor);
         return rc;

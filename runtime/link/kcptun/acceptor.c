@@ -56,8 +56,11 @@ static void on_drop(struct kt_acceptor *acceptor)
 static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s, struct kt_err *err)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    const struct kt_wire_env env = {
-        .io = a->sh->io, .log = a->sh->log, .counters = a->sh->counters, .tap = a->sh->tap};
+    const struct kt_wire_env env = {.io = a->sh->io,
+        .log = a->sh->log,
+        .counters = a->sh->counters,
+        .tap = a->sh->tap,
+        .budget = a->sh->budget};
     struct kt_kcptun_context *sh;
     int rc = kt_kcptun_context_new(&sh, a->sh->wire, &env, kt_kcptun_config(s), false, err);
     if (rc) return rc;

@@ -49,6 +49,7 @@ static void count(struct kt_kcptun_context *sh)
     const size_t now = used(sh);
     sh->counters->BytesHeld += now - sh->held;
     sh->held = now;
+    kt_memory_budget_take(sh->budget, &sh->taken, sh->basic + sh->sessions * SESSION_COST + now);
 }
 
 /* Runs once a second while blocks are in use; an idle link has none, and no timer. */
@@ -94,6 +95,12 @@ static uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
+/* Of max_buffered, what other contexts leave. */
+static uint64_t ours(const struct kt_kcptun_context *sh)
+{
+    return kt_memory_budget_left(sh->budget, sh->taken, sh->cfg.max_buffered);
+}
+
 /* Of each session, if there are that many. */
 static uint64_t share_of(const struct kt_kcptun_context *sh, size_t sessions)
 {
@@ -116,7 +123,7 @@ void kt_kcptun_context_divide(struct kt_kcptun_context *sh)
 
 bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more)
 {
-    return sh->basic + shares_of(sh, sh->sessions + more) + used(sh) <= sh->cfg.max_buffered;
+    return sh->basic + shares_of(sh, sh->sessions + more) + used(sh) <= ours(sh);
 }
 
 size_t kt_kcptun_context_least(const struct kt_kcptun_context *sh)
@@ -139,12 +146,12 @@ size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh)
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
 {
     const uint64_t kept = sh->cfg.max_buffered / KEPT, own = sh->basic + sh->shares;
-    return (size_t)less(sh->cfg.max_buffered, (own > kept ? own : kept) + used(sh));
+    return (size_t)less(ours(sh), (own > kept ? own : kept) + used(sh));
 }
 
 size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh)
 {
-    return (size_t)less(sh->cfg.max_buffered, sh->basic + sh->shares + used(sh));
+    return (size_t)less(ours(sh), sh->basic + sh->shares + used(sh));
 }
 
 size_t kt_kcptun_context_spare(
@@ -209,6 +216,7 @@ void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, ui
 
 static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
+    if (!sh->budget) return kt_err_set(err, KT_ENOMEM, "out of memory");
     sh->pass = kt_locked_alloc(KT_PASS);
     int rc = sh->pass ? kt_kdf_pass(cfg->common.key, cfg->common.key_len, sh->pass) : KT_ENOMEM;
     if (rc) return kt_err_set(err, rc, "cannot derive the key");
@@ -237,6 +245,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     sh->log = env->log;
     sh->counters = env->counters;
     sh->tap = kt_tap_ref(env->tap);
+    sh->budget = kt_memory_budget_ref(env->budget);
     sh->cfg = *cfg;
     sh->cfg.common.key = NULL;
     sh->cfg.common.key_len = 0;
@@ -272,6 +281,8 @@ void kt_kcptun_context_unref(void *shared)
     if (--sh->refs) return;
     kt_io_timer_cancel(sh->io, &sh->trim);
     if (sh->counters) sh->counters->BytesHeld -= sh->held;
+    if (sh->budget) kt_memory_budget_take(sh->budget, &sh->taken, 0);
+    kt_memory_budget_unref(sh->budget);
     kt_tap_unref(sh->tap);
     kt_seal_free(sh->seal);
     kt_qpp_free(sh->qpp);

@@ -8,6 +8,7 @@
 #include "crypto/kcptun/qpp.h"
 #include "crypto/kcptun/seal.h"
 #include "io/io.h"
+#include "link/common/memory_budget.h"
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
 #include "link/tap.h"
@@ -43,6 +44,8 @@ struct kt_kcptun_context {
     /* Bytes that sessions hold besides blocks and streams: what counts in BytesHeld, and what comes with each
      * session (session_limits.c) */
     size_t state, basic;
+    struct kt_memory_budget *budget;
+    uint64_t taken;       /* of it */
     size_t held;          /* bytes of memory for buffers and streams, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
     uint64_t told_replay; /* µs, likewise for replayed starts */

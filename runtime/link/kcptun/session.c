@@ -523,11 +523,11 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     }
     kt_kcptun_session_totals(s, s->owner.ended);
     s->sh->counters->CurrEstab--;
-    kt_kcptun_context_streams(s->sh, s->streams, 0);
-    kt_kcptun_context_count_state(s->sh, s->fec_held + s->state, 0);
     s->sh->basic -= s->fec_basic;
     s->sh->sessions--;
     kt_kcptun_context_divide(s->sh);
+    kt_kcptun_context_streams(s->sh, s->streams, 0);
+    kt_kcptun_context_count_state(s->sh, s->fec_held + s->state, 0);
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     kt_io_freed(s->sh->io);

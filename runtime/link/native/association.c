@@ -460,7 +460,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     else
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
-    context->links++;
+    kt_native_context_link(context, true);
     a->quiet_us = UINT64_MAX;
     a->best->ping_due = context->client; /* proves that it has the keys, if there is nothing else to say */
     kt_native_association_schedule(a);
@@ -479,7 +479,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         count(a, kt_io_now(context->io));
         kt_native_association_totals(a, a->owner.ended);
         context->counters->CurrEstab--;
-        context->links--;
+        kt_native_context_link(context, false);
         kt_native_context_streams(context, a->stream_count, 0);
         kt_native_context_promise_end(context, a->promised);
         probes_end(a, code);

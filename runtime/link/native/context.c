@@ -53,11 +53,20 @@ static size_t used(const struct kt_native_context *c)
            c->streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
 }
 
+static uint64_t claims(const struct kt_native_context *c, size_t streams);
+
 static void count(struct kt_native_context *c)
 {
     const size_t now = used(c);
     c->counters->BytesHeld += now - c->held;
     c->held = now;
+    kt_memory_budget_take(c->budget, &c->taken, c->links * LINK_COST + claims(c, c->streams));
+}
+
+void kt_native_context_link(struct kt_native_context *c, bool begins)
+{
+    c->links += begins ? 1 : -(size_t)1;
+    count(c);
 }
 
 /* Runs once a second while blocks are in use; an idle link has none, and the timer stops. */
@@ -124,7 +133,8 @@ static uint64_t claims(const struct kt_native_context *c, size_t streams)
 static uint64_t left(const struct kt_native_context *c, size_t streams)
 {
     const uint64_t links = c->links * LINK_COST, kept = c->cfg.max_buffered / KEPT;
-    return less(c->cfg.max_buffered, (links > kept ? links : kept) + claims(c, streams));
+    const uint64_t all = kt_memory_budget_left(c->budget, c->taken, c->cfg.max_buffered);
+    return less(all, (links > kept ? links : kept) + claims(c, streams));
 }
 
 bool kt_native_context_admits_links(const struct kt_native_context *c, size_t more)
@@ -220,6 +230,7 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
         .counters = env->counters,
         .phrases = env->phrases,
         .tap = kt_tap_ref(env->tap),
+        .budget = kt_memory_budget_ref(env->budget),
         .cfg = *cfg,
         .client = client};
     struct kt_settings *common = &c->cfg.common;
@@ -233,7 +244,7 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
     kt_timer_init(&c->trim, on_trim, c);
     c->secrets = kt_locked_alloc(sizeof *c->secrets);
-    if (!c->secrets || kt_slab_new(&c->pools.in, sizeof(struct kt_native_block), 0) ||
+    if (!c->budget || !c->secrets || kt_slab_new(&c->pools.in, sizeof(struct kt_native_block), 0) ||
         kt_slab_new(&c->pools.out, sizeof(struct kt_native_block), 0))
         rc = kt_err_set(err, KT_ENOMEM, "out of memory");
     if (!rc) rc = kt_native_credentials_read(c->secrets, &cfg->common, client, env->phrases, err);
@@ -259,6 +270,8 @@ void kt_native_context_unref(void *context)
     if (--c->refs > 0) return;
     kt_io_timer_cancel(c->io, &c->trim);
     if (c->counters) c->counters->BytesHeld -= c->held;
+    if (c->budget) kt_memory_budget_take(c->budget, &c->taken, 0);
+    kt_memory_budget_unref(c->budget);
     kt_tap_unref(c->tap);
     kt_slab_free(c->pools.in);
     kt_slab_free(c->pools.out);

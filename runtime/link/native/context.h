@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/slab.h"
 #include "io/io.h"
+#include "link/common/memory_budget.h"
 #include "link/counters.h"
 #include "link/native/drops.h"
 #include "link/native/credentials.h"
@@ -36,6 +37,8 @@ struct kt_native_context {
     size_t streams;                    /* of all of them */
     size_t parities;                   /* paths that keep packets to rebuild others, of all associations */
     size_t held;                       /* bytes of all these, as counted in BytesHeld */
+    struct kt_memory_budget *budget;
+    uint64_t taken;    /* of it */
     uint64_t promised; /* credit that associations gave beyond their first, in bytes of streams */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
@@ -61,6 +64,8 @@ struct kt_native_credit kt_native_context_credit(const struct kt_native_context 
 uint64_t kt_native_context_first(const struct kt_native_context *c);
 /* Call while blocks are in use: arms the timer that gives memory back once they are not. */
 void kt_native_context_busy(struct kt_native_context *c);
+/* An association begins, or ends. */
+void kt_native_context_link(struct kt_native_context *c, bool begins);
 /* An association has that many streams now. */
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
 /* A path begins to keep packets, to rebuild others, or ends that. False: it may not begin, for lack of memory. */
