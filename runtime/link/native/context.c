@@ -19,10 +19,10 @@
 #define LINK_STATE 16384u
 #define LINK_COST (LINK_STATE + (FIRST_OF_MANY / KT_NATIVE_BLOCK) * sizeof(struct kt_native_block))
 
-/* Streams that an association may have in any case: all together an eighth of max_buffered's, but not fewer than a
- * few. */
+/* Streams that an association may have in any case: all together half of what max_buffered pays for, but not fewer than
+ * a few. */
 #define STREAMS_LEAST 16u
-#define STREAMS_LEASTS 8u
+#define STREAMS_LEASTS 2u
 #define STREAMS_FEW 4u
 #define KEPT 8u /* of max_buffered */
 
