@@ -4,8 +4,8 @@ local settings = require "sweep_settings"
 
 local hostile = {}
 
---- Memory for buffers at a far host that has to bear one; a stream of its may want more.
-hostile.BUFFERED = 1 << 20
+--- Memory for sessions at a far host that has to bear one: enough for every flow of a world, less than one stream of its may want.
+hostile.BUFFERED = 4 << 20
 
 local SCRIPT = [[
 local kt = require "kt"

@@ -54,7 +54,7 @@ end
 local function native(d, both, datagram)
   local s = { wire = both.wire, key = both.key, mtu = d.pick { 1200, datagram }, keepalive = d.pick { "1s", "5s", "20s" } }
   s.suspect_after, s.survive = d.pick { "3s", "5s" }, d.pick { "10s", "30s", "60s" }
-  s.max_streams, s.max_buffered = d.pick { 64, 4096 }, d.pick { 1 << 20, 1 << 26 }
+  s.max_streams, s.max_buffered = d.pick { 64, 4096 }, d.pick { 4 << 20, 1 << 26 }
   if d.one_in(6) then s.bandwidth = d.pick { 50000, 500000 } end
   return s
 end
