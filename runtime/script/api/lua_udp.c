@@ -5,6 +5,8 @@
  * which closes when a reload replaces the script, so that the new one can open it. Received datagrams wait in a
  * bounded queue.
  *
+ * lua_udp_io.c receives and sends.
+ *
  * No finalizer runs during a call (garbage is collected between slices, state.c), so a socket that is open
  * when a call begins stays open until it waits.
  *
@@ -14,38 +16,13 @@
  * Invariant: u->receiver and u->senders are exactly the tasks that wait in a call on the socket. */
 #include <stdio.h>
 #include <string.h>
-#include "base/dgramq.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
 #include "script/core/service.h"
 #include "script/api/config.h"
-#include "script/api/udp_local.h"
-#include "script/api/udp_share.h"
+#include "script/api/lua_udp_internal.h"
 
 #define OPEN "kt.udp"
-#define RECEIVE "socket:receive"
-#define SEND "socket:send"
-#define CLOSED "closed during the call"
-#define TIMEOUT_US 30000000u
-
-struct kt_lua_udp {
-    struct kt_owned owned;     /* first; unlinked if declared */
-    struct kt_service service; /* if declared, or listed */
-    struct kt_runtime *rt;
-    bool declared; /* in the main chunk */
-    bool listed;   /* opened in a task, as a service */
-    bool wants_peer;
-    struct kt_endpoint on;
-    struct kt_addr to;
-    struct kt_resolve *resolve;  /* while kt.udp looks the peer up */
-    struct kt_udp_holder holder; /* holds the socket while it is open */
-    struct kt_dgramq queue;
-    struct kt_udp_locals locals; /* by peer whose datagrams were received */
-    struct kt_task *receiver;
-    struct kt_list senders; /* tasks that wait for room */
-    int error;              /* ICMP error of an earlier datagram, for the next receive; 0: none */
-    char peer[KT_ADDR_TEXT];
-};
 
 static struct kt_lua_udp *of_service(struct kt_service *s)
 {
@@ -99,8 +76,8 @@ static void close_socket(struct kt_lua_udp *u)
     kt_udp_share_leave(&u->holder);
     kt_dgramq_free(&u->queue);
     kt_udp_locals_free(&u->locals);
-    wake_receiver(u, KT_ECLOSED, RECEIVE ": " CLOSED);
-    kt_task_wake_all(&u->senders, KT_ECLOSED, SEND ": " CLOSED);
+    wake_receiver(u, KT_ECLOSED, KT_LUA_UDP_RECEIVE ": " KT_LUA_UDP_CLOSED);
+    kt_task_wake_all(&u->senders, KT_ECLOSED, KT_LUA_UDP_SEND ": " KT_LUA_UDP_CLOSED);
 }
 
 static void end_socket(struct kt_lua_udp *u)
@@ -324,229 +301,6 @@ static int udp(lua_State *L)
     return open_in_task(L, t, u);
 }
 
-/* ---- receiving ---- */
-
-/* The open socket that a method was called on, and its task. */
-static struct kt_lua_udp *begin(lua_State *L, const char *what, struct kt_task **t)
-{
-    struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, what + sizeof "socket:" - 1);
-    *t = kt_task_need(L, what);
-    if (!u->holder.udp) kt_raise(L, "%s: this socket was closed", what);
-    return u;
-}
-
-static int closed_meanwhile(lua_State *L, const char *what)
-{
-    return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: " CLOSED, what));
-}
-
-/* Pushes the oldest datagram and its sender, or nil and a pending error; returns 0 if there is neither. */
-static int take(lua_State *L, struct kt_lua_udp *u)
-{
-    size_t len;
-    struct kt_addr from, local;
-    if (kt_dgramq_first(&u->queue, &len, &from, &local)) {
-        char text[KT_ADDR_TEXT];
-        luaL_Buffer b;
-        char *to = luaL_buffinitsize(L, &b, len);
-        if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
-        kt_dgramq_copy(&u->queue, to);
-        kt_dgramq_drop(&u->queue);
-        if (local.sa.sa_family) kt_udp_locals_note(&u->locals, &from, &local);
-        luaL_pushresultsize(&b, len);
-        lua_pushstring(L, kt_addr_text(&from, text));
-        return 2;
-    }
-    if (u->error == 0) return 0;
-    int code = u->error;
-    u->error = 0;
-    return kt_err_return(L, code, lua_pushfstring(L, RECEIVE ": %s: %s", u->peer, kt_strerror(code)));
-}
-
-static void cancel_receive(struct kt_task *t)
-{
-    struct kt_lua_udp *u = kt_task_op(t);
-    u->receiver = NULL;
-}
-
-/* Stack: the socket, the options, the deadline. */
-static int receive_or_wait(lua_State *L, struct kt_task *t)
-{
-    struct kt_lua_udp *u = lua_touserdata(L, 1);
-    if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
-    if (u->receiver) {
-        const struct kt_origin *o = kt_task_origin(u->receiver);
-        return kt_raise(L,
-            RECEIVE ": another task (spawned at %s:%d) is already receiving; only one task may at a time",
-            o->source, o->line);
-    }
-    int n = take(L, u);
-    if (n) return n;
-    u->receiver = t;
-    return kt_task_wait(L, t,
-        &(struct kt_wait){
-            .what = RECEIVE,
-            .cancel = cancel_receive,
-            .finish = receive_or_wait,
-            .missing = "no datagram",
-            .op = u,
-            .timeout_us = kt_io_left(kt_runtime_io(u->rt), (uint64_t)lua_tointeger(L, 3)),
-        });
-}
-
-/* socket:receive { timeout = "30s" } → data, from | nil, err */
-static int receive(lua_State *L)
-{
-    struct kt_task *t;
-    const struct kt_lua_udp *u = begin(L, RECEIVE, &t);
-    lua_settop(L, 2);
-    const uint64_t timeout = kt_opts_timeout(L, 2, RECEIVE, TIMEOUT_US);
-    lua_pushinteger(L, (lua_Integer)(kt_io_now(kt_runtime_io(u->rt)) + timeout));
-    return receive_or_wait(L, t);
-}
-
-/* ---- sending ---- */
-
-/* A datagram waiting to be sent: userdata on its task's stack. The bytes are at index 2. */
-struct sending {
-    struct kt_lua_udp *u;
-    struct kt_task *task;
-    struct kt_resolve *resolve; /* while its peer is looked up */
-    struct kt_addr to;
-    bool addressed;
-    uint64_t timeout;
-};
-
-static int try_send(lua_State *L, struct sending *s, bool kept);
-
-static int finish_send(lua_State *L, struct kt_task *t)
-{
-    (void)t;
-    return try_send(L, lua_touserdata(L, -1), true);
-}
-
-static void cancel_send(struct kt_task *t)
-{
-    const struct sending *s = kt_task_op(t);
-    if (s->resolve) kt_resolve_cancel(s->resolve);
-}
-
-/* Whether the socket can send to an address of this family. */
-static bool same_family(const struct kt_lua_udp *u, const struct kt_addr *to)
-{
-    struct kt_addr local;
-    kt_udp_local(u->holder.udp, &local);
-    if (local.sa.sa_family == to->sa.sa_family) return true;
-    return local.sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&local.in6.sin6_addr);
-}
-
-static int no_way(lua_State *L)
-{
-    return kt_err_return(
-        L, KT_EUNREACH, SEND ": the socket is bound to an address of the other family (IPv4, IPv6)");
-}
-
-static struct sending *keep(lua_State *L, const struct sending *s)
-{
-    struct sending *kept = lua_newuserdatauv(L, sizeof *kept, 0);
-    *kept = *s;
-    return kept;
-}
-
-static int try_send(lua_State *L, struct sending *s, bool kept)
-{
-    struct kt_lua_udp *u = s->u;
-    size_t len;
-    const char *data = lua_tolstring(L, 2, &len);
-    if (!u->holder.udp) return closed_meanwhile(L, SEND);
-    if (s->addressed && !same_family(u, &s->to)) return no_way(L);
-    struct kt_err err;
-    if (s->addressed && kt_addr_check_scope(&s->to, &err))
-        return kt_err_return(L, err.code, lua_pushfstring(L, SEND ": %s", err.text));
-    uint8_t *buf = kt_udp_reserve(u->holder.udp);
-    if (!buf) {
-        if (!kept) s = keep(L, s);
-        if (!u->holder.udp) return closed_meanwhile(L, SEND);
-        return kt_task_wait(L, s->task,
-            &(struct kt_wait){
-                .what = SEND,
-                .cancel = cancel_send,
-                .finish = finish_send,
-                .missing = "no room in the send buffer",
-                .op = s,
-                .queue = &u->senders,
-                .timeout_us = s->timeout,
-            });
-    }
-    if (len) memcpy(buf, data, len);
-    const struct kt_addr *to = s->addressed ? &s->to : NULL;
-    kt_udp_commit(u->holder.udp, buf, buf, len, to, to ? kt_udp_locals_find(&u->locals, to) : NULL);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static void target_found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
-{
-    struct sending *s = ctx;
-    s->resolve = NULL;
-    if (n == 0) {
-        kt_task_wake(s->task, err->code, err->text);
-        return;
-    }
-    s->to = addrs[0];
-    for (size_t i = n; s->u->holder.udp && i-- > 0;) /* the first of a usable family */
-        if (same_family(s->u, &addrs[i])) s->to = addrs[i];
-    kt_task_wake(s->task, 0, NULL);
-}
-
-/* socket:send(data [, "host:port"] [, { timeout = "30s" }]) → true | nil, err */
-static int send_(lua_State *L)
-{
-    struct kt_task *t;
-    struct sending s = {.u = begin(L, SEND, &t), .task = t, .timeout = TIMEOUT_US};
-    struct kt_lua_udp *u = s.u;
-    lua_settop(L, 4);
-    if (lua_istable(L, 3) && lua_isnil(L, 4)) {
-        lua_pushnil(L);
-        lua_insert(L, 3);
-        lua_settop(L, 4);
-    }
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return kt_raise(L, SEND ": argument 1: expected a string, got %s", kt_type_name(L, 2));
-    if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
-        return kt_raise(
-            L, SEND ": argument 2: expected an address such as \"192.0.2.1:53\", got %s", kt_type_name(L, 3));
-    s.timeout = kt_opts_timeout(L, 4, SEND, s.timeout);
-    const char *to = lua_tostring(L, 3);
-    if (!to && !u->wants_peer)
-        return kt_raise(L, SEND ": argument 2: missing address; the socket was created without `to`");
-    if (to && u->wants_peer)
-        return kt_raise(L, SEND ": argument 2: not allowed; the socket is connected to %s", u->peer);
-    if (lua_rawlen(L, 2) > KT_UDP_MAX)
-        return kt_err_return(L, KT_ELIMIT,
-            lua_pushfstring(L, SEND ": %I bytes; a datagram holds at most %d", (lua_Integer)lua_rawlen(L, 2),
-                (int)KT_UDP_MAX));
-    if (!to) return try_send(L, &s, false);
-
-    struct kt_err err = {0};
-    struct kt_endpoint at;
-    int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
-    s.addressed = true;
-    if (kt_addr_from_ip(&s.to, at.host, at.port_min)) return try_send(L, &s, false);
-    struct sending *kept = keep(L, &s);
-    rc = kt_resolve(kt_runtime_io(u->rt), at.host, at.port_min, target_found, kept, &kept->resolve, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
-    return kt_task_wait(L, t,
-        &(struct kt_wait){
-            .what = SEND,
-            .cancel = cancel_send,
-            .finish = finish_send,
-            .op = kept,
-            .timeout_us = s.timeout,
-        });
-}
-
 /* ---- the rest of the handle ---- */
 
 static int stats(lua_State *L)
@@ -609,8 +363,8 @@ static int to_string(lua_State *L)
 
 void kt_lua_udp(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"receive", receive}, {"send", send_}, {"stats", stats}, {"close", close_method}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"receive", kt_lua_udp_receive}, {"send", kt_lua_udp_send},
+        {"stats", stats}, {"close", close_method}, {NULL, NULL}};
     static const luaL_Reg fields[] = {{"local_addr", field_local}, {"peer", field_peer}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_SOCKET,
                           .methods = methods,
