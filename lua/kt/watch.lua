@@ -42,6 +42,7 @@ function watch.new(path, fn)
   local events
   events, err = core.watch_file(path)
   if not events then return nil, err end
+  text = core.file(path) -- again: a change before the watch began gives no sign
   local self = { path = path, fn = fn, text = text, events = events, handler = core.handler(), closed = false }
   core.spawn_aside(run, self)
   return make(self)

@@ -2009,7 +2009,7 @@ function kt.args(arguments) end
 ---@return kt.err? err
 function kt.file(path) end
 
---- Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as one. Watching ends with :close(), or, if it began in the main chunk, when a reload replaces the script; it does not keep the script running.
+--- Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as one. A change behind a symbolic link, of the file or of a folder on the way, is seen within about a second, so volumes of Kubernetes work. Watching ends with :close(), or, if it began in the main chunk, when a reload replaces the script; it does not keep the script running.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: denied, not_found, invalid.

@@ -97,4 +97,24 @@ describe("what kt run allows a script", function()
       p:expect "now\tfour\tnil"
     end)
   end)
+
+  it("kt.watch sees changes behind symbolic links: of the file that one leads to, and of a folder on the way", function()
+    h.run(function()
+      assert(os.execute(([[cd %s && mkdir -p real v1 v2 && echo one >real/x && echo v1 >v1/y && echo v2 >v2/y && echo w >w &&
+        ln -s real/x link && ln -s v1 data && ln -s data/y y]]):format(s.dir)))
+      local p = s.kt("run", s.write("s.lua", [[
+        local kt = require "kt"
+        for _, path in ipairs { "link", "data/y", "y" } do kt.watch(path, function(text) print(path, text) end) end
+        print(select(2, kt.watch("none/x", print)).code)
+        print "watching"
+        kt.spawn(function() kt.sleep "1h" end)]]))
+      p:expect "not_found"
+      p:expect "watching"
+      h.write_file(s.dir .. "/real/x", "two")
+      assert(os.execute(("cd %s && ln -s v2 new && mv -T new data"):format(s.dir)))
+      p:expect "link\ttwo"
+      p:expect "data/y\tv2"
+      p:expect "\ny\tv2"
+    end)
+  end)
 end)

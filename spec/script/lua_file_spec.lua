@@ -51,6 +51,7 @@ describe("on a simulated host", function()
     host:file("app/s.lua", [[
       local kt = require "kt"
       print(select(2, kt.watch("../../etc/hosts", print)))
+      print(select(2, kt.watch("none/x", print)))
       local began, watch = kt.now()
       watch = kt.watch("deny.txt", function(text, err)
         print(kt.now() - began, text, err and err.code)
@@ -71,7 +72,7 @@ describe("on a simulated host", function()
       return ""
     end)
     assert.equal("kt.file: ../../etc/hosts: outside of the script's folder; allow it with --allow-read DIR\n"
-      .. "three\tnil\nnil\tnot_found\nfour\tnil\nlast\tnil\n", out)
+      .. "kt.watch: app/none/x: cannot be watched: no such file or directory\nthree\tnil\nnil\tnot_found\nfour\tnil\nlast\tnil\n", out)
     assert.near(1.1, times[1], 0.02)
   end)
 end)

@@ -37,7 +37,8 @@ for line in assert(kt.file "deny.txt"):gmatch "[^\n]+" do denied[line] = true en
     name = "kt.watch", context = "any", returns = "watch | nil, err", signature = 'kt.watch("deny.txt", function(text, err) … end) → watch | nil, err',
     doc = "Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file "
       .. "is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as "
-      .. "one. Watching ends with :close(), or, if it began in the main chunk, when a reload replaces the "
+      .. "one. A change behind a symbolic link, of the file or of a folder on the way, is seen within about a second, so volumes of Kubernetes work. "
+      .. "Watching ends with :close(), or, if it began in the main chunk, when a reload replaces the "
       .. "script; it does not keep the script running.",
     fails = { "denied", "not_found", "invalid" },
     params = {

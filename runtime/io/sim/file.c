@@ -57,30 +57,6 @@ static void watch_close(struct kt_file_watch *watch)
     kt_sim_bury(w->p->sim, &w->grave, destroy_watch);
 }
 
-int kt_sim_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
-    struct kt_file_watch **out, struct kt_err *err)
-{
-    struct sim_io *p = kt_sim_io(io);
-    char real[PATH_MAX];
-    *out = NULL;
-    if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
-    const int rc = kt_sim_file_real(io, path, true, real, sizeof real, err);
-    if (rc) return rc;
-    struct sim_file_watch *w = calloc(1, sizeof *w + strlen(real) + 1);
-    if (!w) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    w->watch.close = watch_close;
-    w->p = p;
-    w->fn = fn;
-    w->ctx = ctx;
-    strcpy(w->path, real);
-    kt_turn_init(&w->arrival, on_arrival, w);
-    kt_list_init(&w->node);
-    kt_list_push(&p->host->file_watches, &w->node);
-    kt_sim_opened(p);
-    *out = &w->watch;
-    return 0;
-}
-
 static struct sim_file *find(const struct kt_sim_host *h, const char *path)
 {
     for (struct kt_list *n = h->files.next; n != &h->files; n = n->next) {
@@ -113,6 +89,48 @@ static int append(struct sim_file *f, const void *data, size_t len)
     f->data = more;
     if (len) memcpy(f->data + f->len, data, len);
     f->len += len;
+    return 0;
+}
+
+/* Whether the folder of a path exists: a host has those of its files, and the working folder. */
+static bool has_folder(const struct kt_sim_host *h, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash || slash == path) return true;
+    const size_t n = (size_t)(slash - path);
+    for (struct kt_list *i = h->files.next; i != &h->files; i = i->next) {
+        const struct sim_file *f = KT_CONTAINER(i, struct sim_file, node);
+        if (strncmp(f->path, path, n + 1) == 0) return true;
+    }
+    char folder[PATH_MAX];
+    memcpy(folder, path, n);
+    folder[n] = '\0';
+    return h->real_files && kt_system_file_real(NULL, folder, false, folder, sizeof folder, NULL) == 0;
+}
+
+int kt_sim_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
+    struct kt_file_watch **out, struct kt_err *err)
+{
+    struct sim_io *p = kt_sim_io(io);
+    char real[PATH_MAX];
+    *out = NULL;
+    if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
+    const int rc = kt_sim_file_real(io, path, true, real, sizeof real, err);
+    if (rc) return rc;
+    if (!has_folder(p->host, real))
+        return kt_err_set(err, KT_ENOENT, "%s: cannot be watched: no such file or directory", path);
+    struct sim_file_watch *w = calloc(1, sizeof *w + strlen(real) + 1);
+    if (!w) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    w->watch.close = watch_close;
+    w->p = p;
+    w->fn = fn;
+    w->ctx = ctx;
+    strcpy(w->path, real);
+    kt_turn_init(&w->arrival, on_arrival, w);
+    kt_list_init(&w->node);
+    kt_list_push(&p->host->file_watches, &w->node);
+    kt_sim_opened(p);
+    *out = &w->watch;
     return 0;
 }
 
