@@ -90,7 +90,7 @@ static uint32_t queue_limit(const struct kt_cc_auto *a)
     return (uint32_t)clamp(a->min_rtt_us / 20, 3000, 10000) + a->jitter_us / 2;
 }
 
-/* What UP may add to the queue: enough to see it, less than what overflowed it before. */
+/* Delay that UP may add to the queue, in µs: enough to measure, less than overflowed it before. */
 static uint32_t probe_us(const struct kt_cc_auto *a)
 {
     const uint64_t most = max64(max64(a->min_rtt_us / 10, 5000), 2 * (uint64_t)a->jitter_us);

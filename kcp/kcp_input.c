@@ -155,7 +155,7 @@ static void on_answer(struct kt_kcp *k, uint64_t now_us)
     kt_loss_evidence_probed(&k->evidence, k->asked[i].tx);
 }
 
-/* Segments that una covers without an ACK of their own have arrived, too. */
+/* Segments that una covers without an ACK of their own have also arrived. */
 static void note_covered(struct kt_kcp *k, uint32_t una)
 {
     for (uint32_t sn = k->snd.una; suspect_hole(k) && sn != una; sn++) {

@@ -7,7 +7,7 @@
  * evidence. So a lost retransmission is found like any other loss, and no segment is sent twice on the same
  * evidence.
  *
- * The answer to a probe is evidence, too: whatever was sent before the probe would have been acknowledged
+ * The answer to a probe is also evidence: anything sent before the probe would have been acknowledged
  * before the answer. It counts as one later arrival. So a timeout that has grown to many seconds, because
  * the path or a machine stopped for a while, delays recovery by at most the time between two probes. */
 #ifndef KT_KCP_LOSS_EVIDENCE_H

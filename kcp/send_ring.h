@@ -34,8 +34,8 @@ struct kt_send_slot {
 struct kt_send_ring {
     struct kt_slab *pool;
     struct kt_send_slot *slots;
-    struct kt_rate_snapshot *snapshots; /* by sn, like slots; apart, as few controllers look at them */
-    uint32_t cap, limit;                /* slots allocated, a power of two; most segments accepted */
+    struct kt_rate_snapshot *snapshots; /* by sn, like slots; kept apart: few controllers read them */
+    uint32_t cap, limit;                /* slots allocated, a power of two; maximum number of segments */
     uint32_t una, nxt, end;
 };
 
@@ -58,7 +58,7 @@ static inline struct kt_rate_snapshot *kt_send_ring_snapshot(const struct kt_sen
 size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
 
 /* Queues a message as segments of its own, the first with the highest frg: all of it or nothing. n: 1..256 * mss.
- * Returns whether it was taken: if not, the limit or memory is reached. */
+ * False if the limit is reached or memory is short. */
 bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
 
 /* The segment in slot s, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the pool. The

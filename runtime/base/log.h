@@ -8,7 +8,7 @@
 
 enum kt_log_level { KT_LOG_DEBUG, KT_LOG_INFO, KT_LOG_WARN, KT_LOG_ERROR, KT_LOG_QUIET };
 
-/* What a line is about, for logs that are read by programs; NULL: nothing of that kind. The line says it too. */
+/* The subject of a line, for logs that are read by programs; NULL: none. The text of the line names it too. */
 struct kt_log_fields {
     const char *link; /* a link's name */
     const char *conn; /* address of a local client or target, or of the stream's client */

@@ -20,7 +20,7 @@ void kt_verbs_list(FILE *to, const struct kt_verb *verbs)
 {
     fputs("usage: kt VERB [ARG...]\n\n", to);
     for (const struct kt_verb *v = verbs; v->name; v++) fprintf(to, "  %-9s %s\n", v->name, v->summary);
-    fputs("\nkt VERB --help shows the use of one of them.\n", to);
+    fputs("\nRun kt VERB --help for details.\n", to);
 }
 
 /* name "": the list of the API's names. */

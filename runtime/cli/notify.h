@@ -1,4 +1,4 @@
-/* What kt tells the service manager that started it (systemd's Type=notify, sd_notify(3)): datagrams of text to the
+/* Messages to the service manager that started kt (systemd's Type=notify, sd_notify(3)): datagrams of text to the
  * socket $NOTIFY_SOCKET. Without it nothing is sent. */
 #ifndef KT_CLI_NOTIFY_H
 #define KT_CLI_NOTIFY_H

@@ -63,7 +63,7 @@ static int find_terminal(void)
     return -1;
 }
 
-/* A terminal that is closed sends SIGHUP, too. A kt in its foreground then ends; one that was started in the
+/* A terminal that is closed also sends SIGHUP. A kt in its foreground then ends; one that was started in the
  * background is a daemon to its user, and stays. */
 static bool terminal_gone(void *ctx)
 {

@@ -1,4 +1,4 @@
-/* kt version. */
+/* kt version: prints the version, which the build takes from CMakeLists.txt. */
 #include <stdio.h>
 #include <string.h>
 #include "cli/verb.h"

@@ -30,7 +30,7 @@
 
 struct call;
 
-/* What one script answers. */
+/* The question to one script, and its answer. */
 struct part {
     struct call *call;
     struct kt_ask *ask; /* NULL: answered */
@@ -166,7 +166,7 @@ static void finish_any(struct call *call)
 
 /* ---- hello, status ---- */
 
-/* What is known without asking the script, as an object without its closing brace. Returns its length. */
+/* Writes the facts known without asking the script, as an object without its closing brace. Returns their length. */
 static size_t facts(const struct kt_control *k, char *out, size_t size)
 {
     const struct kt_logger *logger = kt_supervisor_logger(k->sv);

@@ -47,9 +47,9 @@ static int check(const char *folder, struct kt_err *err)
     struct stat st;
     if (lstat(folder, &st) != 0)
         return kt_err_set(err, kt_err_from_errno(errno), "%s: %s", folder, strerror(errno));
-    if (!S_ISDIR(st.st_mode)) return kt_err_set(err, KT_EINVAL, "%s: not a folder", folder);
+    if (!S_ISDIR(st.st_mode)) return kt_err_set(err, KT_EINVAL, "%s: not a folder; remove it", folder);
     if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & (S_IWGRP | S_IWOTH)))
-        return kt_err_set(err, KT_EACCES, "%s: other users can write there", folder);
+        return kt_err_set(err, KT_EACCES, "%s: other users can write there; run chmod go-w on it", folder);
     return 0;
 }
 

@@ -38,8 +38,6 @@ static int read_id(struct kt_control_request *out, const cJSON *id, struct kt_er
 static int read_command(struct kt_control_request *out, const cJSON *cmd, struct kt_err *err)
 {
     if (!cJSON_IsString(cmd)) return kt_err_set(err, KT_EINVAL, "cmd: expected the name of a command");
-    if (strlen(cmd->valuestring) > KT_CONTROL_COMMAND_MAX)
-        return kt_err_set(err, KT_EINVAL, "cmd: unknown command");
     snprintf(out->cmd, sizeof out->cmd, "%s", cmd->valuestring);
     return 0;
 }

@@ -15,14 +15,14 @@ struct cJSON;
 
 #define KT_CONTROL_PROTOCOL 1        /* the version of this protocol */
 #define KT_CONTROL_LINE (64u * 1024) /* longest request, in bytes, without its newline */
-#define KT_CONTROL_COMMAND_MAX 32u   /* longest name of a command */
+#define KT_CONTROL_COMMAND_MAX 32u   /* longer than the name of any command */
 #define KT_CONTROL_ID_MAX 64u        /* longest id, in bytes */
 
 struct kt_control_request {
-    char cmd[KT_CONTROL_COMMAND_MAX + 1];
-    char id[6 * KT_CONTROL_ID_MAX + 3]; /* as JSON, to be sent back; "" if the request has none */
-    struct cJSON *tree;                 /* freed with kt_control_request_free */
-    const struct cJSON *args;           /* an object, or NULL */
+    char cmd[KT_CONTROL_COMMAND_MAX + 1]; /* a longer one is cut */
+    char id[6 * KT_CONTROL_ID_MAX + 3];   /* as JSON, to be sent back; "" if the request has none */
+    struct cJSON *tree;                   /* freed with kt_control_request_free */
+    const struct cJSON *args;             /* an object, or NULL */
 };
 
 /* line has a NUL after its len bytes. 0, or a code and what is wrong with it; `id` is set even then if it could be

@@ -17,7 +17,7 @@ struct kt_phrases {
     unsigned next;
 };
 
-/* All zero is an empty one, too. */
+/* All zero is also an empty one. */
 void kt_phrases_init(struct kt_phrases *p);
 /* Wipes and frees the keys. */
 void kt_phrases_end(struct kt_phrases *p);

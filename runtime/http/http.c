@@ -266,7 +266,7 @@ int kt_http_read_head(
 
 enum { SIZE, DATA, AFTER, TRAILER };
 
-/* What the library found in one call of kt_http_feed. */
+/* The library's findings in one call of kt_http_feed. */
 struct found {
     bool header, done;
     uint64_t size;
@@ -355,7 +355,8 @@ int kt_http_read_url(const char *text, size_t len, bool connect, struct kt_http_
     if (len > KT_HTTP_HEAD_MAX || !is_visible(text, len) || http_parser_parse_url(text, len, connect, &u))
         return kt_err_set(err, KT_ECONFIG, "malformed %s", connect ? "host:port" : "URL");
     const struct kt_http_span scheme = part(&u, text, UF_SCHEMA);
-    if (u.field_set & (1u << UF_FRAGMENT)) return kt_err_set(err, KT_ECONFIG, "a URL with a fragment");
+    if (u.field_set & (1u << UF_FRAGMENT))
+        return kt_err_set(err, KT_ECONFIG, "remove the #fragment from the URL");
     if (scheme.at && !equals(scheme, "http") && !equals(scheme, "https"))
         return kt_err_set(err, KT_ECONFIG, "a URL that is not http");
     *out = (struct kt_http_url){

@@ -1,10 +1,10 @@
 /* HTTP/1.1 messages (RFC 9110, RFC 9112): the head of a request or a response, the framing of a chunked body, and URLs.
  * Bytes in, facts out: no I/O, no allocation. libhttp-parser parses.
  *
- * What is accepted has one reading only. These are refused, as they have been used to smuggle a request past a proxy:
- * a line that does not end in CRLF, a folded field, a field name with a space, a control character, two fields of
- * Host, Content-Length or Transfer-Encoding, both of the latter two, any coding but "chunked", and a chunk size that is
- * not plain hexadecimal. */
+ * A message that is accepted has one reading only. These are refused, as they have been used to smuggle a request past
+ * a proxy: a line that does not end in CRLF, a folded field, a field name with a space, a control character, two fields
+ * of Host, Content-Length or Transfer-Encoding, both of the latter two, any coding but "chunked", and a chunk size that
+ * is not plain hexadecimal. */
 #ifndef KT_HTTP_HTTP_H
 #define KT_HTTP_HTTP_H
 

@@ -45,7 +45,8 @@ int kt_conversation_new(struct kt_conversation **out, const struct kt_conversati
 /* NULL is harmless. What was not acknowledged is lost. */
 void kt_conversation_free(struct kt_conversation *c);
 
-/* Takes a packet from the peer. 0, or KT_EPROTO: it is none of this conversation, or malformed from some point on. */
+/* Takes a packet from the peer. 0, or KT_EPROTO: it belongs to another conversation, or is malformed from some point
+ * on. */
 int kt_conversation_input(struct kt_conversation *c, const uint8_t *data, size_t len);
 
 /* Queues bytes and sets *taken to their number; a message is taken as a whole or not at all. 0; KT_EAGAIN: there is no
@@ -56,13 +57,13 @@ size_t kt_conversation_message_max(const struct kt_conversation *c);
 /* Whether the peer has acknowledged all that was sent. */
 bool kt_conversation_acknowledged(const struct kt_conversation *c);
 
-/* The bytes to read: of the first message, or of the stream, at most `most` then. 0: none yet; KT_EPROTO: a message
- * that does not fit the receive window, after which nothing can be read. */
+/* Bytes that can be read: the length of the first message or, in a stream, at most `most`. 0: none yet; KT_EPROTO: a
+ * message that does not fit the receive window, after which nothing can be read. */
 int kt_conversation_unread(const struct kt_conversation *c, size_t most);
 /* Copies n bytes, at most kt_conversation_unread, and drops them. */
 void kt_conversation_read(struct kt_conversation *c, uint8_t *out, size_t n);
 
-/* The first packet to be sent, and its length; NULL: none. Then: it was sent, or lost. */
+/* The first packet to be sent, and its length; NULL: none. Call kt_conversation_sent once it was sent or dropped. */
 const uint8_t *kt_conversation_packet(const struct kt_conversation *c, size_t *len);
 void kt_conversation_sent(struct kt_conversation *c);
 

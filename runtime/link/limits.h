@@ -52,7 +52,7 @@ int kt_limits_expired(const struct kt_limits *l, uint64_t now_us);
 /* When to ask kt_limits_expired next. Bytes that move before then put an idle time off, so ask again there. */
 uint64_t kt_limits_deadline(const struct kt_limits *l);
 
-/* Bytes that may move now by its own rate; SIZE_MAX: no limit. Shared limits are the caller's affair. */
+/* Bytes that may move now by its own rate; SIZE_MAX: no limit. Shared limits are handled by the caller. */
 static inline size_t kt_limits_room(struct kt_limits *l, enum kt_limits_way way, uint64_t now_us)
 {
     return l ? kt_bucket_room(&l->rate[way], now_us) : SIZE_MAX;

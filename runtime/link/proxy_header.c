@@ -89,7 +89,7 @@ static bool port_field(const char **at, const char *end, unsigned *port)
 static bool read_line(struct kt_proxy_header *out, const char *at, const char *end)
 {
     const size_t n = (size_t)(end - at);
-    /* What may follow UNKNOWN on its line has no meaning. */
+    /* The rest of a line after UNKNOWN has no meaning. */
     if (n >= 7 && memcmp(at, "UNKNOWN", 7) == 0) return n == 7 || at[7] == ' ';
     if (n < 5 || (memcmp(at, "TCP4 ", 5) != 0 && memcmp(at, "TCP6 ", 5) != 0)) return false;
     const bool v6 = at[3] == '6';

@@ -36,7 +36,7 @@ struct kt_splice_opts {
     uint64_t rate_ab, rate_ba; /* bytes per second; 0: no limit */
     struct kt_shared_limit *limit_ab, *limit_ba; /* shared limits; NULL: none */
     uint64_t linger_us;                          /* see above; 0: close at once */
-    struct kt_tee *tee_ab, *tee_ba;              /* who looks on (tee.h), taken over; NULL: nobody */
+    struct kt_tee *tee_ab, *tee_ba;              /* observers (tee.h), taken over; NULL: none */
     /* used instead of linger_us, if shorter, once the other direction has delivered something: it was
      * answering, and is probably done */
     uint64_t settle_us;

@@ -1,7 +1,7 @@
-/* Shows the packets of a link, or of all sessions of an acceptor, to one onlooker: as they are before they are sealed
- * and after they were opened (kt trace). Without an onlooker a packet costs one comparison.
+/* Shows the packets of a link, or of all sessions of an acceptor, to one observer: as they are before they are sealed
+ * and after they were opened (kt trace). Without an observer a packet costs one comparison.
  *
- * A tap is counted: its link or acceptor has a reference, each of their contexts, and the onlooker. So each may end
+ * A tap is counted: its link or acceptor has a reference, each of their contexts, and the observer. So each may end
  * first. */
 #ifndef KT_LINK_TAP_H
 #define KT_LINK_TAP_H

@@ -9,7 +9,7 @@
 
 struct kt_tee {
     struct kt_pipe *mirror; /* NULL: none, or given up */
-    uint8_t *late;          /* those that wait for it: late[start..start + behind) */
+    uint8_t *late;          /* bytes not yet written to the mirror: late[start..start + behind) */
     size_t start, behind, room;
     struct kt_tee_counts counts;
     uint8_t *head; /* the tap's bytes, until its callback; NULL: none */

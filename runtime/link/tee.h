@@ -29,9 +29,9 @@ struct kt_tee_opts {
 int kt_tee_new(const struct kt_tee_opts *opts, struct kt_tee **out);
 /* In all functions below, t may be NULL. n bytes of these pieces have moved. */
 void kt_tee_moved(struct kt_tee *t, const struct kt_iov *iov, size_t n);
-/* The tap waits for no more: it gets what there was, if anything. */
+/* Stops collecting for the tap; gives it the bytes that have arrived, if any. */
 void kt_tee_tell(struct kt_tee *t);
-/* Bytes that the mirror has taken, and those that it did not get. */
+/* Bytes that the mirror took, and bytes that it missed. */
 struct kt_tee_counts {
     uint64_t mirrored, dropped;
 };

@@ -139,7 +139,7 @@ describe("the control socket", function()
       off:stop()
       s.write("kt", "a file")
       local none = start("run", "--log-level", "debug", "s.lua")
-      none:expect "no control socket: [^\n]*/kt: not a folder\n"
+      none:expect "no control socket: [^\n]*/kt: not a folder; remove it\n"
       assert.equal(0, none:stop())
     end)
   end)
@@ -147,12 +147,14 @@ describe("the control socket", function()
   it("answers each line in turn, with the id of the request", function()
     h.run(function()
       local p = forward()
-      local lines = ask '{"id":1,"cmd":"hello"}\n{"id":"b\\"","cmd":"log"}\n{"cmd":"fly"}\n{"cmd":"log","args":{"lvl":"info"}}\n'
+      local lines = ask('{"id":1,"cmd":"hello"}\n{"id":"b\\"","cmd":"log"}\n{"cmd":"fly"}\n{"cmd":"log","args":{"lvl":"info"}}\n'
+        .. '{"cmd":"' .. ("x"):rep(33) .. '"}\n')
       assert.matches('^{"id":1,"ok":true,"result":{"protocol":1,"version":"[%d.]+","name":"s","pid":' .. p.pid .. ',"uptime":', lines[1])
       assert.equal('{"id":"b\\"","ok":true,"result":"debug"}', lines[2])
       assert.matches('^{"ok":false,"error":{"code":"invalid","message":"unknown command \\"fly\\"; expected one of hello, status, ', lines[3])
       assert.matches('unknown argument \\"lvl\\"', lines[4])
-      assert.equal(4, #lines)
+      assert.matches('unknown command \\"' .. ("x"):rep(32) .. '\\"; expected one of hello, ', lines[5])
+      assert.equal(5, #lines)
       local guide, n = h.read_file "docs/control.md", 0
       for name in lines[3]:match("expected one of (.-)\""):gmatch "%l+" do
         n = n + 1

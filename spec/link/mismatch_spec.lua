@@ -85,18 +85,18 @@ describe("two kts that differ", function()
   end
 
   local qpp = {
-    { "QPP on the client only", { client = { QPP = true } }, "client has QPP on", "server has QPP off" },
-    { "QPP on the server only", { server = { QPP = true } }, "client has QPP off", "server has QPP on" },
+    { "QPP on the client only", { client = { QPP = true } }, "QPP is off here but on at the client", "QPP is on here but off at the server" },
+    { "QPP on the server only", { server = { QPP = true } }, "QPP is on here but off at the client", "QPP is off here but on at the server" },
     { "QPPCount", { client = { QPP = true, QPPCount = 61 }, server = { QPP = true, QPPCount = 67 } },
-      "client has a different QPPCount", "server has a different QPPCount" },
+      "QPPCount differs at the client", "QPPCount differs at the server" },
   }
   for _, case in ipairs(qpp) do
     it("in " .. case[1] .. ": both logs say it and the target is given nothing", function()
       h.run(function()
         local client, server, target, conn = mismatched(case[2])
         -- each log says what the other end has
-        server:expect("the " .. case[3] .. "[^\n]*set it the same on both ends")
-        client:expect("the " .. case[4] .. "[^\n]*set it the same on both ends")
+        server:expect(case[3] .. "[^\n]*set it the same on both ends")
+        client:expect(case[4] .. "[^\n]*set it the same on both ends")
         if conn then assert.is_nil((conn:recv(15))) end
         assert.equal(0, target.accepted)
       end)

@@ -349,7 +349,7 @@ describe("a hostile RST", function()
       local e = hit()
       local took, code, text = e.m:input(string.pack("<BBI2I4", 2, ends.RST, len, 3))
       assert.is_nil(took)
-      assert.same({ "protocol", "a smux RST frame of length " .. len }, { code, text })
+      assert.same({ "protocol", "smux RST frame: unexpected length " .. len }, { code, text })
     end
   end)
 

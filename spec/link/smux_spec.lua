@@ -244,13 +244,13 @@ describe("smux errors", function()
 
   for name, cmd in pairs { SYN = SYN, FIN = FIN, NOP = NOP } do
     it(("come for a %s with a length"):format(name), function()
-      assert.equal(("a smux %s frame of length 1"):format(name), refusal({}, frame(2, cmd, 3, "x")))
+      assert.equal(("smux %s frame: unexpected length 1"):format(name), refusal({}, frame(2, cmd, 3, "x")))
     end)
   end
 
   it("come for a window update that is not 8 bytes long", function()
-    assert.equal("a smux UPD frame of length 7", refusal({}, frame(2, UPD, 3, ("x"):rep(7))))
-    assert.equal("a smux UPD frame of length 0", refusal({}, frame(2, UPD, 3)))
+    assert.equal("smux UPD frame: unexpected length 7", refusal({}, frame(2, UPD, 3, ("x"):rep(7))))
+    assert.equal("smux UPD frame: unexpected length 0", refusal({}, frame(2, UPD, 3)))
   end)
 
   it("leave what came before them", function()

@@ -93,8 +93,8 @@ unsupported	kt.http.request: https://127.0.0.1/: https is not supported, as kt h
 config	kt.http.request: http://a b/: malformed URL
 config	kt.http.request: ftp://a/: a URL that is not http
 config	kt.http.request: /a: expected a URL such as "http://host:port/path"
-config	kt.http.request: http://a/: a user and a password belong into headers = { Authorization = ... }
-config	kt.http.request: http://a/#b: a URL with a fragment
+config	kt.http.request: http://a/: a user and a password belong in headers = { Authorization = ... }
+config	kt.http.request: http://a/#b: remove the #fragment from the URL
 refused	kt.http.request: http://127.0.0.1:81/: 127.0.0.1:81: connection refused
 ]], (run(function(head) return answers[head:match "/(%l) "] end, [[
       for byte in ("abcdefghi"):gmatch "." do show(kt.http.request { url = "http://127.0.0.1/" .. byte, max_body = 1000 }) end

@@ -90,7 +90,7 @@ return {
     { name = "FlowDatagramsTooLarge", kind = "counter", unit = "count",
       doc = "Datagrams of flows dropped because they did not fit the path." },
     { name = "ProxyRefused", kind = "counter", unit = "count",
-      doc = "Conns reset for want of a valid PROXY protocol header." },
+      doc = "Conns reset because they began without a valid PROXY protocol header." },
     { name = "SessionsDisplaced", kind = "counter", unit = "count",
       doc = "Silent sessions ended to make room for new ones at max_sessions." },
     { name = "FECParityOut", kind = "counter", unit = "count",

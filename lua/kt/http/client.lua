@@ -15,7 +15,7 @@ local function read_url(env, text)
   if not url then return nil, env.err("config", wrong) end
   if url.https then return nil, env.err("unsupported", NO_TLS) end
   if not url.host then return nil, env.err("config", 'expected a URL such as "http://host:port/path"') end
-  if url.userinfo then return nil, env.err("config", "a user and a password belong into headers = { Authorization = ... }") end
+  if url.userinfo then return nil, env.err("config", "a user and a password belong in headers = { Authorization = ... }") end
   local host = url.host:find ":" and "[" .. url.host .. "]" or url.host
   url.authority = host .. (url.port and url.port ~= 80 and ":" .. url.port or "")
   url.at = ("%s:%d"):format(host, url.port or 80)

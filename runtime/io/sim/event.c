@@ -1,5 +1,5 @@
-/* What all parts of the world use of it: time, events, arrivals, graves, and a process's state. It uses none of
- * them. */
+/* The base that all parts of the simulated world use: time, events, arrivals, graves, and a process's state. It uses
+ * none of them. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -52,7 +52,8 @@ int kt_sim_line_check(const struct kt_sim_line_opts *o, struct kt_err *err)
     if (o->rate_bps && o->rate_bps < 1000)
         return kt_err_set(err, KT_EINVAL, "rate: expected at least 1000 bit/s, or 0 for no limit, got %llu",
             (unsigned long long)o->rate_bps);
-    if (o->police_bytes && !o->rate_bps) return kt_err_set(err, KT_EINVAL, "police: only with a rate");
+    if (o->police_bytes && !o->rate_bps)
+        return kt_err_set(err, KT_EINVAL, "police needs a rate; set rate too");
     if (o->mtu && (o->mtu < 68 || o->mtu > 65535))
         return kt_err_set(err, KT_EINVAL, "mtu: expected 68 to 65535, got %u", (unsigned)o->mtu);
     return 0;

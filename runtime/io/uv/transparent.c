@@ -1,5 +1,5 @@
-/* What netfilter diverts to this machine: its options, and the addresses that were meant. Linux only; elsewhere all of
- * it is KT_ENOTSUP.
+/* Traffic that netfilter diverts to this machine: the socket options for it, and its original destinations. Linux only;
+ * elsewhere every function returns KT_ENOTSUP.
  *
  * A dual-stack socket needs the options of both families, as IPv4 packets come with the messages of IPv4. */
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* Work that takes long, in libuv's thread pool, one piece at a time: names are looked up there, too.
+/* Work that takes long, in libuv's thread pool, one piece at a time: names are also looked up there.
  *
  * Invariant: the first of u->works runs, the others wait. Only the one that runs can be there after its cancel. */
 #include <stdlib.h>

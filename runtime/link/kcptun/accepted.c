@@ -24,7 +24,7 @@ static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
     if (kt_kcptun_session_hello(r->session, &features)) {
         if (features & KT_SMUX_F_SERVES) {
             if (kt_kcptun_call_serve(call, r->sh, r->session)) return;
-            kt_err_set(&err, KT_ELIMIT, "no stream can be opened: the limit is reached");
+            kt_err_set(&err, KT_ELIMIT, "stream limit reached; close streams or raise max_streams");
         } else {
             kt_err_set(&err, KT_ENOTSUP, "%s does not serve streams: its script needs link:serve",
                 kt_kcptun_session_peer_text(r->session));

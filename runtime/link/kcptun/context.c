@@ -219,7 +219,7 @@ static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *c
     if (!sh->budget) return kt_err_set(err, KT_ENOMEM, "out of memory");
     sh->pass = kt_locked_alloc(KT_PASS);
     int rc = sh->pass ? kt_kdf_pass(cfg->common.key, cfg->common.key_len, sh->pass) : KT_ENOMEM;
-    if (rc) return kt_err_set(err, rc, "cannot derive the key");
+    if (rc) return kt_err_set(err, rc, "cannot derive the key: %s", kt_strerror(rc));
     rc = kt_seal_new(&sh->seal, cfg->crypt, sh->pass, err);
     if (rc) return rc;
     if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->common.key, cfg->common.key_len, cfg->qpp_count)))

@@ -297,8 +297,8 @@ static void on_hello_timer(void *ctx)
         return;
     }
     struct kt_err err;
-    kt_err_set(&err, KT_EMISMATCH,
-        "tuncrypt needs kt on both ends, and the server has not announced that it is one");
+    kt_err_set(
+        &err, KT_EMISMATCH, "tuncrypt needs kt on both ends; the server did not identify itself as kt");
     kt_log_with(sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(d->session)), "%s: %s",
         kt_kcptun_session_peer_text(d->session), err.text);
     kt_calls_fail(&slot->waiting, &err);

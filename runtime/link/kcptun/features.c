@@ -21,17 +21,15 @@ bool kt_kcptun_features_agree(uint16_t ours, bool hello, uint16_t theirs, const 
     bool crypt = ours & KT_SMUX_F_TUNCRYPT, their_crypt = hello && (theirs & KT_SMUX_F_TUNCRYPT);
     unsigned qpp = ours >> QPP_SHIFT, their_qpp = theirs >> QPP_SHIFT;
     if (crypt != their_crypt) {
-        kt_err_set(why, KT_EMISMATCH,
-            "%s has tuncrypt %s%s, this end has it %s: set it the same on both ends", who, onoff(their_crypt),
-            hello ? "" : " (it is not a kt)", onoff(crypt));
+        kt_err_set(why, KT_EMISMATCH, "tuncrypt is %s here but %s at %s%s; set it the same on both ends",
+            onoff(crypt), onoff(their_crypt), who, hello ? "" : ", which is not a kt");
         return false;
     }
     if (!hello || qpp == their_qpp) return true;
     if ((qpp == 0) != (their_qpp == 0))
-        kt_err_set(why, KT_EMISMATCH, "%s has QPP %s, this end has it %s: set it the same on both ends", who,
-            onoff(their_qpp), onoff(qpp));
+        kt_err_set(why, KT_EMISMATCH, "QPP is %s here but %s at %s; set it the same on both ends", onoff(qpp),
+            onoff(their_qpp), who);
     else
-        kt_err_set(why, KT_EMISMATCH,
-            "%s has a different QPPCount than this end: set it the same on both ends", who);
+        kt_err_set(why, KT_EMISMATCH, "QPPCount differs at %s; set it the same on both ends", who);
     return false;
 }

@@ -180,8 +180,9 @@ static int check_header(const struct kt_smux *m, struct kt_err *err)
         return kt_err_set(err, KT_EPROTO, "unknown smux command %u", cmd);
     if (cmd == KT_SMUX_UPD && m->cfg.version < 2)
         return kt_err_set(
-            err, KT_EPROTO, "a window update in smux version 1: set smuxver the same on both ends");
-    if (!fits(cmd, len)) return kt_err_set(err, KT_EPROTO, "a smux %s frame of length %zu", names[cmd], len);
+            err, KT_EPROTO, "window update in smux version 1; set smuxver the same on both ends");
+    if (!fits(cmd, len))
+        return kt_err_set(err, KT_EPROTO, "smux %s frame: unexpected length %zu", names[cmd], len);
     return 0;
 }
 

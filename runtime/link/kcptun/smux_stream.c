@@ -195,7 +195,7 @@ static void stream_reset(struct kt_pipe *p, int reason, const char *text)
     if (!s->fin_in) set_reason(s, reason, text);
     if (s->control & KT_SMUX_DUE_SYN) {
         kt_smux_stream_free(s);
-        kt_smux_wake(m); /* for `streams` to be called */
+        kt_smux_wake(m); /* so that `streams` is called */
     } else {
         kt_smux_settle(s); /* not worth moving to another session */
         s->control = KT_SMUX_DUE_FIN;

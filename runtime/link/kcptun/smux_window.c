@@ -26,11 +26,11 @@
 #include "link/kcptun/smux_internal.h"
 #include "base/bytes.h"
 
-/* What all streams together may claim in any case, of the buffer. */
+/* Share of the buffer reserved for the streams' minimum claims: 1/LEASTS. */
 #define LEASTS 16u
-/* Of memory, what is not granted: for blocks that are not full, and segments that are not read yet. */
+/* Share of memory that is not granted, for blocks that are not full and segments that are not read yet: 1/SLACK. */
 #define SLACK 16u
-/* What full send queues leave, of what is held. */
+/* Share of the held memory that full send queues leave free: 1/STALLED. */
 #define STALLED 8u
 
 size_t kt_smux_hold_most(const struct kt_smux *m)

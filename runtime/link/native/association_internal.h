@@ -236,7 +236,7 @@ struct kt_native_sums {
     uint32_t srtt_most; /* µs */
 };
 struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a);
-/* What the controllers of those in use allow, in packets and in bytes per second. */
+/* Sums over the controllers of the paths in use: window in packets, pacing in bytes per second. */
 void kt_native_paths_allowed(const struct kt_native_association *a, uint64_t *window, uint64_t *pacing);
 
 #endif

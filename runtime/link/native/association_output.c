@@ -312,7 +312,7 @@ static struct kt_native_path *second(const struct kt_native_path *p, uint64_t no
     return found;
 }
 
-/* Sends frames of a packet on another path, too: those from offset on, which have the contents from `first` on. They go
+/* Also sends frames of a packet on another path: those from offset on, which have the contents from `first` on. They go
  * alone and unpadded: the last may run to the end of the packet. */
 static void duplicate(
     const struct packet *from, struct kt_native_path *to, size_t offset, size_t first, uint64_t now_us)

@@ -1,4 +1,4 @@
-/* The table of codes, read in both directions. */
+/* Translates between KT_E codes and the numbers that stand for them on kt's wire, by the table in code.h. */
 #include "link/native/code.h"
 
 #include "base/err.h"

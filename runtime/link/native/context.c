@@ -31,11 +31,11 @@
 #define FIRST_DATA 1048576u
 #define FIRST_DATA_LEAST 65536u
 #define FIRST_SHARE 64u /* of max_buffered */
-/* All together get a share, too; while there are few of them that is enough for all of the above. */
+/* All together also get a share; while there are few of them that is enough for all of the above. */
 #define FIRST_OF_ALL 16u
 #define FIRST_OF_MANY 16384u
 #define PROMISES 2u /* of max_buffered: all credit beyond the first */
-/* What each stream may hold whatever the others do. */
+/* Bytes that each stream may hold whatever the others do. */
 #define STREAM_DATA 16384u
 #define STREAM_DATA_LEAST 4096u
 #define STREAM_SHARE 4096u /* of max_buffered */
@@ -118,8 +118,8 @@ static uint64_t in_streams(uint64_t memory)
     return memory / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
 }
 
-/* What is in use, or spoken for, if there are that many streams: each has a block, for data in either direction, and
- * all credit beyond the first may be used. */
+/* Bytes in use or promised if there are that many streams: each has a block, for data in either direction, and all
+ * credit beyond the first may be used. */
 static uint64_t claims(const struct kt_native_context *c, size_t streams)
 {
     const uint64_t in = kt_slab_bytes_in_use(c->pools.in), out = kt_slab_bytes_in_use(c->pools.out);

@@ -1,4 +1,5 @@
-/* Keys and names, from the text that the user gave. */
+/* Reads keys and names from the text that the user gave. Invariant: each buffer that held a key is wiped, and
+ * no message quotes a byte of a secret. */
 #include "link/native/credentials.h"
 #include <stdio.h>
 #include <stdlib.h>

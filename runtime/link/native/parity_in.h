@@ -1,8 +1,8 @@
 /* Rebuilds lost packets of a path from the peer's PARITY frames (docs/wire.md, 6.4). It keeps the frames of the latest
  * KT_NATIVE_PARITY_KEPT packets, from the first PARITY on until none has come for KT_NATIVE_PARITY_IDLE_US.
  *
- * What is rebuilt is handed over as if it had arrived, but not as received: its number stays missing in ACKs, so the
- * peer measures the losses of the path as they are.
+ * A rebuilt packet is handed over as if it had arrived, but its number stays missing in ACKs, so the peer measures the
+ * losses of the path as they are.
  *
  * The peer is not trusted to be consistent. Memory is one block of a fixed size, a PARITY frame costs at most one
  * rebuilding, and each packet is rebuilt once at most. */

@@ -1,4 +1,4 @@
-/* Groups of packets, and the parity that waits. */
+/* Puts sent packets into groups, and makes the parity frames of the groups that are complete. */
 #include "link/native/parity_out.h"
 
 #include <assert.h>

@@ -18,7 +18,7 @@
 
 struct kt_fec_sums;
 
-/* What PARITY takes beside the frames of the longest packet of its group. */
+/* Bytes of PARITY beside the frames of the longest packet of its group. */
 #define KT_NATIVE_PARITY_OVERHEAD (1u + 8u + 8u + 1u + 2u + KT_NATIVE_PARITY_HEAD)
 
 /* All zero: nothing was lost. Fields are parity_out.c's own, except `sent`. */

@@ -20,7 +20,7 @@
 
 #define KT_NATIVE_PARITY_FAILING 2500u /* millionths */
 
-/* What a path lost. All zero: nothing. */
+/* Losses of a path. All zero: none. */
 struct kt_native_parity_loss {
     uint64_t seen_lost, seen_all, seen_bursts; /* recovery's totals, as counted so far */
     uint32_t lost, all, bursts;                /* older ones count less */

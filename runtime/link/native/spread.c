@@ -8,8 +8,8 @@
  * this part of the others' rate. */
 #define FAR 2u
 #define WORTH 8u
-#define PROMISING 2u           /* a new path carries frames once it has this part of the others' rate */
-#define BACKLOG 65536u         /* bytes that wait: what feeds them waits, too, and there is no end in sight */
+#define PROMISING 2u   /* a new path carries frames once it has this part of the others' rate */
+#define BACKLOG 65536u /* bytes; with more waiting, the source waits as well, and no end is in sight */
 #define HAND_OVER_BYTES 65536u /* from one path to another at a time */
 #define DATAGRAMS 16u          /* that wait: more than the best path carries */
 

@@ -1,4 +1,5 @@
-/* Settings: see config.h. What a table says is found by walking the wire's rows. */
+/* Reads the settings of a wire from a Lua table, row by row, into the struct that the wire is made from. The table was
+ * checked by kt.schema, so an error here is about a value that only C can judge, such as an address. */
 #include "script/api/config.h"
 #include <math.h>
 #include <stdio.h>
@@ -135,7 +136,7 @@ static void read_others(lua_State *L, int idx, const char *what, struct kt_setti
     struct kt_err err = {0};
     if (!lua_istable(L, table)) return;
     const lua_Unsigned n = lua_rawlen(L, table);
-    if (n > KT_OTHERS_MAX) kt_raise(L, "%s.remote: too many addresses", what);
+    if (n > KT_OTHERS_MAX) kt_raise(L, "%s.remote: expected at most %d addresses", what, (int)KT_OTHERS_MAX);
     struct kt_endpoint *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
     lua_setiuservalue(L, idx, 3);
     s->others = list;
@@ -156,7 +157,7 @@ static void read_locals(lua_State *L, int idx, const char *what, struct kt_setti
     if (!lua_istable(L, table)) return;
     const lua_Unsigned n = lua_rawlen(L, table);
     if (n == 0) return;
-    if (n > KT_LOCALS_MAX) kt_raise(L, "%s.paths: too many addresses", what);
+    if (n > KT_LOCALS_MAX) kt_raise(L, "%s.paths: expected at most %d addresses", what, (int)KT_LOCALS_MAX);
     struct kt_local *list = lua_newuserdatauv(L, n * sizeof *list, 0);
     lua_setiuservalue(L, idx, 4);
     s->locals = list;

@@ -14,7 +14,7 @@ struct input {
     bool ended;
 };
 
-/* What has arrived; brought to the task. */
+/* Input that has arrived, on its way to the task. */
 struct arrived {
     size_t n;
     char data[];
@@ -91,7 +91,7 @@ static int input_size(lua_State *L)
     return 2;
 }
 
-/* core.close_input(input): restores the terminal. Never raises, as it is the finalizer, too. */
+/* core.close_input(input): restores the terminal. Never raises, as it is also the finalizer. */
 static int close_input(lua_State *L)
 {
     struct input *in = lua_touserdata(L, 1);

@@ -31,7 +31,7 @@ static const char
     handles_key; /* its address names the table of open handles in the registry, weak, by their pointer */
 static const char room_key; /* that of the state's room */
 
-/* What the conversations of a state share. It is made before them, so lua_close finalizes it after them. */
+/* Shared by the conversations of a state. It is made before them, so lua_close finalizes it after them. */
 struct room {
     struct kt_slab *pool;
     size_t counted; /* bytes of the pool that the guard counts */

@@ -1,4 +1,4 @@
-/* What listeners for conns and for datagrams share. */
+/* Shared by listeners for conns and for datagrams. */
 #ifndef KT_SCRIPT_API_LUA_LISTEN_H
 #define KT_SCRIPT_API_LUA_LISTEN_H
 

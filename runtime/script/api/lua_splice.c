@@ -104,7 +104,7 @@ static void need_free(lua_State *L, int idx, const struct kt_lua_pipe *h)
             h->reading ? "reading from" : "writing to", h->conn ? "conn" : "stream");
 }
 
-/* ---- who looks on ---- */
+/* ---- the observers of each direction ---- */
 
 /* The tap of a direction: userdata on the task's stack, one for each; the function is at STACK_TAP. */
 struct tap {
@@ -179,7 +179,7 @@ static void read_mirrors(
     if (out[0] && out[0] == out[1]) kt_raise(L, WHAT ": mirror: the same one for both directions");
 }
 
-/* Makes what looks on at each direction. 0, or KT_ENOMEM; then the mirrors have ended. */
+/* Makes the observers of each direction. 0, or KT_ENOMEM; then the mirrors have ended. */
 static int make_tees(
     struct kt_lua_pipe *const mirrors[2], struct tap *taps, size_t first, struct kt_tee *out[2])
 {

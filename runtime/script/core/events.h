@@ -1,5 +1,5 @@
-/* What happens in a process, for those who follow it: links that come up and go down, switches of pools, reloads, tasks
- * that fail. Runtimes and their supervisor share one source. Without a listener an event costs one comparison. */
+/* Process events, for subscribers: links that come up and go down, switches of pools, reloads, tasks that fail.
+ * Runtimes and their supervisor share one source. Without a listener an event costs one comparison. */
 #ifndef KT_SCRIPT_CORE_EVENTS_H
 #define KT_SCRIPT_CORE_EVENTS_H
 

@@ -75,8 +75,8 @@ void kt_life_enter(struct kt_runtime *rt, enum kt_phase phase);
 /* Whether the exit code is known: no further task runs. */
 bool kt_life_exiting(const struct kt_runtime *rt);
 #define KT_OFFER_US 1000000u
-/* Another runtime has taken over: drains this one. What the other one's tasks may take over within offer_us
- * microseconds goes on as before until then. Returns the time it has for the drain, in microseconds. */
+/* Another runtime has taken over: drains this one. Services that the other one's tasks may take over continue for
+ * offer_us microseconds, or until they are taken over. Returns the time for the drain, in microseconds. */
 uint64_t kt_life_hand_over(struct kt_runtime *rt, uint64_t offer_us);
 
 #endif

@@ -93,7 +93,7 @@ static bool run_round(struct kt_ready *r)
 static void run_ready(void *ctx)
 {
     struct kt_ready *r = ctx;
-    /* Operations may complete within the turn, too: a stream of an established session opens at once. */
+    /* Operations may also complete within the turn: a stream of an established session opens at once. */
     const uint64_t now = kt_io_now(r->io), clock = kt_io_clock(r->io);
     if (now != r->visits_at) {
         r->visits = 0;

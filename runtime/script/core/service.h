@@ -150,7 +150,7 @@ bool kt_service_stats(const struct kt_service *s, struct kt_link_stats *out);
 bool kt_service_push(lua_State *L, const struct kt_service *s);
 
 /* In the main chunk: keeps the handle on top of the stack until the script ends or is replaced. In a task:
- * does nothing. Works for handles other than services, too. */
+ * does nothing. Also works for handles other than services. */
 void kt_declared_hold(lua_State *L);
 /* Releases the handles kept by kt_declared_hold, when the script is replaced. */
 void kt_declared_let_go(struct kt_runtime *rt);

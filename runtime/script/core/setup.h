@@ -26,7 +26,7 @@ struct kt_allow {
     bool env_all;
 };
 
-/* What a script's own status has of its process. */
+/* Process figures shown in a script's status. */
 struct kt_process {
     long pid;         /* 0: a simulated host's */
     uint64_t born_us; /* when it started, by the io's clock */

@@ -71,10 +71,10 @@ void kt_supervisor_end(struct kt_supervisor *sv, const char *by);
 bool kt_supervisor_ending(const struct kt_supervisor *sv);
 /* Conns and streams of all its scripts. */
 size_t kt_supervisor_pipes(const struct kt_supervisor *sv);
-/* Sets the log level, for the scripts after the next reload, too. */
+/* Sets the log level, also for the scripts that later reloads start. */
 void kt_supervisor_set_log_level(struct kt_supervisor *sv, enum kt_log_level level);
 struct kt_logger *kt_supervisor_logger(const struct kt_supervisor *sv);
-/* What happens in its scripts, and reloads. */
+/* The events of its scripts, and reloads. */
 struct kt_events *kt_supervisor_events(struct kt_supervisor *sv);
 /* Frees the supervisor and its runtimes, as kt_runtime_free does. NULL is allowed. */
 void kt_supervisor_free(struct kt_supervisor *sv);

@@ -50,8 +50,8 @@ struct kt_runtime *kt_task_runtime(const struct kt_task *t);
 lua_State *kt_task_thread(const struct kt_task *t);
 /* Where it was spawned, or its handler was set. */
 const struct kt_origin *kt_task_origin(const struct kt_task *t);
-/* What the task's log lines are about: the conn or the peer whose handler it is, or that of the task which spawned it.
- * Addresses are copied, and cut at 47 bytes; the link is not kept. */
+/* Sets the subject of the task's log lines: the conn or the peer whose handler it is, or that of the task which spawned
+ * it. Addresses are copied, and cut at 47 bytes; the link is not kept. */
 void kt_task_set_about(struct kt_task *t, const struct kt_log_fields *about);
 struct kt_log_fields kt_task_about(const struct kt_task *t);
 

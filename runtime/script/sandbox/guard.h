@@ -4,7 +4,7 @@
  * Time: no hook is set in the normal case. The io's watch ticks during a long slice. The first tick past the
  * warning time sets a hook that records the script's line; the first one past the limit stops the slice. From
  * then on every instruction and every call of the slice raises an error, despite any pcall, until it is over.
- * Calls raise, too, because a C function that calls metamethods in a loop may run no instruction at all: they
+ * Calls raise as well, because a C function that calls metamethods in a loop may run no instruction at all: they
  * may be C functions as well. Lua runs message handlers and finalizers with hooks off, so xpcall (globals.c)
  * and setmetatable (finalizers.c) are replaced to cover them; so is coroutine.resume (coroutines.c).
  *
@@ -53,7 +53,7 @@ struct kt_guard_opts {
     /* Allocates the state's memory, like realloc; size 0 frees. */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;
-    bool wall;   /* count time blocked in a call, too: the script has os and io */
+    bool wall;   /* also count time blocked in a call: the script has os and io */
     bool counts; /* count instructions instead of time: a repeatable runtime; io and log may then be NULL */
 };
 

@@ -57,7 +57,7 @@ struct kt_lua_sim_driver {
     bool dead;
 };
 
-/* What a driver has open: the first member of an app, a listener, a socket, a lookup. */
+/* An open thing of a driver: the first member of an app, a listener, a socket, a lookup. */
 struct kt_lua_sim_held {
     struct kt_list node; /* driver->held exactly while it is open */
     struct kt_lua_world *w;

@@ -1,4 +1,4 @@
-/* What the bindings of a world share: their arguments and results, and the dispatch of callbacks into Lua.
+/* Shared by the bindings of a world: arguments, results, and the dispatch of callbacks into Lua.
  *
  * Invariant: callbacks of a world that does not run are dropped, and an error in one ends the run. */
 #include "script/sim/core.h"
