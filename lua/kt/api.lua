@@ -98,7 +98,7 @@ local function patient()
   return { type = "table", keys = { { name = "timeout", type = "duration", default = 30, doc = "Timeout for the whole call." } } }
 end
 
--- What an address must be that is written in a script.
+-- The form of an address in a script.
 local address = { type = "endpoint", allow = "uh", expected = '"host:port", or "unix:/path"' }
 local peer = { type = "endpoint", allow = "h", expected = '"host:port"' }
 

@@ -13,7 +13,7 @@ local DROP = 2 -- expired entries that a call drops at most: more than it adds, 
 local entries = {}
 entries.__index = entries
 
---- What a cache holds, without a handle: at most `size` entries, each for `ttl` seconds (nil: without a limit).
+--- The entries of a cache, without a handle: at most `size` entries, each for `ttl` seconds (nil: without a limit).
 function cache.entries(size, ttl)
   return setmetatable({ size = size, ttl = ttl or math.huge, count = 0, by_key = {} }, entries)
 end

@@ -1,4 +1,4 @@
---- What the control socket asks of a running script (runtime/script/core/ask.h): each function runs in a task of its own.
+--- Answers the control socket's questions to a running script (runtime/script/core/ask.h): each function runs in a task of its own.
 local core = require "kt.core"
 local snapshot = require "kt.snapshot"
 

@@ -250,19 +250,19 @@ function kt.args(spec)
   return out
 end
 
---- Loaded on first use, too.
+--- Also loaded on first use.
 function kt.limit_count(config)
   local c = checked("kt.limit_count", config)
   return (require("kt.limit_count").new(c))
 end
 
---- Loaded on first use, too.
+--- Also loaded on first use.
 function kt.cache(config)
   local c = checked("kt.cache", config)
   return (require("kt.cache").new(c))
 end
 
---- Loaded on first use, too.
+--- Also loaded on first use.
 function kt.watch(path, fn)
   local handle, err = require("kt.watch").new(path, fn)
   return handle, err
@@ -297,7 +297,7 @@ function kt.http.build_query(fields)
   error(("%skt.http.build_query: %s"):format(core.where(), wrong), 0)
 end
 
---- Loaded on first use, too.
+--- Also loaded on first use.
 function kt.http.serve(config)
   local out = checked("kt.http.serve", config)
   local handle, err = require("kt.http.server").new(out)

@@ -1,4 +1,4 @@
---- What a script does now, as plain data that JSON can hold: the one source of kt status, /status.json, /metrics and the status page.
+--- The state of a script, as plain data that JSON can hold: the one source of kt status, /status.json, /metrics and the status page.
 local core = require "kt.core"
 
 local snapshot = {}
@@ -55,7 +55,7 @@ local function services(peers, add)
   return links, listeners, omitted
 end
 
---- What does not grow with what there is to show, and pools.
+--- Fixed-size fields, and pools.
 local function rest()
   local now, pools = core.inspect(0, false), core.pools()
   for i, pool in ipairs(pools) do
@@ -69,7 +69,7 @@ local function rest()
   }
 end
 
---- What kt.inspect shows, without tasks, conns and the links of peers. It may let other tasks run.
+--- The result of kt.inspect without tasks, conns and the links of peers. It may let other tasks run.
 function snapshot.take()
   local links, listeners = services(0, plain)
   local now = rest()

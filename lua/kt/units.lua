@@ -25,7 +25,7 @@ local scales = {
 
 local unit_of = { duration = "s", size = "B", rate = "B" }
 
---- What to add to a message about a value that does not fit: text of a number without its unit; "" for any other.
+--- The advice to add to a message about a value that does not fit: for a number in text without its unit; "" for any other value.
 function units.missing(unit, value)
   if not unit_of[unit] or type(value) ~= "string" or not value:find "^%d+%.?%d*$" then return "" end
   return ('; text needs a unit, such as "%s%s"'):format(value, unit_of[unit])

@@ -50,7 +50,7 @@
 ---@field proven boolean Whether any check has succeeded yet.
 ---@field error string|nil Why the last check failed; nil if it succeeded.
 
---- What a policy function of a pool is asked for.
+--- A request for a new stream, as a pool's policy function gets it.
 ---@class kt.poolrequest
 ---@field client string|nil The client given to pool:open.
 ---@field key string|nil The key given to pool:open, or made by `key`.
@@ -150,7 +150,7 @@
 ---@field unsent integer Datagrams that the system refused to send; a counter.
 ---@field queued integer Datagrams in the receive queue.
 
---- What a script does now; see kt.inspect.
+--- The state of a script; see kt.inspect.
 ---@class kt.inspection
 ---@field memory integer Bytes that the script holds.
 ---@field memory_peak integer The most that it has held.
@@ -984,7 +984,7 @@ function timer:cancel() end
 ---@class kt.limitcount
 local limitcount = {}
 
---- Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds until it would be true.
+--- Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds to wait.
 ---
 --- Callable from the main chunk and tasks.
 ---@param key any The key, such as an address or a user's name.
@@ -1020,7 +1020,7 @@ function cache:delete(key) end
 ---@class kt.secret
 local secret = {}
 
---- Returns the secret as a string, for a file or a peer that is to have it. From then on nothing keeps it from being printed.
+--- Returns the secret as a string, to store or send it; the string is no longer protected from printing.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -1751,9 +1751,9 @@ function kt.every(interval, fn) end
 ---@class (exact) kt.limit_count_options
 ---@field count integer How often. (integer, 1 to 1000000)
 ---@field per kt.duration In how long. (duration, "1ms" to "720h")
----@field keys? integer Most keys to remember, each for `per` since it asked last. The one that has not asked for longest is forgotten first; each takes about 350 bytes. (integer, 1 to 1048576; default 10000)
+---@field keys? integer Maximum number of keys, each kept for `per` after its last use. The least recently used one is forgotten first; each takes about 350 bytes. (integer, 1 to 1048576; default 10000)
 
---- Makes a limit on how often something may happen, for each key by itself, such as a client's address: `count` times at once, and again one by one, `count` in each `per` (a token bucket). A reload starts it anew. For bandwidth use kt.limit.
+--- Makes a limit on how often something may happen, for each key separately, such as a client's address: a token bucket of `count` tokens, refilled at `count` per `per`. A reload resets it. For bandwidth use kt.limit.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -1770,10 +1770,10 @@ function kt.every(interval, fn) end
 function kt.limit_count(options) end
 
 ---@class (exact) kt.cache_options
----@field size integer Most entries. (integer, 1 to 1048576)
+---@field size integer Maximum number of entries. (integer, 1 to 1048576)
 ---@field ttl? kt.duration How long an entry lasts since it was set. Default: no limit. (duration, "1ms" to "720h")
 
---- Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. What has expired is dropped as others are set. A reload starts it anew.
+--- Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. What has expired is dropped as others are set. A reload resets it.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -1862,7 +1862,7 @@ function kt.date(options) end
 ---@return kt.err? err
 function kt.err(options) end
 
---- Makes a secret: a string that is never printed. kt.crypto makes some, too. A script holds at most 4096.
+--- Makes a secret: a string that is never printed. kt.crypto also makes some. A script holds at most 4096.
 ---
 --- Callable from the main chunk and tasks.
 ---@param text string The text to keep secret.
@@ -2202,7 +2202,7 @@ function kt.crypto.random(n) end
 ---@return kt.secret
 function kt.crypto.key(n) end
 
---- Compares in a time that does not tell where the two differ: for MACs, tokens and passwords.
+--- Compares in constant time: for MACs, tokens and passwords.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -2217,7 +2217,7 @@ function kt.crypto.equal(a, b) end
 ---@field size? integer Bytes of the result. Only BLAKE2b. (integer, 16 to 64; default 32)
 ---@field key? string|kt.secret A key of 16 to 64 bytes. Only BLAKE2b.
 
---- Returns the hash of the data, as bytes: BLAKE2b (RFC 7693), or SHA-2. With a key, BLAKE2b is a MAC. If the data is a secret, so is the result. For passwords use kt.crypto.argon2id. SHA-1 is not for security, as two texts with the same hash can be made; it is for protocols that ask for it, such as WebSocket.
+--- Returns the hash of the data, as bytes: BLAKE2b (RFC 7693), or SHA-2. With a key, BLAKE2b is a MAC. If the data is a secret, so is the result. For passwords use kt.crypto.argon2id. SHA-1 is not secure (collisions are known); it is for protocols that require it, such as WebSocket.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -2229,7 +2229,7 @@ function kt.crypto.equal(a, b) end
 ---@return string
 function kt.crypto.hash(name, data, options) end
 
---- Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal. "sha1" is for protocols that ask for it, such as TURN's passwords and one-time passwords (RFC 6238).
+--- Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal. "sha1" is for protocols that require it, such as TURN's passwords and one-time passwords (RFC 6238).
 ---
 --- Callable from the main chunk and tasks.
 ---@param name "sha256"|"sha512"|"sha1" The hash.
@@ -2257,9 +2257,9 @@ function kt.crypto.derive(key, label, options) end
 ---@field size? integer Bytes of the result. (integer, 16 to 64; default 32)
 ---@field passes? integer Passes over the memory. (integer, 1 to 16; default 3)
 ---@field memory? kt.size The memory that it takes. (size, "8KiB" to "256MiB"; default "64MiB")
----@field timeout? kt.duration Timeout for the whole call, with its turn. (duration, at most "24h"; default "30s")
+---@field timeout? kt.duration Timeout for the whole call, including the wait for other calls. (duration, at most "24h"; default "30s")
 
---- Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "limit": count the attempts of each client, as each takes its turn.
+--- Derives a key from a password, deliberately slowly: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "limit": limit attempts per client, because calls run one at a time.
 ---
 --- Callable from tasks.
 --- Fails with: limit, timeout, memory.
@@ -2278,8 +2278,8 @@ function kt.crypto.derive(key, label, options) end
 function kt.crypto.argon2id(password, salt, options) end
 
 ---@class (exact) kt.crypto.aead_seal_options
----@field aad? string|kt.secret Data that is authenticated with it and not sealed.
----@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; never use one twice with a key. The result is then without it.
+---@field aad? string|kt.secret Additional data that is authenticated but not encrypted.
+---@field nonce? string|kt.secret A 24-byte nonce that you send separately; it is not included in the result. Never use one twice with a key.
 
 --- Encrypts and authenticates data: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha). The result begins with a random nonce and is 40 bytes longer than the data. Any number of messages may have the same key. It does not prevent replay: put a number into the data.
 ---
@@ -2296,10 +2296,10 @@ function kt.crypto.argon2id(password, salt, options) end
 function kt.crypto.aead_seal(key, data, options) end
 
 ---@class (exact) kt.crypto.aead_open_options
----@field aad? string|kt.secret Data that is authenticated with it and not sealed.
----@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; the sealed data is then without it.
+---@field aad? string|kt.secret Additional data that is authenticated but not encrypted.
+---@field nonce? string|kt.secret The 24-byte nonce that was given to kt.crypto.aead_seal, if one was.
 
---- Opens what kt.crypto.aead_seal has made. err.code is "auth" if a byte of it, the key or aad is another.
+--- Opens the result of kt.crypto.aead_seal. err.code is "auth" if the data, key or aad does not match.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: auth.
@@ -2331,7 +2331,7 @@ function kt.crypto.sign_keys(key) end
 ---@return string
 function kt.crypto.sign(key, data) end
 
---- Whether the signature of the data is by the owner of the public key; false for malformed ones, too.
+--- True if the signature was made with the matching private key; false for a malformed signature or key.
 ---
 --- Callable from the main chunk and tasks.
 ---@param public string The public key.
@@ -2349,9 +2349,9 @@ function kt.crypto.verify(public, data, signature) end
 function kt.crypto.box_keys(key) end
 
 ---@class (exact) kt.crypto.box_seal_options
----@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; never use one twice with the same two keys. The result is then without it.
+---@field nonce? string|kt.secret A 24-byte nonce that you send separately; it is not included in the result. Never use one twice with the same two keys.
 
---- Encrypts data for the owner of a public key, who can tell who it is from: NaCl's crypto_box (X25519, XSalsa20-Poly1305). The result begins with a random nonce and is 40 bytes longer than the data.
+--- Encrypts data for the owner of a public key, and proves to them who sent it: NaCl's crypto_box (X25519, XSalsa20-Poly1305). The result begins with a random nonce and is 40 bytes longer than the data.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: invalid.
@@ -2368,9 +2368,9 @@ function kt.crypto.box_keys(key) end
 function kt.crypto.box_seal(key, peer, data, options) end
 
 ---@class (exact) kt.crypto.box_open_options
----@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; the sealed data is then without it.
+---@field nonce? string|kt.secret The 24-byte nonce that was given to kt.crypto.box_seal, if one was.
 
---- Opens what kt.crypto.box_seal has made. err.code is "auth" if it is not from that peer to this key.
+--- Opens the result of kt.crypto.box_seal. err.code is "auth" if it is not from that peer to this key.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: auth, invalid.

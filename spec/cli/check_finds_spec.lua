@@ -1,4 +1,4 @@
--- What kt check finds in tasks by following handles, records and functions through a script. Each case is a line of a script.
+-- Mistakes in tasks that kt check finds by following handles, records and functions through a script. Each case is a line of a script.
 local h = require "harness"
 local kt = require "harness.scripts".kt
 
@@ -165,12 +165,12 @@ local CASES = {
       "link:on: the function gets 2 arguments: x is always nil; use a variable from outside of the function" },
     { "far:on(..., function(s, err, x) print(s, err, x) end) kt.after(1, function(_) end) kt.spawn(function(a, b) print(a, b) end, ...)" },
   },
-  { "loops over what cannot be looped over",
-    { "for k, v in far:stats() do print(k, v) end", "for: a stats table cannot be looped over so; write pairs(…)" },
-    { "for _, l in pool:links() do print(l) end", "for: a list cannot be looped over so; write ipairs(…)" },
-    { "for _, l in ipairs(pool) do print(l) end", "for: a pool cannot be looped over so; use one of its methods or fields" },
+  { "loops over values that cannot be iterated",
+    { "for k, v in far:stats() do print(k, v) end", "for: a stats table cannot be iterated directly; write pairs(…)" },
+    { "for _, l in pool:links() do print(l) end", "for: a list cannot be iterated directly; write ipairs(…)" },
+    { "for _, l in ipairs(pool) do print(l) end", "for: a pool cannot be iterated directly; use one of its methods or fields" },
     { "local u = assert(kt.udp { to = 'a:1' }) for d in u:receive() do print(d) end",
-      "for: a string cannot be looped over so; write a loop with while, and call it in each step" },
+      "for: a string cannot be iterated directly; write a loop with while, and call it in each step" },
     { "local known = { conns = {} } known.conns[conn] = true for c in pairs(known.conns) do c:set { idle = '1m' } end "
       .. "for k in pairs { far } do print(k.x) end" },
     { "for k in pairs(far:stats()) do print(k) end for k in next, far:stats() do print(k) end for c in function() return (kt.queue():pop()) end do "

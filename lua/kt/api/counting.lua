@@ -6,14 +6,14 @@ return function(with)
   def {
     name = "kt.limit_count", context = "any", returns = "limitcount", path = "kt.limit_count",
     signature = 'kt.limit_count { count = 5, per = "1m" } → limitcount',
-    doc = "Makes a limit on how often something may happen, for each key by itself, such as a client's address: `count` times at once, and again "
-      .. "one by one, `count` in each `per` (a token bucket). A reload starts it anew. For bandwidth use kt.limit.",
+    doc = "Makes a limit on how often something may happen, for each key separately, such as a client's address: a token bucket of `count` "
+      .. "tokens, refilled at `count` per `per`. A reload resets it. For bandwidth use kt.limit.",
     argument = { type = "table", keys = {
       { name = "count", type = "integer", min = 1, max = 1000000, required = true, expected = "an integer", doc = "How often." },
       { name = "per", type = "duration", min = 0.001, max = 30 * 86400, required = true, expected = 'a duration such as "1m"', typical = 60,
         doc = "In how long." },
       { name = "keys", type = "integer", min = 1, max = 1 << 20, default = 10000,
-        doc = "Most keys to remember, each for `per` since it asked last. The one that has not asked for longest is forgotten first; each takes about "
+        doc = "Maximum number of keys, each kept for `per` after its last use. The least recently used one is forgotten first; each takes about "
           .. "350 bytes." },
     } },
     example = [[
@@ -29,16 +29,16 @@ end)]],
   handle { name = "limitcount", doc = "A limit on how often something may happen; made by kt.limit_count. All tasks share it." }
   method("limitcount", {
     name = "take", context = "any", returns = "boolean, number | nil", signature = "take(key) → true | false, seconds",
-    doc = "Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds until it would be true.",
+    doc = "Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds to wait.",
     params = { { name = "key", type = "any", doc = "The key, such as an address or a user's name." } },
   })
 
   def {
     name = "kt.cache", context = "any", returns = "cache", path = "kt.cache", signature = 'kt.cache { size = 1000, ttl = "1m" } → cache',
     doc = "Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. What has expired "
-      .. "is dropped as others are set. A reload starts it anew.",
+      .. "is dropped as others are set. A reload resets it.",
     argument = { type = "table", keys = {
-      { name = "size", type = "integer", min = 1, max = 1 << 20, required = true, expected = "an integer", doc = "Most entries." },
+      { name = "size", type = "integer", min = 1, max = 1 << 20, required = true, expected = "an integer", doc = "Maximum number of entries." },
       { name = "ttl", type = "duration", min = 0.001, max = 30 * 86400, typical = 60, doc = "How long an entry lasts since it was set. Default: no limit." },
     } },
     example = [[

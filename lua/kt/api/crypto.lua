@@ -29,15 +29,15 @@ return function(with)
     params = { { name = "n", type = "integer", min = 16, max = 64, optional = true, doc = "Its bytes; 32 by default." } },
   })
   crypto("equal", "(a, b) → boolean", {
-    returns = "boolean", doc = "Compares in a time that does not tell where the two differ: for MACs, tokens and passwords.",
+    returns = "boolean", doc = "Compares in constant time: for MACs, tokens and passwords.",
     params = { param("a", "string | secret", "One."), param("b", "string | secret", "The other.") },
     example = "if not kt.crypto.equal(tag, kt.crypto.hmac(\"sha256\", key, message)) then return conn:reset \"denied\" end",
   })
 
   crypto("hash", '("blake2b" | "sha256" | "sha512" | "sha1", data [, { size = 32, key = … }]) → string | secret', {
     returns = "string", doc = "Returns the hash of the data, as bytes: BLAKE2b (RFC 7693), or SHA-2. With a key, BLAKE2b is a MAC. If the data is a "
-      .. "secret, so is the result. For passwords use kt.crypto.argon2id. SHA-1 is not for security, as two texts with the same hash can be made; it is "
-      .. "for protocols that ask for it, such as WebSocket.",
+      .. "secret, so is the result. For passwords use kt.crypto.argon2id. SHA-1 is not secure (collisions are known); it "
+      .. "is for protocols that require it, such as WebSocket.",
     params = { param("name", '"blake2b" | "sha256" | "sha512" | "sha1"', "The hash."), any },
     optional = true,
     argument = { type = "table", keys = {
@@ -49,7 +49,7 @@ return function(with)
   crypto("hmac", '("sha256" | "sha512" | "sha1", key, data) → string | secret', {
     returns = "string", mac = true,
     doc = "Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal. "
-      .. "\"sha1\" is for protocols that ask for it, such as TURN's passwords and one-time passwords (RFC 6238).",
+      .. "\"sha1\" is for protocols that require it, such as TURN's passwords and one-time passwords (RFC 6238).",
     params = { param("name", '"sha256" | "sha512" | "sha1"', "The hash."), key("of any length", "The key"), any },
   })
   crypto("derive", "(key, label [, { size = 32 }]) → secret", {
@@ -60,9 +60,9 @@ return function(with)
   })
   crypto("argon2id", '(password, salt [, { size = 32, passes = 3, memory = "64MiB", timeout = "30s" }]) → secret | nil, err', {
     context = "task", returns = "secret | nil, err",
-    doc = "Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the "
+    doc = "Derives a key from a password, deliberately slowly: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the "
       .. "default takes about 0.1 s. Its memory does not count towards that of the script. With 16 calls in progress, err.code of a further one is "
-      .. "\"limit\": count the attempts of each client, as each takes its turn.",
+      .. "\"limit\": limit attempts per client, because calls run one at a time.",
     fails = { "limit", "timeout", "memory" },
     params = {
       param("password", "secret | string", "The password, at most 1024 bytes."),
@@ -73,7 +73,7 @@ return function(with)
       size "Bytes of the result.",
       { name = "passes", type = "integer", min = 1, max = 16, default = 3, doc = "Passes over the memory." },
       { name = "memory", type = "size", min = 8192, max = 256 << 20, default = 64 << 20, doc = "The memory that it takes." },
-      { name = "timeout", type = "duration", max = 86400, default = 30, doc = "Timeout for the whole call, with its turn." },
+      { name = "timeout", type = "duration", max = 86400, default = 30, doc = "Timeout for the whole call, including the wait for other calls." },
     } },
     example = [[
 local salt = kt.crypto.random(16)
@@ -83,28 +83,29 @@ local again = assert(kt.crypto.argon2id(given, salt))
 if not kt.crypto.equal(stored, again) then return conn:reset "denied" end]],
   })
 
-  local function aead(of)
+  local SEPARATE = "A 24-byte nonce that you send separately; it is not included in the result."
+
+  local function aead(nonce_doc)
     return { type = "table", keys = {
-      { name = "aad", type = "secret", expected = "a string", doc = "Data that is authenticated with it and not sealed." },
-      { name = "nonce", type = "secret", expected = "a nonce of 24 bytes",
-        doc = ("A nonce of 24 bytes that travels otherwise; %s"):format(of) },
+      { name = "aad", type = "secret", expected = "a string", doc = "Additional data that is authenticated but not encrypted." },
+      { name = "nonce", type = "secret", expected = "a nonce of 24 bytes", doc = nonce_doc },
     } }
   end
   crypto("aead_seal", "(key, data [, { aad = …, nonce = … }]) → sealed", {
     returns = "string", doc = "Encrypts and authenticates data: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha). The result begins with a random nonce and "
       .. "is 40 bytes longer than the data. Any number of messages may have the same key. It does not prevent replay: put a number into the data.",
     params = { key("32 bytes", "The key"), data },
-    optional = true, argument = aead "never use one twice with a key. The result is then without it.",
+    optional = true, argument = aead(SEPARATE .. " Never use one twice with a key."),
     example = [[
 local key = kt.crypto.key()
 local sealed = kt.crypto.aead_seal(key, "hello", { aad = "greeting" })
 local data, err = kt.crypto.aead_open(key, sealed, { aad = "greeting" })]],
   })
   crypto("aead_open", "(key, sealed [, { aad = …, nonce = … }]) → data | nil, err", {
-    returns = "string | nil, err", doc = "Opens what kt.crypto.aead_seal has made. err.code is \"auth\" if a byte of it, the key or aad is another.",
+    returns = "string | nil, err", doc = "Opens the result of kt.crypto.aead_seal. err.code is \"auth\" if the data, key or aad does not match.",
     fails = { "auth" },
     params = { key("32 bytes", "The key"), param("sealed", "string", "The sealed data.") },
-    optional = true, argument = aead "the sealed data is then without it.",
+    optional = true, argument = aead "The 24-byte nonce that was given to kt.crypto.aead_seal, if one was.",
   })
 
   crypto("sign_keys", "([key]) → secret, public", {
@@ -120,14 +121,13 @@ assert(kt.crypto.verify(public, "text", signature))]],
     returns = "string", doc = "Signs data; the signature has 64 bytes.", params = { key("32 bytes", "The private key"), data },
   })
   crypto("verify", "(public, data, signature) → boolean", {
-    returns = "boolean", doc = "Whether the signature of the data is by the owner of the public key; false for malformed ones, too.",
+    returns = "boolean", doc = "True if the signature was made with the matching private key; false for a malformed signature or key.",
     params = { param("public", "string", "The public key."), data, param("signature", "string", "The signature.") },
   })
 
-  local function nonce(of)
+  local function nonce(nonce_doc)
     return { type = "table", keys = {
-      { name = "nonce", type = "secret", expected = "a nonce of 24 bytes",
-        doc = ("A nonce of 24 bytes that travels otherwise; %s"):format(of) },
+      { name = "nonce", type = "secret", expected = "a nonce of 24 bytes", doc = nonce_doc },
     } }
   end
   local peer = param("peer", "string", "The peer's public key.")
@@ -137,20 +137,20 @@ assert(kt.crypto.verify(public, "text", signature))]],
     params = { { name = "key", type = "secret | string", optional = true, doc = "A private key of 32 bytes." } },
   })
   crypto("box_seal", "(key, peer, data [, { nonce = … }]) → sealed | nil, err", {
-    returns = "string | nil, err", doc = "Encrypts data for the owner of a public key, who can tell who it is from: NaCl's crypto_box (X25519, "
+    returns = "string | nil, err", doc = "Encrypts data for the owner of a public key, and proves to them who sent it: NaCl's crypto_box (X25519, "
       .. "XSalsa20-Poly1305). The result begins with a random nonce and is 40 bytes longer than the data.",
     fails = { "invalid" },
     params = { key("32 bytes", "One's own private key"), peer, data },
-    optional = true, argument = nonce "never use one twice with the same two keys. The result is then without it.",
+    optional = true, argument = nonce(SEPARATE .. " Never use one twice with the same two keys."),
     example = [[
 local private, public = kt.crypto.box_keys()          -- public goes to the peer, and theirs comes from there
 local sealed, err = kt.crypto.box_seal(private, theirs, "hello")]],
   })
   crypto("box_open", "(key, peer, sealed [, { nonce = … }]) → data | nil, err", {
-    returns = "string | nil, err", doc = "Opens what kt.crypto.box_seal has made. err.code is \"auth\" if it is not from that peer to this key.",
+    returns = "string | nil, err", doc = "Opens the result of kt.crypto.box_seal. err.code is \"auth\" if it is not from that peer to this key.",
     fails = { "auth", "invalid" },
     params = { key("32 bytes", "One's own private key"), peer, param("sealed", "string", "The sealed data.") },
-    optional = true, argument = nonce "the sealed data is then without it.",
+    optional = true, argument = nonce "The 24-byte nonce that was given to kt.crypto.box_seal, if one was.",
   })
 
   local text = param("text", "string | secret", "The text.")
@@ -172,7 +172,7 @@ local sealed, err = kt.crypto.box_seal(private, theirs, "hello")]],
 
   method("secret", {
     name = "export", context = "any", returns = "string", signature = "export() → string",
-    doc = "Returns the secret as a string, for a file or a peer that is to have it. From then on nothing keeps it from being printed.",
+    doc = "Returns the secret as a string, to store or send it; the string is no longer protected from printing.",
     example = 'kt.append("/var/lib/tunnel/keys", kt.crypto.base64_encode(key):export() .. "\\n")',
   })
 end

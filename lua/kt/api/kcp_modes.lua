@@ -1,4 +1,4 @@
---- What the modes of kt.kcp set, by the names that kcptun has for them.
+--- The settings that each mode of kt.kcp stands for, by kcptun's names of the modes.
 return {
   normal = { nodelay = false, interval = 40, resend = 2, nc = true },
   fast = { nodelay = false, interval = 30, resend = 2, nc = true },

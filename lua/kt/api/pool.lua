@@ -244,7 +244,7 @@ pool:set("near", { drain = true })           -- before maintenance; pool:links()
     },
   }
   record {
-    name = "poolrequest", doc = "What a policy function of a pool is asked for.",
+    name = "poolrequest", doc = "A request for a new stream, as a pool's policy function gets it.",
     fields = {
       { name = "client", type = "string | nil", doc = "The client given to pool:open." },
       { name = "key", type = "string | nil", doc = "The key given to pool:open, or made by `key`." },

@@ -105,7 +105,7 @@ if not ok then return conn:reset(err) end]],
 
   def {
     name = "kt.secret", context = "any", returns = "secret", signature = "kt.secret(string) → secret",
-    doc = "Makes a secret: a string that is never printed. kt.crypto makes some, too. A script holds at most 4096.",
+    doc = "Makes a secret: a string that is never printed. kt.crypto also makes some. A script holds at most 4096.",
     params = { { name = "text", type = "string", doc = "The text to keep secret." } },
   }
 
@@ -144,7 +144,7 @@ end]],
   }
 
   record {
-    name = "inspection", doc = "What a script does now; see kt.inspect.",
+    name = "inspection", doc = "The state of a script; see kt.inspect.",
     fields = {
       { name = "memory", type = "integer", doc = "Bytes that the script holds." },
       { name = "memory_peak", type = "integer", doc = "The most that it has held." },

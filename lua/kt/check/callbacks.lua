@@ -1,4 +1,4 @@
---- What the API does with a function that a script gives it, as the description says: an argument (listener:serve), or a key of the
+--- How the API uses a function that a script gives it, by its description: an argument (listener:serve), or a key of the
 --- table that is the argument (kt.pool { policy = … }).
 local library = require "kt.api.library"
 
@@ -81,7 +81,7 @@ local function type_of(p, before)
   return p.by and event and (p.by[event] or p.by.other) or p.type
 end
 
---- What becomes of the function that the node is, nil if unknown: { name = of the function that gets it, call = "fun(conn: conn)" or nil,
+--- How the function that the node is gets used, nil if unknown: { name = of the function that gets it, call = "fun(conn: conn)" or nil,
 --- waits = whether it may wait, passes = whether it gets the arguments that follow, elements = whether it gets those of the first argument,
 --- what = messages call it, reply = the description of a table that it returns }.
 function callbacks.of(types, node)

@@ -165,7 +165,7 @@ local function in_task(walk, node)
   return false
 end
 
---- What is called and is no function. Fields of handles and records are checked where they are read.
+--- Reports calls of values that are not functions. Fields of handles and records are checked where they are read.
 local function check_callee(walk, callee, one)
   if not one or callee.tag == "index" and types.holder(walk.inferred:type(callee.base)) then return end
   if one.is == "kt" then

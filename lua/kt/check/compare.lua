@@ -48,7 +48,7 @@ end
 local kinds_of_value = { "nil", "number", "string", "boolean", "table", "function", "thread", "userdata" }
 local results = { type = kinds_of_value, ["math.type"] = { "integer", "float" } }
 
---- What type() or math.type() never returns.
+--- Reports comparisons with a string that type() or math.type() never returns.
 local function check_type(inferred, node, constant, note)
   local call = infer.behind(node)
   local name = call.tag == "call" and call.callee and inferred:library(call.callee)

@@ -1,5 +1,5 @@
---- What an expression is worth as far as it is constant: a literal, an operation on constants, a local variable that is set once, to a
---- constant, and tables of these. The rest is a stand-in.
+--- The value of an expression as far as it is constant: a literal, an operation on constants, a local variable that is set once, to a
+--- constant, and tables of these. A stand-in replaces anything else.
 local standin = require "kt.check.standin"
 
 local constants = {}

@@ -20,8 +20,8 @@ local takes = {
 
 local tables = { record = true, list = true, table = true, kt = true }
 
---- What an expression gives: "number" and so on, the kind of a handle, or "nothing" for the call of a function that returns nothing. Nil if
---- unknown.
+--- The kind of an expression's value: "number" and so on, the kind of a handle, or "nothing" for the call of a function that returns
+--- nothing. Nil if unknown.
 function fit.kind_of(inferred, node)
   local of = inferred:type(node)
   if of and #of == 0 and node.tag == "call" then return "nothing" end

@@ -97,7 +97,7 @@ local function variable(self, var)
   return union_of(defs, function(def) return definition(self, def) end)
 end
 
---- What the call of a function of the API returns.
+--- The type of a result of a call of the API.
 local function api_result(self, f, call, nth)
   local given = call.args[1]
   local declared = nth == 1 and f.keys_of_argument and given and constants.table_of(self, given)
@@ -164,7 +164,7 @@ function infer:outcome(node, nth)
   return one.is == "function" and once(self, one.node, nth, result, nth) or nil
 end
 
---- What an expression is, also through a local variable that is set once.
+--- The expression behind parentheses and local variables that are set once.
 function infer.behind(node)
   while node.tag == "paren" do node = node.inner end
   local defs = node.tag == "name" and not node.var.global and node.var.defs
@@ -225,7 +225,7 @@ local function each_use(fn, each, held)
   return union_of(var.uses, of_use)
 end
 
---- What a variable passed to the function's nth parameter may be.
+--- The type of the function's nth parameter, from the calls of it.
 local function parameter(self, fn, nth)
   return each_use(fn, function(call, place)
     if place == 0 then return argument(self, call, nth) end
@@ -243,7 +243,7 @@ end
 
 function infer:parameter(fn, nth) return once(self, fn, "parameter" .. nth, parameter, nth) end
 
---- What the nth variable of a loop may be.
+--- The type of a loop's nth variable.
 function infer:loop(loop, nth)
   local first = loop.exprs[1]
   if loop.numeric then
@@ -305,7 +305,7 @@ local function made_elements(self, node)
   end)
 end
 
---- What the elements of a list may be; nil if it may be no list.
+--- The type of a list's elements; nil if it may not be a list.
 function infer:elements(list)
   return list and union_of(list, function(one)
     if one.is == "list" then return one.of end

@@ -1,9 +1,9 @@
---- Finds loops over what cannot be looped over: for k, v in far:stats(), ipairs(pool).
+--- Finds loops over values that cannot be iterated: for k, v in far:stats(), ipairs(pool).
 local types = require "kt.check.types"
 
 local loops = {}
 
---- How to loop over a value, "ipairs(…)", and nil if there is no way.
+--- The function that iterates over a value, "ipairs" or "pairs"; nil: none does.
 local function way(one)
   if one.is == "list" then return "ipairs" end
   return (one.is == "record" or one.is == "declared") and "pairs" or nil
@@ -14,7 +14,7 @@ local callable = { ["function"] = true, api = true, method = true, table = true 
 local function is_callable(one) return callable[one.is] or one.is == "plain" and callable[one.name] or false end
 
 local function complain(node, one, advice, note)
-  note { token = node.file.tokens[node.at], path = "for", message = ("%s cannot be looped over so"):format(types.show(one)), suggestion = advice }
+  note { token = node.file.tokens[node.at], path = "for", message = ("%s cannot be iterated directly"):format(types.show(one)), suggestion = advice }
 end
 
 --- Checks the loops of a file. Calls note{ token, path, message, suggestion } for each mistake.

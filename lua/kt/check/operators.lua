@@ -1,5 +1,5 @@
---- Checks operands: of what the API gives, only strings and numbers take part in arithmetic, comparisons and concatenation; errs are
---- concatenated, too. Tables of the script may have metamethods, and are not checked.
+--- Checks operands: of what the API gives, only strings and numbers take part in arithmetic, comparisons and concatenation; errs may
+--- also be concatenated. Tables of the script may have metamethods, and are not checked.
 local infer = require "kt.check.infer"
 local types = require "kt.check.types"
 

@@ -1,7 +1,7 @@
---- Parses the tokens of a file into nodes and resolves its names. The source must compile: there is no error handling.
+--- Parses the tokens of a file into nodes and resolves its names. The source must compile, so errors are not handled.
 ---
---- The nodes are also in one list, each after those inside it, so that what looks at all of them does not recurse: an expression
---- may be a hundred thousand terms long.
+--- The nodes are also in one list, each after those inside it, so that a pass over all nodes needs no recursion: an expression may be
+--- a hundred thousand terms long.
 ---
 --- A node is { tag, at, past, owner, up, item, target, file }: the positions of its first token and of the one after it, the function node
 --- around it (nil in the main chunk), the node around it (nil in a statement), its item if that is a table, and the field that a statement sets

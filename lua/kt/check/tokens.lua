@@ -1,5 +1,5 @@
 --- Splits Lua source into tokens { kind, text, line, column, value }, where kind is "name", "keyword", "string", "number" or "op", and
---- columns count bytes from 1. The source must compile: there is no error handling.
+--- columns count bytes from 1. The source must compile, so errors are not handled.
 local tokens = {}
 
 local keywords = {}

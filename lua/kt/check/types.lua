@@ -1,4 +1,4 @@
---- What a value may be, as far as the description of the API says: the types that kt.check.infer works with.
+--- The types that kt.check.infer works with, from the description of the API.
 ---
 --- A type is a list of alternatives; nil if it is unknown, and empty if the value is always nil. That a value may also be nil is not
 --- kept. An alternative is one of these, and the same table whenever it is the same:
@@ -143,8 +143,8 @@ end
 
 local returns = {}
 
---- What a function that is given to the API, described as "fun(conn: conn): boolean | nil, string", returns: for each position a list of words,
---- which is also a set. Nil if nothing is expected.
+--- The results expected of a function that is given to the API, described as "fun(conn: conn): boolean | nil, string": for each position a
+--- list of words, which is also a set. Nil if none are.
 function types.returned(text)
   local list = text:match "^fun%b():%s*(.+)$"
   if not list then return nil end

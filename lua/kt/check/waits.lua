@@ -33,7 +33,7 @@ local function first_wait(inferred, calls, fn, seen)
   end
 end
 
---- What is done with the function that an expression is and that must not wait, for messages; then whether the API calls it.
+--- For a function that must not wait: the words for it in messages, and whether the API calls it. Nil: it may wait, or is unknown.
 local function forbidden(inferred, node)
   local key = node.item and node.item.key
   if key and library.metamethods[key] then return "a function called by " .. library.metamethods[key], false end

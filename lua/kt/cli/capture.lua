@@ -1,4 +1,4 @@
---- Writes what `trace` of the control socket sends as a pcapng file. Pure.
+--- Writes packets from the `trace` command of the control socket to a pcapng file. Pure.
 local pcapng = require "kt.sim.pcapng"
 local crypto = require("kt").crypto
 
@@ -44,7 +44,7 @@ end
 function capture:packet(p)
   self.wire, self.at = p.wire, math.floor(p.time * 1e6)
   self:missing(p.out, p.dropped)
-  -- A connected socket does not name its peer, which is then the one that was last heard.
+  -- A connected socket reports no peer address; use the last one heard.
   local heard, here = plain(p.peer), plain(p.here)
   local peer = heard or self.peer or unknown(here)
   if not p.out then self.peer = heard end

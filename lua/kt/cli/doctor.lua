@@ -71,7 +71,7 @@ local function destinations(facts)
   return nil
 end
 
--- What a NAT does with one socket: { [1], [2] (the public addresses), to (the addresses sent to), by }; nil if it cannot be found out.
+-- A NAT's mapping of one socket: { [1], [2] (the public addresses), to (the addresses sent to), by }; nil if it cannot be found out.
 local function mapping(dial, facts)
   local to, by = destinations(facts)
   local seen = to and probe.mappings(dial, to)

@@ -70,7 +70,7 @@ function instances.all(paths)
   return found, foreign
 end
 
---- A sentence for want of an instance of this user. foreign: those of others.
+--- The message when no instance of this user is found. foreign: those of others.
 function instances.none(foreign)
   if foreign[1] then return instances.foreign(foreign[1]) end
   return "no running kt with a control socket; for one of another user, run this as that user"

@@ -20,7 +20,7 @@ local EXITS = " Exits with 0 if all is well, 1 if %s, 2 if the server cannot be 
 local function verb(row)
   row.nobody, row.operands = true, { "REMOTE" }
   row.doc = row.doc .. EXITS:format(row.bad, row.interrupted)
-    .. " Takes the flags of kt client, too, as far as they set up the link. REMOTE is host:port; with -c or -r it may be missing."
+    .. " Also takes those flags of kt client that set up the link. REMOTE is host:port; with -c or -r it may be missing."
   table.move(shared, 1, #shared, #row.flags + 1, row.flags)
   measuring.by_name[row.name] = row
 end

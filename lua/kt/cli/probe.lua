@@ -1,4 +1,4 @@
---- What `kt ping`, `kt speed` and `kt doctor` measure a link with. On kt's wire the server helps (kt.cli.reflector): it answers datagrams,
+--- Measures a link, for `kt ping`, `kt speed` and `kt doctor`. On kt's wire the server helps (kt.cli.reflector): it answers datagrams,
 --- which shows loss and order each way, and takes and sends bytes. With any other peer only the link's own round trips remain. Every
 --- function here waits for a bounded time.
 
@@ -16,7 +16,7 @@ local fields = {
   rmem_max = "number", wmem_max = "number",
 }
 
--- What the far end says about itself, without what does not belong there. Its texts go to a terminal, so they have no control characters.
+-- The far end's hello, with unknown fields removed. Its texts go to a terminal, so control characters become "?".
 local function plain(hello)
   local known = {}
   for name, kind in pairs(fields) do
@@ -165,7 +165,7 @@ local function down(stream, seconds, add)
   end
 end
 
--- What the sender of a direction has counted: packets sent, those that were lost, and its smoothed round trip. Or nil.
+-- The counts of a direction's sender: packets sent, packets lost, and its smoothed round trip. Or nil.
 local function counted(link, way, stream)
   if way == "up" then
     local stats = stream:stats()

@@ -250,7 +250,7 @@ local function read_clients(side, path, env)
     number = number + 1
     local name, key, patterns = line:match "^%s*(%S+)%s+(%S+)%s*(%S*)%s*$"
     if name and not name:find "^#" then
-      if clients[name] then fail(side, "--authorized %s:%d: %s is there twice", path, number, name) end
+      if clients[name] then fail(side, "--authorized %s:%d: duplicate name %s", path, number, name) end
       clients[name] = key
       if patterns ~= "" then reach[name] = { patterns, ("--authorized %s:%d"):format(path, number) } end
     elseif line:find "%S" and not line:find "^%s*#" then

@@ -139,7 +139,7 @@ function top.lines(self, columns, rows)
   return out
 end
 
---- What is written to the terminal for these lines: each is followed by nothing else on its row.
+--- The bytes that draw these lines on the terminal, each alone on its row.
 function top.frame(lines) return "\27[H" .. table.concat(lines, "\27[K\n") .. "\27[K\27[J" end
 
 local scrolls = { ["\27[A"] = -1, k = -1, ["\27[B"] = 1, j = 1, ["\27[5~"] = -10, ["\27[6~"] = 10, ["\27[H"] = -math.huge }

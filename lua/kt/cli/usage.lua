@@ -1,6 +1,7 @@
 -- The output of `kt client -h` and `kt server -h`: one flag per row, grouped and aligned, within 100 columns.
 
 local options = require "kt.cli.options"
+local units = require "kt.units"
 
 local usage = {}
 
@@ -46,6 +47,7 @@ end
 local function help(row)
   local default = row.default
   if row.type == "bool" or default == nil or default == "" or row.name == "key" then default = nil end
+  if default and row.arg == "SIZE" then default = units.write("size", default) or default end
   local text = row.help
   if row.name == "crypt" then text = text .. ": " .. table.concat(row.values, ", ") end
   if row.name == "mode" then text = table.concat(row.values, ", ") .. ": " .. text end

@@ -1,4 +1,4 @@
---- What the figures of `kt doctor` mean: a function from facts to checks, each { name, status, text, advice }. status is "ok", "note" (good to
+--- Interprets the figures of `kt doctor`: a function from facts to checks, each { name, status, text, advice }. status is "ok", "note" (good to
 --- know), "finding" (something to change, which advice says), or "unknown" (it could not be measured). Pure.
 local verdict = {}
 
@@ -60,7 +60,7 @@ end
 
 local function ratio(counts) return counts.sent > 0 and counts.lost / counts.sent or 0 end
 
--- What to do if more than `rate` does harm.
+-- The advice if sending more than `rate` does harm.
 local function limit_advice(name, rate)
   return ("set --bandwidth %.0fkbit at the %s, and lower it until that ends"):format(rate * 8 * 0.9 / 1000, name == "up" and "client" or "server")
 end
@@ -286,7 +286,7 @@ local function nat(facts, add)
   end
 end
 
--- What a server that does not help leaves unknown, and why.
+-- Adds the checks that are unknown because the server does not help, and why.
 local function unhelped(facts, add)
   local kcptun = facts.wire == "kcptun"
   local function unknown(name, text) add(name, "unknown", text) end

@@ -164,7 +164,7 @@ local function find(which, name)
   end
 end
 
---- What the guide has on a word that is no name of the API.
+--- Where the guide explains a word that is not a name of the API.
 local topics = {
   require = "Modules of a script: docs/scripts.md, under Modules.",
   counters = "Counters: kt help stats has those of a link; docs/monitoring.md has those of the process.",

@@ -1,4 +1,4 @@
---- What the status page shows of the last ten minutes: statistics of links and acceptors, a row every STEP seconds, and events.
+--- The last ten minutes, for the status page: statistics of links and acceptors, a row every STEP seconds, and events.
 ---
 --- It is taken whether or not anyone looks, because one looks after something has happened. Invariant: at
 --- most LINKS rings of KEEP rows, EVENTS events, and a histogram for each link that there is.

@@ -106,7 +106,8 @@ end
 
 -- ---- the page ----
 
---- What all pages get each second, made once for all of them: the status, and the rows of history with where they are in its lists.
+--- The text that all pages get each second, made once for all of them: the status, and the rows of history, each with its place in the
+--- status's lists.
 local function tick(self)
   local now = core.now()
   while not self.last and self.maker and coroutine.status(self.maker) ~= "dead" do core.park(0.01) end
