@@ -5,7 +5,7 @@
 local kt = require "kt"
 local version, help_dir, out_dir = ...
 
---- What `kt NAME --help` printed; "kt": what `kt help` printed.
+--- The output of `kt NAME --help`; "kt": that of `kt help`.
 local function output(name)
   local file = assert(io.open(help_dir .. "/" .. name, "rb"))
   local text = file:read "a"
@@ -168,7 +168,7 @@ local function options(verb)
   return list
 end
 
---- What `kt help --values` printed: words by "VERB FLAG" and by the name of an argument.
+--- The output of `kt help --values`: words by "VERB FLAG" and by the name of an argument.
 local function read_values()
   local file, list = assert(io.open(out_dir .. "/values", "rb")), {}
   for line in file:lines() do
@@ -183,7 +183,7 @@ end
 local values = read_values()
 local files = { FILE = true, DIR = true, PATH = true, SCRIPT = true, ARG = true }
 
---- What may be the value of an option: words, "@files", or "" if nobody can tell. nil: it takes none.
+--- The values of an option, for completion: words, "@files", or "" if unknown. nil: it takes none.
 local function value_of(verb, option)
   if not option.arg then return nil end
   for _, name in ipairs(option.names) do
@@ -193,7 +193,7 @@ local function value_of(verb, option)
   return values[option.arg] or (files[option.arg:match "^%u*"] and "@files" or "")
 end
 
---- What the operands of a verb may be, likewise; "@instances", "@examples" and "@verbs" are found out when they are completed.
+--- The operands of a verb, likewise; "@instances", "@examples" and "@verbs" are looked up when they are completed.
 local function operands_of(verb)
   if verb.name == "help" then return "@verbs" elseif verb.name == "new" then return "@examples @files" end
   local wants, seen = {}, {}

@@ -301,7 +301,7 @@ describe("wheel against a plain list", function()
     local timers, fired = {}, {}
     local expected
 
-    -- What the n-th firing does is drawn from its own generator, the same for both sides.
+    -- The action of the n-th firing is drawn from its own generator, the same for both sides.
     local function act(target, set, cancel, id, n)
       local state = (seed * 1000003 + n * 7919 + id) & 0xffffffff
       local function draw(limit)

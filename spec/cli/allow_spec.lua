@@ -1,4 +1,4 @@
--- What kt run --allow-read, --allow-write and --env let a script reach, on a real machine.
+-- Files and variables that kt run --allow-read, --allow-write and --env open to a script, on a real machine.
 local h = require "harness"
 local scripts = require "harness.scripts"
 

@@ -5,7 +5,7 @@ local kt = require "harness.scripts".kt
 
 local EACH = os.getenv "KT_SPEC_LIGHT" and 4 or 25 -- mutants of each script
 
---- What a check of the script says, and its exit code.
+--- The output of kt check for the script, and its exit code.
 local function check(path)
   local p = io.popen(("timeout 60 '%s' check '%s' 2>&1; echo $?"):format(kt, path))
   local out, code = p:read("a"):match "^(.*\n)(%d+)\n$"

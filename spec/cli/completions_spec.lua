@@ -1,4 +1,4 @@
--- What the shells offer for a command line of kt: verbs, flags, values of flags, running instances, examples. Each shell that is installed is asked.
+-- Completions of the shells for a command line of kt: verbs, flags, values of flags, running instances, examples. Each shell that is installed is asked.
 local h = require "harness"
 
 local kt = assert(os.getenv "KT_BIN", "KT_BIN is not set")
@@ -26,10 +26,10 @@ describe("completion of kt's command line", function()
   end)
   teardown(function() os.execute("rm -rf " .. dir) end)
 
-  -- What a shell offers for each of several lines.
+  -- The completions of a shell for each of several lines.
   local ways = {}
 
-  -- bash gives its function the words of the line, broken at "=", too.
+  -- bash gives its function the words of the line, which it also breaks at "=".
   function ways.bash(lines)
     local offers = {}
     for i, line in ipairs(lines) do

@@ -1,10 +1,10 @@
--- What kt VERB -h prints, for every verb: one flag per row, aligned, within 100 columns.
+-- The output of kt VERB -h, for every verb: one flag per row, aligned, within 100 columns.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local options = require "kt.cli.options"
 
 local kt = os.getenv "KT_BIN" or "build/kt"
 
---- What kt prints, and whether it exits with 0.
+--- The output of kt, and whether it exits with 0.
 local function output(args)
   local pipe = assert(io.popen(kt .. " " .. args .. " 2>&1"))
   local text = pipe:read "a"

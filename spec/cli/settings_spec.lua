@@ -1,4 +1,4 @@
--- What kt client and kt server make of flags, files and the environment, without running them. kcptun_settings_spec.lua compares with kcptun.
+-- Settings of kt client and kt server from flags, files and the environment, without running them. kcptun_settings_spec.lua compares with kcptun.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local flags = require "kt.cli.flags"
 local options = require "kt.cli.options"

@@ -5,7 +5,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 local sockets = h.sockets
 
---- What a peer or a script could call a link to get code into the page.
+--- A name of a link with which a peer or a script could inject code into the page.
 local HOSTILE = "<img src=x onerror=window.owned=1>"
 
 describe("the status page", function()

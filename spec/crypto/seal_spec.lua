@@ -32,7 +32,7 @@ describe("key derivation", function()
   end)
 
   it("makes kcptun's table for xor", function()
-    -- What xor does to bytes that none leaves clear is the table.
+    -- xor's table: the difference between its output and that of none, which leaves the bytes clear.
     local body, nonce = noise(1480), noise(16)
     local table_of_xor = bytes.xor(sealer("xor"):seal(body, nonce), sealer("none"):seal(body, nonce))
     assert.equal(1500, #table_of_xor)

@@ -50,7 +50,7 @@ local function folder()
   return setmetatable(at, { __close = function() os.execute("rm -r " .. path) end })
 end
 
--- What proves each recipe, by its title. `t` has the world and `run`, which runs a script of the recipe on a host.
+-- The proof of each recipe, by its title. `t` has the world and `run`, which runs a script of the recipe on a host.
 local proofs = {}
 
 describe("the cookbook", function()

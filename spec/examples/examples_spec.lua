@@ -6,7 +6,7 @@ local scripts = require "harness.scripts"
 local KEY = ("A"):rep(43) .. "="
 local files = { ["http-proxy"] = { ["deny.txt"] = "" }, users = { ["users.json"] = "{}", ["server.key"] = KEY, ["server.pub"] = KEY, ["own.key"] = KEY } }
 
---- What makes a script that runs at both ends be the other one.
+--- The argument with which a script that runs at both ends is the other end.
 local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside", udp = "near", users = "near",
   router = "near" }
 

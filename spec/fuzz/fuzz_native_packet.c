@@ -1,6 +1,6 @@
 /* Datagrams of kt's own wire, from anyone. The input is a list of steps on a sender and a receiver that share a key:
  * some bytes are peeked at and opened as they are; others are frames, sealed, maybe damaged or replayed, and opened.
- * What was sealed opens once and to the same frames; nothing else opens; what did not open has changed nothing. */
+ * A sealed packet opens once, to the same frames; nothing else opens, and a failed attempt changes nothing. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

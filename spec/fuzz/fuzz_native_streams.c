@@ -52,7 +52,7 @@ static unsigned byte(struct world *w)
 
 /* ---- streams ---- */
 
-/* What a program does with a stream, from anywhere. */
+/* A random action of the program on a stream. */
 static void act(struct slot *s)
 {
     static const uint8_t zeros[4096];

@@ -89,7 +89,7 @@ static size_t make_frames(
     return all;
 }
 
-/* What the attacker passes on. */
+/* The attacker's choice of the bytes to pass on. */
 static void meddle(struct input *in, struct wire *w, uint8_t frames[FRAMES][512], const size_t len[FRAMES])
 {
     unsigned next = 0;

@@ -41,7 +41,7 @@ local function random_group(rng, data, most)
   return packets
 end
 
--- What a decoder hands over for these packets: a list, and sets of regular and of recovered ones.
+-- The packets that a decoder hands over for these: a list, and sets of regular and of recovered ones.
 local function feed(decoder, packets)
   local all, regular, recovered = {}, {}, {}
   for _, p in ipairs(packets) do

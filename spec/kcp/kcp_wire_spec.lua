@@ -1,4 +1,4 @@
--- What the KCP engine writes to the wire and reads from it, byte by byte.
+-- Packets that the KCP engine writes and reads, byte by byte.
 local bytes = require "bytes"
 local spec_kcp = require "spec_kcp"
 local wire = require "kcp_wire"

@@ -1,4 +1,4 @@
--- What a peer with the key can make an acceptor do in one turn of its loop, on kt's own wire.
+-- The work that a peer with the key can cause an acceptor in one turn of its loop, on kt's own wire.
 local flood = require "spec_native_flood"
 
 -- docs/wire.md, section 6

@@ -60,7 +60,7 @@ local function refused(wire, pattern)
   end
 end
 
--- What the real encoder wrote, write by write, for these smux frames.
+-- The output of the real encoder, write by write, for these smux frames.
 local vector = {
   {wire = "ff060000734e61507059 010c00004439ac2f 0100000003000000", frame = "0100000003000000"},
   {wire = "0111000028beb005 010205000300000068656c6c6f", frame = "010205000300000068656c6c6f"},

@@ -1,7 +1,7 @@
 -- kt.address and kt.cidr. The parser's rules are those of all calls (spec/base/addr_spec.lua, lua_addresses_spec.lua).
 local sim = require "kt.sim"
 
---- What the lines print, as a task.
+--- The output of the lines, as a task.
 local function run(text)
   local w = sim.world { seed = 1 }
   local script = w:host("a"):run("s.lua", { files = { ["s.lua"] = 'local kt = require "kt"\nkt.spawn(function()\n' .. text .. "\nend)" } })

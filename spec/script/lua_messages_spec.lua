@@ -8,7 +8,7 @@ local HINT = "  run kt check to list all mistakes\n"
 describe("a message", function()
   local s = scripts.each(before_each, after_each)
 
-  --- What each of the calls raises in a task of a script that has `link`, `pool`, `listener`, `acceptor`, `socket` and `conn`.
+  --- The error that each of the calls raises in a task of a script that has `link`, `pool`, `listener`, `acceptor`, `socket` and `conn`.
   local function raised(...)
     local lines = {}
     for i, call in ipairs { ... } do lines[i] = ("print(select(2, pcall(function() %s end)))"):format(call) end

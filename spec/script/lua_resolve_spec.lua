@@ -20,7 +20,7 @@ describe("kt.resolve", function()
   local s = scripts.each(before_each, after_each)
   local server
 
-  --- What a script prints that asks the server in the spec: `what` is a list of tables' insides.
+  --- The output of a script that asks the server in the spec: `what` is a list of tables' insides.
   local function ask(...)
     local lines = {}
     for i, what in ipairs { ... } do

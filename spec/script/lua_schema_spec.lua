@@ -2,7 +2,7 @@ package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local schema = require "kt.schema"
 local api = require "kt.api"
 
--- What kt/init.lua adds when it runs inside kt.
+-- The types that kt/init.lua adds when it runs inside kt.
 for _, name in ipairs { "prefix", "client", "ip", "interface", "pipe", "opener", "endpoints",
   "endpoint", "name_server", "secret", "keys", "routes", "headers" } do
   schema.types[name] = schema.types[name] or function(_, value) return value end

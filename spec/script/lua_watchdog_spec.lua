@@ -23,7 +23,7 @@ local function run(text, opts)
   return r
 end
 
---- What the text prints as the body of a task.
+--- The output of the text as the body of a task.
 local function task(text, opts)
   opts = opts or {}
   opts.memory = 256 << 20

@@ -29,7 +29,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
 end)]]):format(remote, link or 'key = "k", wire = "kcptun", mode = "fast3", compress = false', port)
   end
 
-  --- What it serves begins with a line of its version; then it is spliced to the target.
+  --- Each stream that it serves begins with a line of its version, and is then spliced to the target.
   local function server(port, target, version, accept)
     return HEAD .. ([[
 kt.accept { on = "127.0.0.1:%d", %s }:serve(function(stream)

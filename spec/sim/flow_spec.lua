@@ -9,7 +9,7 @@ local function two(opts)
   return w
 end
 
--- What w:transfer{…}:wait() raises, and when.
+-- The error that w:transfer{…}:wait() raises, and when.
 local function failure(w, opts)
   opts.from, opts.to = "client", "server:1"
   local ok, why = pcall(function() w:transfer(opts):wait() end)

@@ -5,7 +5,7 @@ local sim = require "kt.sim"
 local function absolute(path) return path:sub(1, 1) == "/" and path or require("lfs").currentdir() .. "/" .. path end
 local kt = absolute(os.getenv "KT_BIN" or "build/kt")
 
--- What the page has the reader do: { line, lua = text, name = "spec/x_spec.lua" or "in a spec" } or { line, command, shows = text }.
+-- The steps of the page: { line, lua = text, name = "spec/x_spec.lua" or "in a spec" } or { line, command, shows = text }.
 local function steps()
   local list, block, command, n = {}, nil, nil, 0
   for line in io.lines "docs/testing.md" do
@@ -42,7 +42,7 @@ describe("the guide to testing", function()
   end)
   teardown(function() os.execute(("rm -r %s %s"):format(folder, path)) end)
 
-  -- What a command says in the folder, where `kt` is the one that is tested.
+  -- The output of a command in the folder, where `kt` is the one under test.
   local function run(command)
     local pipe = io.popen(("cd %s && export PATH=%s:$PATH && { %s; } 2>&1"):format(folder, path, command))
     local said = pipe:read "a"

@@ -1,7 +1,7 @@
 -- kt ping and kt speed, in virtual time, on lines whose true figures are known.
 local sim = require "kt.sim"
 
--- What --json prints, as a table. A spec has no JSON reader; the names are plain words.
+-- The output of --json, as a table. A spec has no JSON reader; the names are plain words.
 local function decode(text) return load("return " .. text:gsub('"([%w_]+)":', "%1="):gsub("%[", "{"):gsub("%]", "}"))() end
 
 -- A world with a server, and a function that runs a verb of kt to its end: returns what it printed, its exit code, and how long it took.

@@ -1,5 +1,5 @@
--- What conns hold for streams that take nothing, in virtual time. Settings bound the memory of streams (limits_spec.lua); conns must
--- not add to it: what a stream does not take stays in the kernel, which makes the writer wait.
+-- Memory of conns whose streams take nothing, in virtual time. Settings bound the memory of streams (limits_spec.lua); conns must
+-- not add to it: bytes that a stream does not take stay in the kernel, which makes the writer wait.
 local sim = require "kt.sim"
 
 local STREAMS, BUDGET = 100, 4 << 20

@@ -1,7 +1,7 @@
 -- Errors for a peer that cannot be dialled, in virtual time.
 local sim = require "kt.sim"
 
---- What `call` on a link to `remote` fails with: the code and the sentence.
+--- The code and the message with which `call` on a link to `remote` fails.
 local function failure(remote, call, prepare)
   local w = sim.world { seed = 7, files = { ["client.lua"] = ([[
 local kt = require "kt"

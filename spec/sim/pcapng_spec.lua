@@ -2,7 +2,7 @@
 package.path = "./lua/?.lua;" .. package.path
 local pcapng = require "kt.sim.pcapng"
 
--- What tcpdump (with its checksums verified), or another command, says of a capture, a line for each packet.
+-- The output of tcpdump (verifying checksums), or of another command, for a capture: a line for each packet.
 local function read_back(fill, command)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))

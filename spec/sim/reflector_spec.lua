@@ -1,4 +1,4 @@
--- What a client can do to the part of kt server that helps kt doctor: no more than the wire's page says.
+-- A client can use the part of kt server that helps kt doctor only as the wire's page says.
 local sim = require "kt.sim"
 
 local function world(script)

@@ -179,7 +179,7 @@ local function world_of(seed, trace)
     w:at(at, function() fault(i, j, at + rnd(1, 20 * S)) end)
   end
 
-  -- What a caller of io:check raises came from a callback.
+  -- An error raised by io:check comes from a callback.
   local how = w:run(3000 * S, function()
     for _, io in ipairs(ios) do io:check() end
   end)

@@ -18,7 +18,7 @@ local WATCH = [[
   end
 ]]
 
--- What a session of each wire needs besides, to end soon: at an acceptor, at a link.
+-- Further settings of each wire with which a session ends soon: at an acceptor, at a link.
 local WIRES = {
   kcptun = { 'wire = "kcptun", fec = { data = 3, parity = 2 }', 'wire = "kcptun", fec = { data = 3, parity = 2 }, dead_after = "5s"' },
   kt = { 'wire = "kt", survive = "5s"', 'wire = "kt", survive = "5s"' },

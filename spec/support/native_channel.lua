@@ -1,5 +1,5 @@
 -- A path for loss recovery in virtual time: one sender, one receiver, and packets that are lost, late, doubled.
--- What the sender sends again is what recovery tells it was lost; the receiver acknowledges as acks.c decides.
+-- The sender retransmits the packets that recovery declares lost; the receiver acknowledges as acks.c decides.
 local acks = require "spec_native_acks"
 local path = require "spec_native_path"
 local recovery = require "spec_native_recovery"

@@ -192,7 +192,7 @@ function world.new()
   return w
 end
 
--- What kt/init.lua adds in kt.
+-- The parts of kt.schema that kt/init.lua adds in kt.
 function schema.kind(value) return type(value) == "table" and rawget(value, "kind") or nil end
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
 schema.types.name_server = schema.types.name_server or function(_, value) return value end

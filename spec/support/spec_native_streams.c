@@ -44,7 +44,7 @@ struct packet {
     uint8_t data[PACKET];
 };
 
-/* What recovery remembers of a packet. */
+/* Recovery's record of a packet. */
 struct sent {
     struct kt_native_content contents[KT_NATIVE_CONTENTS];
     size_t count;

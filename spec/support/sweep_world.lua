@@ -2,7 +2,7 @@
 --- randomness comes from the world (w:random), so a seed determines a world. Parts: sweep_settings, sweep_scripts, sweep_flows,
 --- sweep_faults, sweep_hostile.
 ---
---- What must hold in every world:
+--- The invariants of every world:
 ---   - an attacker without the key who copies and replays packets (one of the faults) ends no session, receives at most three times the
 ---     bytes that it sent, and leaves no session with a long retransmission timeout;
 ---   - bytes arrive once and in order; a flow with a clean end is complete, unless a script on its way was killed or had to end early (the
@@ -170,7 +170,7 @@ end
 -- After a hostile peer, kt keeps some hundred coroutines for further conns.
 local function memory_bound(h) return (h.reverse and 35000 or 30000) + (h.besieged and 600000 or 0) end
 
--- What is left after all flows. Sessions stay, for the next flow.
+-- Objects left after all flows. Sessions stay, for the next flow.
 local function leftovers(net)
   local out = {}
   local function note(h, what, n, want) table.insert(out, ("%s has %d %s, not %d"):format(h.name, n, what, want)) end
