@@ -1,4 +1,5 @@
---- Lua's own functions and metamethods that call a function of the script, for `kt check`: those that call it from C, where it cannot wait. place: which argument it is. passes: it gets the arguments that follow. elements: it gets those of the list that is the first one.
+--- Lua's own functions and metamethods that call a function of the script, for `kt check`: those that call it from C, where it cannot wait.
+--- place: which argument it is. passes: it gets the arguments that follow. elements: it gets those of the list that is the first one.
 return {
   functions = {
     ["table.sort"] = { place = 2, waits = false, elements = true, what = "a function passed to table.sort" },
