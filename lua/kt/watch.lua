@@ -37,12 +37,12 @@ make, inside = core.kind("watch", { { "close", function(handle) close(inside(han
 function watch.new(path, fn)
   if type(path) ~= "string" then error(("%skt.watch: expected a path, got %s"):format(core.where(), schema.show(path)), 0) end
   if type(fn) ~= "function" then error(("%skt.watch: expected a function, got %s"):format(core.where(), schema.show(fn)), 0) end
-  local text, err = core.file(path)
+  local _, err = core.file(path)
   if err and (err.code == "denied" or err.code == "invalid") then return nil, err end
   local events
   events, err = core.watch_file(path)
   if not events then return nil, err end
-  text = core.file(path) -- again: a change before the watch began gives no sign
+  local text = core.file(path) -- again: a change before the watch began gives no sign
   local self = { path = path, fn = fn, text = text, events = events, handler = core.handler(), closed = false }
   core.spawn_aside(run, self)
   return make(self)

@@ -1132,6 +1132,7 @@ function httpserver:close() end
 ---@field body string|nil The body; nil in a route with stream.
 ---@field peer string|nil Address of the client, as conn.peer.
 ---@field version string "1.1" or "1.0".
+---@field gone boolean Whether the client is known to have gone, for a route with `ignore_gone`.
 local request = {}
 
 --- In a route with stream: reads the next piece of the body, at most n bytes. At the end err.code is "eof".
@@ -2074,7 +2075,7 @@ function kt.json.array(list) end
 
 ---@class (exact) kt.http.serve_options
 ---@field on string Where to listen.
----@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read.
+---@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with `ignore_gone = true`, it runs to its end though its client has gone.
 ---@field hosts? (string)[] Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its own (DNS rebinding).
 ---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS, or with Upgrade (WebSockets); "*" allows all. Others than the server's own get 403.
 ---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")
@@ -2085,7 +2086,7 @@ function kt.json.array(list) end
 ---@field write_timeout? kt.duration Timeout for a client to take 64 KiB of a response. (duration, "100ms" to "24h"; default "30s")
 ---@field idle? kt.duration A connection is closed after this long between two requests. (duration, "100ms" to "24h"; default "1m")
 
---- Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or `{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the methods of `response`. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes for long calls `kt.sleep(0)` now and then: until it waits, nothing else runs; after 0.5 s it is stopped, and the connection reset. A HEAD request runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is replaced, requests in progress are finished and other connections are closed.
+--- Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or `{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the methods of `response`. If its client goes while it waits for something else, its task ends there, as by task:cancel; `<close>` variables are closed. A client has gone when its connection was reset or its machine is silent, not when it has only finished sending, which the next write tells apart. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes for long calls `kt.sleep(0)` now and then: until it waits, nothing else runs; after 0.5 s it is stopped, and the connection reset. A HEAD request runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is replaced, requests in progress are finished and other connections are closed.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: in_use, denied.

@@ -136,6 +136,47 @@ describe("kt.http.serve", function()
     assert.matches("\r\n\r\nhello wide worldHTTP/1.1 200.*\r\n\r\nhel|lo| wi|de |wor|ld eofHTTP/1.1 404", answers)
   end)
 
+  it("ends a function whose client has gone, and frees its place", function()
+    serve(HELLO .. [[
+      ["GET /wait"] = function()
+        local _ <close> = setmetatable({}, { __close = function() print "closed" end })
+        kt.event():wait()
+      end,
+      ["GET /slow"] = function() kt.sleep "1s" return "slow" end,
+      ["GET /finish"] = { ignore_gone = true, handler = function(r)
+        kt.sleep "1s"
+        print("finished", r.gone)
+      end },
+      ["GET /events"] = function(_, response)
+        local _ <close> = setmetatable({}, { __close = function() print "no events" end })
+        response:event { data = "one" }
+        kt.event():wait()
+      end,]], "max_conns = 2,")
+    local function send(target)
+      local conn = host:connect "127.0.0.1:80"
+      conn:write(get(target))
+      w:run_for "100ms"
+      return conn
+    end
+    local one, two = send "/wait", send "/wait"
+    assert.equal(503, status_of(ask(last "/")))
+    one:reset() two:reset()
+    w:run_for "10ms"
+    assert.equal("hello", body_of(ask(last "/")))
+    send "/finish":reset()
+    local half <close> = send "/slow"
+    half:shutdown()
+    assert.equal("slow", body_of(half:read_all()))
+    local reader, vanished = send "/events", send "/events"
+    vanished:close()
+    w:run_for "50s"
+    local _, comments = reader:read():gsub("3\r\n:\n\n\r\n", "")
+    assert.equal(2, comments)
+    assert.equal("closed\nclosed\nfinished\ttrue\nno events\n", script:output())
+    assert.equal("hello", body_of(ask(last "/")))
+    assert.equal(0, (script:failed_tasks()))
+  end)
+
   it("takes no body for complete that ends early, wherever that is", function()
     serve [[
       ["POST /whole"] = function(r) kt.log.info("whole: %s", r.body) end,

@@ -21,7 +21,9 @@ return function(with)
     doc = "Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's "
       .. "function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or "
       .. "`{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the "
-      .. "methods of `response`. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes "
+      .. "methods of `response`. If its client goes while it waits for something else, its task ends there, as by task:cancel; `<close>` variables are "
+      .. "closed. A client has gone when its connection was reset or its machine is silent, not when it has only finished sending, which the next write "
+      .. "tells apart. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes "
       .. "for long calls `kt.sleep(0)` now and then: until it waits, nothing else runs; after 0.5 s it is stopped, and the connection reset. A HEAD request "
       .. "runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is "
       .. "replaced, requests in progress are finished and other connections are closed.",
@@ -36,7 +38,8 @@ return function(with)
           expected = 'a table of functions by "METHOD /path"',
           doc = 'Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in '
             .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may '
-            .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read." },
+            .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with "
+            .. "`ignore_gone = true`, it runs to its end though its client has gone." },
         { name = "hosts", type = "list", of = { type = "string" },
           doc = 'Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a '
             .. "unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its "
@@ -200,6 +203,7 @@ local response, err = kt.http.request { url = "http://127.0.0.1:8500/search?" ..
       { name = "body", type = "string | nil", doc = "The body; nil in a route with stream." },
       { name = "peer", type = "string | nil", doc = "Address of the client, as conn.peer." },
       { name = "version", type = "string", doc = '"1.1" or "1.0".' },
+      { name = "gone", type = "boolean", doc = "Whether the client is known to have gone, for a route with `ignore_gone`." },
     },
   }
   method("request", {

@@ -9,6 +9,7 @@ local response = {}
 response.__index = response
 
 local PIECE = 65536 -- bytes
+local COMMENT, COMMENT_EVERY = ":\n\n", 15 -- seconds without an event (WHATWG HTML, section 9.2.7)
 local TEXT, EVENTS = "text/plain; charset=utf-8", "text/event-stream"
 
 local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
@@ -33,7 +34,7 @@ local function write(self, data)
       return nil, err
     end
   end
-  self.bytes = self.bytes + #data
+  self.bytes, self.silent = self.bytes + #data, false
   return #data
 end
 
@@ -120,6 +121,18 @@ local function line_of(name, value)
   return ("%s: %s\n"):format(name, value)
 end
 
+--- Sends a comment to a client that has got nothing since the last time: the answer of one that has gone ends the conn.
+local function comment(self)
+  if self.silent and not self.broken then core.write_now(self.conn, self.chunked and ("%x\r\n%s\r\n"):format(#COMMENT, COMMENT) or COMMENT) end
+  self.silent = true
+end
+
+--- Stops sending comments.
+function response:rest()
+  if self.comments then self.comments:cancel() end
+  self.comments = nil
+end
+
 --- response:event { data, event, id, retry } (WHATWG HTML, section 9.2)
 function response:event(options)
   need_open(self, "event")
@@ -130,6 +143,7 @@ function response:event(options)
   if not self.started then
     local ok, err = self:start { headers = { ["content-type"] = EVENTS, ["cache-control"] = "no-store" } }
     if not ok then return nil, err end
+    if not self.bodiless then self.comments = core.every(COMMENT_EVERY, function() comment(self) end) end
   end
   if self.stopping() then return nil, core.err("closed", "the server is stopping") end
   local n, err = self:write(text .. "\n")
@@ -169,6 +183,7 @@ end
 --- Ends a response that was sent in pieces.
 function response:finish()
   self.ended = true
+  self:rest()
   if self.started and self.chunked and not self.broken then write(self, "0\r\n\r\n") end
 end
 

@@ -6,9 +6,9 @@ local units = require "kt.units"
 local routes = {}
 routes.__index = routes
 
-local keys = { handler = true, stream = true, max_body = true }
+local keys = { handler = true, stream = true, max_body = true, ignore_gone = true }
 
---- A route's value → { handler, stream, max_body }, or nil and a message.
+--- A route's value → { handler, stream, max_body, ignore_gone }, or nil and a message.
 local function read_value(value)
   if type(value) == "function" or schema.unknown(value) then return { handler = value } end -- unknown only in `kt check`
   if type(value) ~= "table" or schema.kind(value) then return nil, schema.unfit("a function, or { handler = function }", value) end
@@ -16,20 +16,23 @@ local function read_value(value)
   for key in next, value do names[#names + 1] = tostring(key) end
   table.sort(names)
   for _, name in ipairs(names) do
-    if not keys[name] then return nil, ("unknown key %s; %s"):format(name, schema.one_of { "handler", "stream", "max_body" }) end
+    if not keys[name] then return nil, ("unknown key %s; %s"):format(name, schema.one_of { "handler", "stream", "max_body", "ignore_gone" }) end
   end
   for _, inner in next, value do
     if schema.unknown(inner) then return { handler = inner } end
   end
   if type(value.handler) ~= "function" then return nil, "handler: " .. schema.unfit("a function", value.handler) end
-  if value.stream ~= nil and type(value.stream) ~= "boolean" then return nil, "stream: " .. schema.unfit("true or false", value.stream) end
+  for _, name in ipairs { "stream", "ignore_gone" } do
+    local given = value[name]
+    if given ~= nil and type(given) ~= "boolean" then return nil, name .. ": " .. schema.unfit("true or false", given) end
+  end
   local max = value.max_body
   if max ~= nil then
     local expected
     max, expected = units.size(max)
     if not max then return nil, "max_body: " .. schema.unfit(expected, value.max_body) end
   end
-  return { handler = value.handler, stream = value.stream or false, max_body = max }
+  return { handler = value.handler, stream = value.stream or false, max_body = max, ignore_gone = value.ignore_gone or false }
 end
 
 --- "/users/:id/*" → { "users", { param = "id" }, { rest = true } }, or nil and a message.

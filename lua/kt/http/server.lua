@@ -80,6 +80,7 @@ function request_methods.take(self, options)
     lines[#lines + 1] = "connection: upgrade"
   end
   r.response.took = true
+  core.stop_if_gone(r.conn, false)
   local n, err = r.conn:write(table.concat(lines, "\r\n") .. "\r\n\r\n", r.response.patience)
   if not n then return nil, err end
   return r.conn
@@ -107,7 +108,7 @@ local function methods_of(t, order)
 end
 
 make_request, inside_request = core.kind("request", methods_of(request_methods, { "read", "take" }), false,
-  { "method", "target", "path", "query", "params", "headers", "body", "peer", "version" })
+  { "method", "target", "path", "query", "params", "headers", "body", "peer", "version", "gone" })
 make_response, inside_response = core.kind("response", methods_of(response_methods, { "start", "write", "event" }), false, {})
 
 -- ---- one request ----
@@ -223,6 +224,8 @@ end
 
 local refused_body = { limit = 413, timeout = 408, protocol = 400 }
 
+local function is_gone(r) return core.is_gone(r.conn) end
+
 --- Runs the handler; true if the conn can carry another request.
 local function answer(self, c, head, route, params, max)
   local config, conn = self.config, c.conn
@@ -234,7 +237,7 @@ local function answer(self, c, head, route, params, max)
   local request = {
     method = head.method, target = head.target, path = head.decoded, query = message.query(head.query), params = params,
     headers = message.any_case(head.headers), peer = conn.peer, version = "1." .. head.minor, upgrade = head.upgrade and reader.done,
-    conn = conn, response = out, waits = out.waits,
+    conn = conn, response = out, waits = out.waits, gone = is_gone,
   }
   local function continue()
     if not expects then return true end
@@ -257,6 +260,10 @@ local function answer(self, c, head, route, params, max)
     request.body = text
   end
   self.requests = self.requests + 1
+  if not route.ignore_gone then
+    if core.is_gone(conn) then return false end
+    core.stop_if_gone(conn, true) -- this task ends when the client goes while it waits for something else
+  end
   local left = false
   local ok = xpcall(function()
     out:returned(route.handler(make_request(request), make_response(out)))
@@ -265,6 +272,7 @@ local function answer(self, c, head, route, params, max)
     if left then return end
     core.note_failure(raised, ("request failed: %s %s"):format(head.method, head.decoded and head.path or head.target))
   end)
+  core.stop_if_gone(conn, false)
   if left then
     core.log.debug("http %s: %s %s: the client left", conn.peer, head.method, head.target)
     return not c.dropped and conn:reset "the client left"
@@ -295,6 +303,7 @@ end
 
 local function leave(self, c)
   list_remove(self.waiting, c)
+  if c.response then c.response:rest() end
   if not self.open[c] then return end
   self.open[c], self.conns = nil, self.conns - 1
 end

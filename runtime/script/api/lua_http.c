@@ -174,7 +174,8 @@ void kt_lua_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"http_head", head}, {"http_feed", feed}, {"http_url", url},
         {"http_phrase", phrase}, {"http_field", field}, {"note_failure", note_failure},
-        {"await_room", kt_lua_pipe_await_room}, {NULL, NULL}};
+        {"await_room", kt_lua_pipe_await_room}, {"write_now", kt_lua_pipe_write_now},
+        {"stop_if_gone", kt_lua_pipe_stop_if_gone}, {"is_gone", kt_lua_pipe_is_gone}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = CHUNKS, .hidden = true});
     luaL_setfuncs(L, functions, 0);
 }

@@ -46,6 +46,7 @@ struct kt_lua_pipe {
     struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
     struct kt_lua_writing *writing; /* the call that waits for room, or NULL */
     struct kt_task *asking;         /* the task that waits until the peer knows of the stream, or NULL */
+    struct kt_task *served_by;      /* the task to stop if the pipe breaks (stop_if_gone), or NULL */
     uint64_t bytes_in, bytes_out;   /* totals, once it has ended */
     uint64_t born;                  /* µs; once it has ended: its lifetime */
     struct kt_lua_look *look;       /* the last :stats sample; NULL: never called */
@@ -146,6 +147,9 @@ int kt_lua_pipe_read_until(lua_State *L);
 int kt_lua_pipe_peek(lua_State *L);
 int kt_lua_pipe_write(lua_State *L);
 int kt_lua_pipe_await_room(lua_State *L);
+int kt_lua_pipe_write_now(lua_State *L);
+int kt_lua_pipe_stop_if_gone(lua_State *L);
+int kt_lua_pipe_is_gone(lua_State *L);
 int kt_lua_pipe_shutdown(lua_State *L);
 /* Lets the calls that wait on the pipe try again. */
 void kt_lua_pipe_retry(struct kt_lua_pipe *h);

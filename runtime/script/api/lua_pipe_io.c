@@ -89,7 +89,27 @@ static void on_closed(void *ctx, int code)
 {
     struct kt_lua_pipe *h = ctx;
     h->code = code;
+    struct kt_task *t = h->served_by;
+    const bool elsewhere = t && !h->reading && !h->writing && kt_task_waits_in(t);
     kt_lua_pipe_retry(h);
+    if (elsewhere) kt_task_stop(t);
+}
+
+/* core.is_gone(pipe) → whether it broke, or was closed */
+int kt_lua_pipe_is_gone(lua_State *L)
+{
+    const struct kt_lua_pipe *h = kt_lua_pipe_test(L, 1);
+    lua_pushboolean(L, !h || !h->pipe || h->code || kt_pipe_gone(h->pipe));
+    return 1;
+}
+
+/* core.stop_if_gone(pipe, on): whether the calling task, which owns the pipe, is stopped when that breaks while the task
+ * waits for something else. */
+int kt_lua_pipe_stop_if_gone(lua_State *L)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_test(L, 1);
+    if (h) h->served_by = lua_toboolean(L, 2) ? kt_task_of(L) : NULL;
+    return 0;
 }
 
 /* A little even if no call is reading: often that is all there is to read. */

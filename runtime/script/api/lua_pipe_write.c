@@ -126,6 +126,17 @@ int kt_lua_pipe_await_room(lua_State *L)
     return write_in_task(L, true);
 }
 
+/* core.write_now(pipe, data): writes data that fits at once, unless a call waits to write → whether it did */
+int kt_lua_pipe_write_now(lua_State *L)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_test(L, 1);
+    size_t len;
+    const char *data = luaL_checklstring(L, 2, &len);
+    const bool fits = h && h->pipe && !h->code && !h->shut && !h->writing && kt_pipe_room(h->pipe) >= len;
+    lua_pushboolean(L, fits && kt_lua_limits_write(h, data, len) == len);
+    return 1;
+}
+
 /* pipe:shutdown(): ends sending; reading remains possible. A second call does nothing. */
 int kt_lua_pipe_shutdown(lua_State *L)
 {
