@@ -22,7 +22,7 @@
 #define LEAST 65536u
 #define RECV_LEAST 16384u
 #define LEAST_STREAMS 16u
-#define FEW_STREAMS 4u /* even if their cost exceeds the share */
+#define FEW_STREAMS 8u /* even if their cost exceeds the share */
 #define SHARE_LEAST 12288u
 /* Of max_buffered: what all shares together may have, if they are larger than the smallest; and what is always kept
  * for sessions and their shares. */

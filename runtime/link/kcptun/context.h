@@ -83,7 +83,7 @@ size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams
  * smaller the more sessions there are. A session is refused if its cost and share do not fit beside what is in use.
  * Of the rest, a session may hold as much as is left for all others: one greedy session leaves half, two leave a
  * third. An eighth is left out of that, for the costs and shares of sessions to come. So all sessions together fit
- * max_buffered, except that a session may complete a compressed chunk, and have four streams. */
+ * max_buffered, except that a session may complete a compressed chunk, and have eight streams. */
 
 /* Call when sessions or cfg.max_buffered have changed. */
 void kt_kcptun_context_divide(struct kt_kcptun_context *sh);

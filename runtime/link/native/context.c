@@ -23,7 +23,7 @@
  * a few. */
 #define STREAMS_LEAST 16u
 #define STREAMS_LEASTS 2u
-#define STREAMS_FEW 4u
+#define STREAMS_FEW 8u
 #define KEPT 8u /* of max_buffered */
 
 /* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s, or less of a small max_buffered. Windows grow
