@@ -146,10 +146,10 @@ static void run(const char *name, unsigned streams, unsigned active, bool lossy)
     struct bench b = {.lossy = lossy, .packets = calloc(WINDOW, sizeof(struct packet))};
     struct source *sources = calloc(streams, sizeof *sources);
     if (!sources || !b.packets || kt_slab_new(&b.pool, sizeof(struct kt_native_block), 0) < 0 ||
-        kt_native_streams_new(&b.a, &cfg, &owner, NULL, &(struct kt_native_pools){b.pool, b.pool}) < 0)
+        kt_native_streams_new(&b.a, &cfg, &owner, NULL, &(struct kt_native_slabs){b.pool, b.pool}) < 0)
         abort();
     cfg.client = false;
-    if (kt_native_streams_new(&b.b, &cfg, &owner, NULL, &(struct kt_native_pools){b.pool, b.pool}) < 0)
+    if (kt_native_streams_new(&b.b, &cfg, &owner, NULL, &(struct kt_native_slabs){b.pool, b.pool}) < 0)
         abort();
     for (unsigned i = 0; i < streams; i++) {
         const struct kt_open_options options = KT_OPEN_OPTIONS_DEFAULT;

@@ -32,11 +32,11 @@ static uint32_t min_rto_us(const struct kt_kcp_config *c)
     return c->nodelay ? 30000 : 100000;
 }
 
-int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *pool,
+int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *slab,
     const struct kt_packet_out *output, uint64_t now_us)
 {
     *out = NULL;
-    if (!config_valid(cfg) || kt_slab_block_size(pool) < kt_kcp_block_size(cfg->mtu)) return KT_EINVAL;
+    if (!config_valid(cfg) || kt_slab_block_size(slab) < kt_kcp_block_size(cfg->mtu)) return KT_EINVAL;
     struct kt_kcp *k = calloc(1, sizeof *k);
     if (!k) return KT_ENOMEM;
     k->cfg = *cfg;
@@ -53,7 +53,7 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_s
     k->evidence.want = k->cfg.resend;
     kt_rtt_init(&k->rtt, min_rto_us(cfg), cfg->interval_ms * 1000);
     k->cc = cfg->cc;
-    if (kt_send_ring_init(&k->snd, pool, cfg->snd_wnd) || kt_recv_ring_init(&k->rcv, pool, cfg->rcv_wnd) ||
+    if (kt_send_ring_init(&k->snd, slab, cfg->snd_wnd) || kt_recv_ring_init(&k->rcv, slab, cfg->rcv_wnd) ||
         kt_kcp_acks_init(&k->acks)) {
         kt_kcp_free(k);
         return KT_ENOMEM;

@@ -46,10 +46,10 @@ struct kt_kcp_config {
     uint32_t ts_base;
 };
 
-/* pool holds the segments: blocks of at least kt_kcp_block_size(mtu) bytes, as the peer's segments may be
+/* slab holds the segments: blocks of at least kt_kcp_block_size(mtu) bytes, as the peer's segments may be
  * longer than ours. It outlives the conversation and may be shared. At most snd_wnd + 2 * rcv_wnd blocks
  * are held. 0, KT_EINVAL (a value out of range) or KT_ENOMEM. */
-int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *pool,
+int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *slab,
     const struct kt_packet_out *output, uint64_t now_us);
 void kt_kcp_free(struct kt_kcp *k);
 size_t kt_kcp_block_size(uint32_t mtu);
@@ -72,9 +72,9 @@ void kt_kcp_reach(struct kt_kcp *k, uint32_t n);
 /* ---- bytes ---- */
 
 /* Queues up to n bytes, filling up the last unsent segment first (stream mode). Returns how many were
- * taken: fewer if the window is full or the pool empty. Nothing leaves before the next flush. */
+ * taken: fewer if the window is full or the slab exhausted. Nothing leaves before the next flush. */
 size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n);
-/* The number of bytes that kt_kcp_write would accept now, if the pool has blocks. */
+/* The number of bytes that kt_kcp_write would accept now, if the slab has blocks. */
 size_t kt_kcp_room(const struct kt_kcp *k);
 /* The same for a message, which the peer gets as a whole (message mode, ikcp's default): all of it or nothing. n: at
  * least 1; a message of more than KT_KCP_FRAGMENTS segments is longer than other KCPs take. Not to be mixed with
@@ -230,7 +230,7 @@ struct kt_kcp_stats {
     uint64_t asked_us;            /* µs, last WASK sent */
     bool hole;                    /* packets longer than the limit of kt_kcp_watch are lost */
     bool oversize;                /* ... as are segments from before kt_kcp_shrink */
-    uint64_t dropped;             /* PUSH not stored because the pool was empty */
+    uint64_t dropped;             /* PUSH not stored because the slab was exhausted */
     uint64_t bytes_in, bytes_out; /* payload delivered in order; payload first transmitted */
 };
 

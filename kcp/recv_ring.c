@@ -14,9 +14,9 @@ static struct kt_recv_slot *at(const struct kt_recv_ring *r, uint32_t sn)
     return &r->slots[sn & (r->cap - 1)];
 }
 
-int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *pool, uint32_t limit)
+int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *slab, uint32_t limit)
 {
-    *r = (struct kt_recv_ring){.pool = pool, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
+    *r = (struct kt_recv_ring){.slab = slab, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
     r->slots = calloc(r->cap, sizeof *r->slots);
     return r->slots ? 0 : KT_ENOMEM;
 }
@@ -24,7 +24,7 @@ int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *pool, uint32_t lim
 void kt_recv_ring_destroy(struct kt_recv_ring *r)
 {
     for (uint32_t i = 0; r->slots && i < r->cap; i++) {
-        if (r->slots[i].data) kt_slab_put(r->pool, r->slots[i].data);
+        if (r->slots[i].data) kt_slab_put(r->slab, r->slots[i].data);
     }
     free(r->slots);
     r->slots = NULL;
@@ -62,7 +62,7 @@ static void drop_first(struct kt_recv_ring *r)
 {
     struct kt_recv_slot *s = at(r, r->read);
     if (s->data) {
-        kt_slab_put(r->pool, s->data);
+        kt_slab_put(r->slab, s->data);
         r->held--;
     }
     *s = (struct kt_recv_slot){0};
@@ -114,7 +114,7 @@ enum kt_recv_result kt_recv_ring_put(
     if (!reach(r, sn - r->read + 1)) return KT_RECV_NOMEM;
     uint8_t *block = NULL;
     if (len > 0) {
-        block = kt_slab_get(r->pool);
+        block = kt_slab_get(r->slab);
         if (!block) return KT_RECV_NOMEM;
         memcpy(block, data, len);
         r->held++;

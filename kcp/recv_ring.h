@@ -20,14 +20,14 @@
 #include "base/slab.h"
 
 struct kt_recv_slot {
-    uint8_t *data; /* pool block; NULL for an empty segment */
+    uint8_t *data; /* slab block; NULL for an empty segment */
     uint16_t len;
     uint8_t frg; /* segments of its message that follow it */
     bool held;
 };
 
 struct kt_recv_ring {
-    struct kt_slab *pool;
+    struct kt_slab *slab;
     struct kt_recv_slot *slots;
     uint32_t cap, limit;
     uint32_t read, nxt;
@@ -46,7 +46,7 @@ enum kt_recv_result {
 };
 
 /* 0 or KT_ENOMEM. The ring starts small and doubles as needed; it shrinks when the limit does. */
-int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *pool, uint32_t limit);
+int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *slab, uint32_t limit);
 void kt_recv_ring_destroy(struct kt_recv_ring *r);
 
 /* Changes the window to `limit` segments. A larger one lets nxt pass over segments that waited beyond the

@@ -20,9 +20,9 @@ static bool allocate(struct kt_send_ring *r, uint32_t cap)
     return false;
 }
 
-int kt_send_ring_init(struct kt_send_ring *r, struct kt_slab *pool, uint32_t limit)
+int kt_send_ring_init(struct kt_send_ring *r, struct kt_slab *slab, uint32_t limit)
 {
-    *r = (struct kt_send_ring){.pool = pool, .limit = limit};
+    *r = (struct kt_send_ring){.slab = slab, .limit = limit};
     return allocate(r, FIRST_CAP) ? 0 : KT_ENOMEM;
 }
 
@@ -30,7 +30,7 @@ void kt_send_ring_destroy(struct kt_send_ring *r)
 {
     for (uint32_t sn = r->una; r->slots && sn != r->end; sn++) {
         struct kt_send_slot *s = kt_send_ring_at(r, sn);
-        if (s->data) kt_slab_put(r->pool, s->data);
+        if (s->data) kt_slab_put(r->slab, s->data);
     }
     free(r->slots);
     free(r->snapshots);
@@ -87,7 +87,7 @@ static struct kt_send_slot *append(struct kt_send_ring *r)
 {
     if (kt_send_ring_free(r) == 0) return NULL;
     if (r->end - r->una == r->cap && !resize(r, r->cap * 2)) return NULL;
-    uint8_t *block = kt_slab_get(r->pool);
+    uint8_t *block = kt_slab_get(r->slab);
     if (!block) return NULL;
     struct kt_send_slot *s = kt_send_ring_at(r, r->end++);
     *s = (struct kt_send_slot){.data = block};
@@ -102,7 +102,7 @@ bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, siz
     for (size_t i = 0, taken = 0; i < count; i++) {
         struct kt_send_slot *s = append(r);
         if (!s) {
-            while (r->end != end) kt_slab_put(r->pool, kt_send_ring_at(r, --r->end)->data);
+            while (r->end != end) kt_slab_put(r->slab, kt_send_ring_at(r, --r->end)->data);
             return false;
         }
         s->frg = (uint8_t)(count - 1 - i);

@@ -7,7 +7,7 @@
  * Invariant: a slot in [una, nxt) holds a block if it is in flight, and none once it is acknowledged. A slot
  * in [nxt, end) holds a block. No slot outside [una, end) holds one.
  *
- * Payload lives in the pool, apart from the slots, so that handling an acknowledgement touches one small slot
+ * Payload lives in the slab, apart from the slots, so that handling an acknowledgement touches one small slot
  * whatever the window. The order in which segments in flight are sent again is kept by retx_order.h. */
 #ifndef KT_KCP_SEND_RING_H
 #define KT_KCP_SEND_RING_H
@@ -19,7 +19,7 @@
 #include "kcp/rate_sample.h"
 
 struct kt_send_slot {
-    uint8_t *data;       /* pool block; NULL: acknowledged */
+    uint8_t *data;       /* slab block; NULL: acknowledged */
     uint64_t sent_us;    /* last transmission: its time, */
     uint64_t tx;         /* and its number (retx_order.h) */
     uint32_t prev, next; /* sn of the neighbours in its list (retx_order.h) */
@@ -32,7 +32,7 @@ struct kt_send_slot {
 };
 
 struct kt_send_ring {
-    struct kt_slab *pool;
+    struct kt_slab *slab;
     struct kt_send_slot *slots;
     struct kt_rate_snapshot *snapshots; /* by sn, like slots; kept apart: few controllers read them */
     uint32_t cap, limit;                /* slots allocated, a power of two; maximum number of segments */
@@ -40,7 +40,7 @@ struct kt_send_ring {
 };
 
 /* 0 or KT_ENOMEM. The ring starts small, doubles as needed, and shrinks when the limit does. */
-int kt_send_ring_init(struct kt_send_ring *r, struct kt_slab *pool, uint32_t limit);
+int kt_send_ring_init(struct kt_send_ring *r, struct kt_slab *slab, uint32_t limit);
 void kt_send_ring_destroy(struct kt_send_ring *r);
 
 static inline struct kt_send_slot *kt_send_ring_at(const struct kt_send_ring *r, uint32_t sn)
@@ -61,11 +61,11 @@ size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n,
  * False if the limit is reached or memory is short. */
 bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
 
-/* The segment in slot s, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the pool. The
+/* The segment in slot s, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the slab. The
  * segment counts towards the limit until una passes it. */
 static inline void kt_send_ring_ack(struct kt_send_ring *r, struct kt_send_slot *s)
 {
-    kt_slab_put(r->pool, s->data);
+    kt_slab_put(r->slab, s->data);
     s->data = NULL;
 }
 

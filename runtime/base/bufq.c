@@ -18,26 +18,26 @@ struct kt_bufq_block {
 
 static size_t capacity(const struct kt_bufq *q)
 {
-    size_t n = kt_slab_block_size(q->pool) - sizeof(struct kt_bufq_block);
+    size_t n = kt_slab_block_size(q->slab) - sizeof(struct kt_bufq_block);
     return n < UINT32_MAX ? n : UINT32_MAX;
 }
 
-void kt_bufq_init(struct kt_bufq *q, struct kt_slab *pool)
+void kt_bufq_init(struct kt_bufq *q, struct kt_slab *slab)
 {
-    assert(kt_slab_block_size(pool) >= 64);
-    *q = (struct kt_bufq){.pool = pool};
+    assert(kt_slab_block_size(slab) >= 64);
+    *q = (struct kt_bufq){.slab = slab};
 }
 
 static struct kt_bufq_block *get_block(struct kt_bufq *q)
 {
-    struct kt_bufq_block *b = kt_slab_get(q->pool);
+    struct kt_bufq_block *b = kt_slab_get(q->slab);
     if (b && q->bill) ++*q->bill;
     return b;
 }
 
 static void put_block(struct kt_bufq *q, struct kt_bufq_block *b)
 {
-    kt_slab_put(q->pool, b);
+    kt_slab_put(q->slab, b);
     if (q->bill) --*q->bill;
 }
 

@@ -15,13 +15,13 @@ struct kt_iov {
 };
 
 struct kt_bufq {
-    struct kt_slab *pool; /* block size at least 64 */
+    struct kt_slab *slab; /* block size at least 64 */
     struct kt_bufq_block *head, *tail;
     size_t len;   /* bytes queued */
     size_t *bill; /* counts the blocks of this queue and others; NULL: not counted */
 };
 
-void kt_bufq_init(struct kt_bufq *q, struct kt_slab *pool);
+void kt_bufq_init(struct kt_bufq *q, struct kt_slab *slab);
 
 /* From now on counts this queue's blocks in *bill, and no longer where they were counted before. */
 void kt_bufq_bill(struct kt_bufq *q, size_t *bill);

@@ -20,7 +20,7 @@ struct kt_conversation {
     struct kt_kcp *kcp;
     struct kt_cc cc;
     struct kt_io *io;
-    struct kt_slab *pool;
+    struct kt_slab *slab;
     struct kt_timer timer;
     struct kt_turn turn;
     const struct kt_conversation_events *events;
@@ -44,7 +44,7 @@ static uint8_t *reserve(void *ctx, size_t *len)
 {
     struct kt_conversation *c = ctx;
     if (c->end - c->first == KT_CONVERSATION_PACKETS) return NULL;
-    uint8_t *block = kt_slab_get(c->pool);
+    uint8_t *block = kt_slab_get(c->slab);
     if (!block) return NULL;
     slot_of(c, c->end++)->block = block;
     *len = KT_KCP_MTU_MAX;
@@ -68,7 +68,7 @@ const uint8_t *kt_conversation_packet(const struct kt_conversation *c, size_t *l
 static void drop_first(struct kt_conversation *c)
 {
     struct slot *s = slot_of(c, c->first++);
-    kt_slab_put(c->pool, s->block);
+    kt_slab_put(c->slab, s->block);
     s->block = NULL;
 }
 
@@ -80,7 +80,7 @@ void kt_conversation_sent(struct kt_conversation *c)
 
 /* ---- time ---- */
 
-#define RETRY_US 10000u /* after this, look whether the pool has blocks again */
+#define RETRY_US 10000u /* after this, look whether the slab has blocks again */
 
 static void set_timer(struct kt_conversation *c, uint64_t now)
 {
@@ -117,13 +117,13 @@ static void on_timer(void *ctx)
 /* ---- making and freeing ---- */
 
 int kt_conversation_new(struct kt_conversation **out, const struct kt_conversation_config *cfg,
-    struct kt_io *io, struct kt_slab *pool, const struct kt_conversation_events *events, void *ctx)
+    struct kt_io *io, struct kt_slab *slab, const struct kt_conversation_events *events, void *ctx)
 {
     *out = NULL;
     struct kt_conversation *c = calloc(1, sizeof *c);
     if (!c) return KT_ENOMEM;
     c->io = io;
-    c->pool = pool;
+    c->slab = slab;
     c->events = events;
     c->ctx = ctx;
     c->stream = cfg->stream;
@@ -140,7 +140,7 @@ int kt_conversation_new(struct kt_conversation **out, const struct kt_conversati
         .cc = &c->cc,
     };
     const struct kt_packet_out to = {.reserve = reserve, .send = filled, .ctx = c};
-    const int rc = kt_kcp_new(&c->kcp, &kcp, pool, &to, kt_io_now(io));
+    const int rc = kt_kcp_new(&c->kcp, &kcp, slab, &to, kt_io_now(io));
     if (rc) {
         free(c);
         return rc;

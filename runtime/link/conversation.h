@@ -3,7 +3,7 @@
  * themselves.
  *
  * Work is done at the end of the turn in which something changed, or when the engine's deadline comes. An idle
- * conversation has no timer. Bytes and packets are kept in blocks of the owner's pool, so a full pool makes send fail
+ * conversation has no timer. Bytes and packets are kept in blocks of the owner's slab, so an exhausted slab makes send fail
  * and arrivals be dropped. */
 #ifndef KT_LINK_CONVERSATION_H
 #define KT_LINK_CONVERSATION_H
@@ -18,7 +18,7 @@
 struct kt_io;
 struct kt_conversation;
 
-#define KT_CONVERSATION_BLOCK 1504u /* bytes of a block of the pool */
+#define KT_CONVERSATION_BLOCK 1504u /* bytes of a block of the slab */
 #define KT_CONVERSATION_PACKETS 64u /* that wait to be sent; then the engine waits */
 
 struct kt_conversation_config {
@@ -38,10 +38,10 @@ struct kt_conversation_events {
     void (*writable)(void *ctx); /* there may be more room, or all has been acknowledged */
 };
 
-/* pool: of blocks of KT_CONVERSATION_BLOCK bytes; outlives the conversation. 0, KT_EINVAL (a value out of range) or
+/* slab: of blocks of KT_CONVERSATION_BLOCK bytes; outlives the conversation. 0, KT_EINVAL (a value out of range) or
  * KT_ENOMEM. */
 int kt_conversation_new(struct kt_conversation **out, const struct kt_conversation_config *cfg,
-    struct kt_io *io, struct kt_slab *pool, const struct kt_conversation_events *events, void *ctx);
+    struct kt_io *io, struct kt_slab *slab, const struct kt_conversation_events *events, void *ctx);
 /* NULL is harmless. What was not acknowledged is lost. */
 void kt_conversation_free(struct kt_conversation *c);
 
@@ -50,7 +50,7 @@ void kt_conversation_free(struct kt_conversation *c);
 int kt_conversation_input(struct kt_conversation *c, const uint8_t *data, size_t len);
 
 /* Queues bytes and sets *taken to their number; a message is taken as a whole or not at all. 0; KT_EAGAIN: there is no
- * room for the rest; KT_ELIMIT: a message that never fits; KT_ENOMEM: the pool is empty. len is at least 1. */
+ * room for the rest; KT_ELIMIT: a message that never fits; KT_ENOMEM: the slab is exhausted. len is at least 1. */
 int kt_conversation_send(struct kt_conversation *c, const uint8_t *data, size_t len, size_t *taken);
 /* The most bytes of a message. */
 size_t kt_conversation_message_max(const struct kt_conversation *c);

@@ -435,8 +435,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .client = w.client, .ours = MAX_FLOWS, .peers = MAX_FLOWS, .idle_us = 1000000};
     struct kt_slab *pool;
     CHECK(kt_slab_new(&pool, sizeof(struct kt_native_block), 0) == 0);
-    CHECK(kt_native_streams_new(&w.streams, &cfg, &owner, &w, &(struct kt_native_pools){pool, pool}) == 0);
-    CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, &(struct kt_native_pools){pool, pool}) == 0);
+    CHECK(kt_native_streams_new(&w.streams, &cfg, &owner, &w, &(struct kt_native_slabs){pool, pool}) == 0);
+    CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, &(struct kt_native_slabs){pool, pool}) == 0);
     CHECK(kt_native_flows_new(&w.flows, &flows_cfg, &flows_owner, &w) == 0);
     kt_native_flows_path(w.flows, 1200);
     while (w.left && !w.failed) {
@@ -445,7 +445,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct kt_native_streams *streams = w.streams;
     if (!w.next)
-        CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, &(struct kt_native_pools){pool, pool}) == 0);
+        CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, &(struct kt_native_slabs){pool, pool}) == 0);
     w.streams = w.next; /* callbacks may still want one */
     kt_native_streams_free(streams, KT_EDEAD);
     for (size_t i = 0; i < SLOTS; i++) slot_drop(&w.slots[i], (unsigned)i);

@@ -849,7 +849,7 @@ static int end_new(struct world *w, int i)
     static const struct kt_native_streams_owner deaf = {.wake = on_wake};
     struct end *e = &w->ends[i];
     return kt_native_streams_new(
-        &e->streams, &e->cfg, e->deaf ? &deaf : &owner, e, &(struct kt_native_pools){w->pool, w->pool});
+        &e->streams, &e->cfg, e->deaf ? &deaf : &owner, e, &(struct kt_native_slabs){w->pool, w->pool});
 }
 
 static int world_move(lua_State *L)

@@ -1,4 +1,4 @@
-/* Shared by all sessions of one link or acceptor: settings, keys, ciphers, block pools. Made once, before the
+/* Shared by all sessions of one link or acceptor: settings, keys, ciphers, block slabs. Made once, before the
  * first session, and freed after the last stream of the last one. */
 #ifndef KT_LINK_KCPTUN_CONTEXT_H
 #define KT_LINK_KCPTUN_CONTEXT_H

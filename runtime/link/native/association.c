@@ -400,7 +400,7 @@ static int make_streams(struct kt_native_association *a)
         .more = on_more,
         .allows = on_allows,
         .facts = kt_native_association_stream_facts};
-    const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, &a->c->pools);
+    const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, &a->c->slabs);
     if (!rc) kt_native_context_ref(a->c); /* until the last of its streams was closed by its user */
     return rc;
 }

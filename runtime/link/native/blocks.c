@@ -31,10 +31,10 @@ static void reset_ring(struct kt_native_blocks *b)
     b->first = b->end = 0;
 }
 
-void kt_native_blocks_init(struct kt_native_blocks *b, struct kt_slab *pool)
+void kt_native_blocks_init(struct kt_native_blocks *b, struct kt_slab *slab)
 {
-    assert(kt_slab_block_size(pool) >= sizeof(struct kt_native_block));
-    *b = (struct kt_native_blocks){.pool = pool};
+    assert(kt_slab_block_size(slab) >= sizeof(struct kt_native_block));
+    *b = (struct kt_native_blocks){.slab = slab};
     b->ring = b->few;
     reset_ring(b);
 }
@@ -43,7 +43,7 @@ static void give_back(struct kt_native_blocks *b, uint64_t number)
 {
     struct kt_native_block **at = slot(b, number);
     if (!*at) return;
-    kt_slab_put(b->pool, *at);
+    kt_slab_put(b->slab, *at);
     *at = NULL;
     b->held--;
 }
@@ -84,13 +84,13 @@ static bool cover(struct kt_native_blocks *b, uint64_t first, uint64_t end)
 static struct kt_native_block *touch(struct kt_native_blocks *b, uint64_t number)
 {
     if (number >= b->first && number < b->end && *slot(b, number)) return *slot(b, number);
-    struct kt_native_block *block = kt_slab_get(b->pool);
+    struct kt_native_block *block = kt_slab_get(b->slab);
     if (!block) return NULL;
     const bool empty = b->first == b->end;
     const uint64_t first = empty || number < b->first ? number : b->first;
     const uint64_t end = empty || number >= b->end ? number + 1 : b->end;
     if (!cover(b, first, end)) {
-        kt_slab_put(b->pool, block);
+        kt_slab_put(b->slab, block);
         return NULL;
     }
     memset(block->marks, 0, sizeof block->marks);

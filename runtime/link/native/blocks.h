@@ -22,7 +22,7 @@ struct kt_native_block {
 };
 
 struct kt_native_blocks {
-    struct kt_slab *pool;          /* of struct kt_native_block; shared, outlives this */
+    struct kt_slab *slab;          /* of struct kt_native_block; shared, outlives this */
     struct kt_native_block **ring; /* few, or on the heap; the slot of block i is i & mask; NULL: untouched */
     struct kt_native_block *few[KT_NATIVE_BLOCKS_FEW];
     uint64_t first, end; /* numbers of the blocks that the ring covers: first <= i < end */
@@ -30,7 +30,7 @@ struct kt_native_blocks {
     uint32_t held;       /* blocks */
 };
 
-void kt_native_blocks_init(struct kt_native_blocks *b, struct kt_slab *pool);
+void kt_native_blocks_init(struct kt_native_blocks *b, struct kt_slab *slab);
 /* Gives all blocks back. The buffer stays usable. */
 void kt_native_blocks_clear(struct kt_native_blocks *b);
 

@@ -49,7 +49,7 @@ static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
 
 static size_t used(const struct kt_native_context *c)
 {
-    return kt_slab_bytes_in_use(c->pools.in) + kt_slab_bytes_in_use(c->pools.out) +
+    return kt_slab_bytes_in_use(c->slabs.in) + kt_slab_bytes_in_use(c->slabs.out) +
            c->streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
 }
 
@@ -73,12 +73,12 @@ void kt_native_context_link(struct kt_native_context *c, bool begins)
 static void on_trim(void *ctx)
 {
     struct kt_native_context *c = ctx;
-    const size_t before = kt_slab_bytes(c->pools.in) + kt_slab_bytes(c->pools.out);
-    kt_slab_trim(c->pools.in);
-    kt_slab_trim(c->pools.out);
-    c->trimmed += before - kt_slab_bytes(c->pools.in) - kt_slab_bytes(c->pools.out);
+    const size_t before = kt_slab_bytes(c->slabs.in) + kt_slab_bytes(c->slabs.out);
+    kt_slab_trim(c->slabs.in);
+    kt_slab_trim(c->slabs.out);
+    c->trimmed += before - kt_slab_bytes(c->slabs.in) - kt_slab_bytes(c->slabs.out);
     count(c);
-    if (kt_slab_in_use(c->pools.in) || kt_slab_in_use(c->pools.out)) {
+    if (kt_slab_in_use(c->slabs.in) || kt_slab_in_use(c->slabs.out)) {
         kt_native_context_busy(c);
     } else if (c->trimmed >= GIVE_BACK) {
         c->trimmed = 0;
@@ -122,7 +122,7 @@ static uint64_t in_streams(uint64_t memory)
  * credit beyond the first may be used. */
 static uint64_t claims(const struct kt_native_context *c, size_t streams)
 {
-    const uint64_t in = kt_slab_bytes_in_use(c->pools.in), out = kt_slab_bytes_in_use(c->pools.out);
+    const uint64_t in = kt_slab_bytes_in_use(c->slabs.in), out = kt_slab_bytes_in_use(c->slabs.out);
     const uint64_t blocks = streams * sizeof(struct kt_native_block), promised = in_memory(c->promised);
     const uint64_t later = promised + (out > blocks ? out : blocks);
     const uint64_t others = streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
@@ -244,8 +244,8 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
     kt_timer_init(&c->trim, on_trim, c);
     c->secrets = kt_locked_alloc(sizeof *c->secrets);
-    if (!c->budget || !c->secrets || kt_slab_new(&c->pools.in, sizeof(struct kt_native_block), 0) ||
-        kt_slab_new(&c->pools.out, sizeof(struct kt_native_block), 0))
+    if (!c->budget || !c->secrets || kt_slab_new(&c->slabs.in, sizeof(struct kt_native_block), 0) ||
+        kt_slab_new(&c->slabs.out, sizeof(struct kt_native_block), 0))
         rc = kt_err_set(err, KT_ENOMEM, "out of memory");
     if (!rc) rc = kt_native_credentials_read(c->secrets, &cfg->common, client, env->phrases, err);
     if (!rc) rc = kt_native_names_read(&c->names, &cfg->common, err);
@@ -273,8 +273,8 @@ void kt_native_context_unref(void *context)
     if (c->budget) kt_memory_budget_take(c->budget, &c->taken, 0);
     kt_memory_budget_unref(c->budget);
     kt_tap_unref(c->tap);
-    kt_slab_free(c->pools.in);
-    kt_slab_free(c->pools.out);
+    kt_slab_free(c->slabs.in);
+    kt_slab_free(c->slabs.out);
     kt_locked_free(c->secrets);
     kt_native_names_free(c->names);
     free(c);

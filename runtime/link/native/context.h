@@ -1,4 +1,4 @@
-/* Shared by all associations of one link or acceptor: settings, the header key, block pools, drop counters. Made
+/* Shared by all associations of one link or acceptor: settings, the header key, block slabs, drop counters. Made
  * once, before the first association, and freed after the last stream of the last one. */
 #ifndef KT_LINK_NATIVE_CONTEXT_H
 #define KT_LINK_NATIVE_CONTEXT_H
@@ -32,7 +32,7 @@ struct kt_native_context {
     bool retired; /* an acceptor's: the key was changed; no new association with this one */
     struct kt_native_secrets *secrets; /* in locked memory */
     struct kt_native_names *names;     /* the clients that are allowed; NULL: any with the shared key */
-    struct kt_native_pools pools;      /* the bytes of streams */
+    struct kt_native_slabs slabs;      /* the bytes of streams */
     size_t links;                      /* associations */
     size_t streams;                    /* of all of them */
     size_t parities;                   /* paths that keep packets to rebuild others, of all associations */

@@ -20,7 +20,7 @@ void kt_native_queued_free(struct kt_native_queued *q)
 {
     kt_list_remove(&q->node);
     kt_list_remove(&q->sibling);
-    kt_slab_put(q->flow->all->pool, q);
+    kt_slab_put(q->flow->all->slab, q);
 }
 
 void kt_native_flow_enqueue(struct kt_native_queued *q)
@@ -57,7 +57,7 @@ static void drop_oldest(struct kt_native_flow *flow)
 static struct kt_native_queued *get(struct kt_native_flow *flow)
 {
     struct kt_native_flows *f = flow->all;
-    struct kt_native_queued *q = kt_slab_get(f->pool);
+    struct kt_native_queued *q = kt_slab_get(f->slab);
     if (q) return q;
     if (!kt_list_empty(&f->again))
         kt_native_queued_free(first_of(&f->again));
@@ -65,7 +65,7 @@ static struct kt_native_queued *get(struct kt_native_flow *flow)
         drop_oldest(flow);
     else if (!kt_list_empty(&f->ready))
         drop_oldest(KT_CONTAINER(f->ready.next, struct kt_native_flow, entry));
-    return kt_slab_get(f->pool);
+    return kt_slab_get(f->slab);
 }
 
 static size_t datagram_size(const struct kt_native_flow *flow, uint64_t sequence, size_t len)

@@ -60,7 +60,7 @@ struct kt_native_flows {
     struct kt_native_flows_config cfg;
     struct kt_native_flows_owner owner;
     void *ctx;
-    struct kt_slab *pool; /* of struct kt_native_queued */
+    struct kt_slab *slab; /* of struct kt_native_queued */
     struct kt_hmap table;
     struct kt_list recency[2]; /* the peer's flows, ours: the one idle longest first */
     uint64_t count[2];         /* likewise */

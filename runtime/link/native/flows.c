@@ -313,7 +313,7 @@ int kt_native_flows_new(struct kt_native_flows **out, const struct kt_native_flo
     if (cfg->ours > KT_NATIVE_FLOWS_MAX) return KT_EINVAL;
     struct kt_native_flows *f = calloc(1, sizeof *f);
     if (!f) return KT_ENOMEM;
-    const int rc = kt_slab_new(&f->pool, sizeof(struct kt_native_queued), KT_NATIVE_FLOWS_QUEUE);
+    const int rc = kt_slab_new(&f->slab, sizeof(struct kt_native_queued), KT_NATIVE_FLOWS_QUEUE);
     if (rc < 0) {
         free(f);
         return rc;
@@ -341,7 +341,7 @@ void kt_native_flows_free(struct kt_native_flows *f, int code)
     while (!kt_list_empty(&f->ends))
         kt_native_flow_end_free(f, KT_CONTAINER(f->ends.next, struct kt_native_flow_end, node));
     kt_hmap_free(&f->table);
-    kt_slab_free(f->pool);
+    kt_slab_free(f->slab);
     free(f);
 }
 

@@ -8,10 +8,10 @@
 #include <assert.h>
 #include <inttypes.h>
 
-void kt_native_recv_init(struct kt_native_recv_buffer *r, struct kt_slab *pool)
+void kt_native_recv_init(struct kt_native_recv_buffer *r, struct kt_slab *slab)
 {
     *r = (struct kt_native_recv_buffer){.final = UINT64_MAX};
-    kt_native_blocks_init(&r->blocks, pool);
+    kt_native_blocks_init(&r->blocks, slab);
 }
 
 void kt_native_recv_clear(struct kt_native_recv_buffer *r)

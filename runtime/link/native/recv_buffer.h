@@ -17,7 +17,7 @@ struct kt_native_recv_buffer {
     uint64_t final;   /* length of the stream; UINT64_MAX: not known yet */
 };
 
-void kt_native_recv_init(struct kt_native_recv_buffer *r, struct kt_slab *pool);
+void kt_native_recv_init(struct kt_native_recv_buffer *r, struct kt_slab *slab);
 /* Drops what has arrived and gives all blocks back. Nothing may be put any more. */
 void kt_native_recv_clear(struct kt_native_recv_buffer *r);
 

@@ -9,10 +9,10 @@
 #include <string.h>
 #include "base/bytes.h"
 
-void kt_native_send_init(struct kt_native_send_buffer *s, struct kt_slab *pool)
+void kt_native_send_init(struct kt_native_send_buffer *s, struct kt_slab *slab)
 {
     *s = (struct kt_native_send_buffer){0};
-    kt_native_blocks_init(&s->blocks, pool);
+    kt_native_blocks_init(&s->blocks, slab);
 }
 
 void kt_native_send_clear(struct kt_native_send_buffer *s)

@@ -37,7 +37,7 @@ struct kt_native_send_buffer {
     bool last_acked; /* the end has arrived */
 };
 
-void kt_native_send_init(struct kt_native_send_buffer *s, struct kt_slab *pool);
+void kt_native_send_init(struct kt_native_send_buffer *s, struct kt_slab *slab);
 /* Forgets all bytes; nothing is left to be sent, nor the end of the stream. */
 void kt_native_send_clear(struct kt_native_send_buffer *s);
 /* Forgets the bytes that were never sent, as if they had not been written. */

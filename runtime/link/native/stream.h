@@ -110,7 +110,7 @@ struct kt_native_streams {
     struct kt_native_streams_config cfg;
     struct kt_native_streams_owner owner;
     void *ctx;
-    struct kt_native_pools pools;
+    struct kt_native_slabs slabs;
     struct kt_hmap table;
     struct kt_native_stream *last;    /* the last one found, or NULL */
     struct kt_native_stream *current; /* whose events are being raised; NULL if it went away */

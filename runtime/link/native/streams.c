@@ -46,8 +46,8 @@ struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool 
     kt_list_init(&st->due_node);
     kt_list_init(&st->touched);
     kt_list_push(&s->list, &st->sibling);
-    kt_native_send_init(&st->out, s->pools.out);
-    kt_native_recv_init(&st->in, s->pools.in);
+    kt_native_send_init(&st->out, s->slabs.out);
+    kt_native_recv_init(&st->in, s->slabs.in);
     st->out_limit = s->cfg.peers.max_stream_data;
     st->in_limit = st->in_window = st->grown_limit = s->cfg.ours.max_stream_data;
     st->blocked_at = st->in_reset = UINT64_MAX;
@@ -396,20 +396,20 @@ int kt_native_streams_open(
 /* ---- lifecycle ---- */
 
 int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native_streams_config *cfg,
-    const struct kt_native_streams_owner *owner, void *ctx, const struct kt_native_pools *pools)
+    const struct kt_native_streams_owner *owner, void *ctx, const struct kt_native_slabs *slabs)
 {
     *out = NULL;
     if (cfg->ours.max_streams > KT_NATIVE_STREAMS_MAX ||
         cfg->ours.min_stream_data > cfg->ours.max_stream_data ||
-        kt_slab_block_size(pools->in) < sizeof(struct kt_native_block) ||
-        kt_slab_block_size(pools->out) < sizeof(struct kt_native_block))
+        kt_slab_block_size(slabs->in) < sizeof(struct kt_native_block) ||
+        kt_slab_block_size(slabs->out) < sizeof(struct kt_native_block))
         return KT_EINVAL;
     struct kt_native_streams *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
     s->cfg = *cfg;
     s->owner = *owner;
     s->ctx = ctx;
-    s->pools = *pools;
+    s->slabs = *slabs;
     kt_hmap_init(&s->table);
     kt_list_init(&s->list);
     kt_list_init(&s->touched);
@@ -531,7 +531,7 @@ size_t kt_native_streams_move_young(struct kt_native_streams *from, struct kt_na
 {
     size_t moved = 0;
     struct kt_list *next;
-    assert(from->pools.in == to->pools.in && from->pools.out == to->pools.out);
+    assert(from->slabs.in == to->slabs.in && from->slabs.out == to->slabs.out);
     if (from->ended || to->ended) return 0;
     for (struct kt_list *n = from->list.next; n != &from->list; n = next) {
         struct kt_native_stream *st = KT_CONTAINER(n, struct kt_native_stream, sibling);

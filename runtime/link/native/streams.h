@@ -60,7 +60,7 @@ struct kt_native_streams_config {
     uint64_t own_streams;                /* open at a time, or closed and not yet delivered; 0: any number */
     uint64_t most_streams;               /* to which our max_streams may grow, as far as the owner allows */
     uint64_t hash_seed;                  /* random: the peer chooses ids */
-    /* The last pipe was closed: the pools are not used any more. May be NULL. */
+    /* The last pipe was closed: the slabs are not used any more. May be NULL. */
     void (*freed)(void *ctx);
     void *freed_ctx;
 };
@@ -91,13 +91,13 @@ struct kt_native_streams_owner {
 
 /* Of struct kt_native_block (blocks.h), for bytes received and to send; maybe one for both. Shared, outlive the
  * streams. */
-struct kt_native_pools {
+struct kt_native_slabs {
     struct kt_slab *in, *out;
 };
 
 /* 0, KT_EINVAL or KT_ENOMEM. */
 int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native_streams_config *cfg,
-    const struct kt_native_streams_owner *owner, void *ctx, const struct kt_native_pools *pools);
+    const struct kt_native_streams_owner *owner, void *ctx, const struct kt_native_slabs *slabs);
 
 /* The association ended, with a KT_E... code: raises `closed` for all streams with a user that have not ended. The
  * owner gets no more calls. From inside a callback it takes effect when the outer dispatch returns. Freed when the
@@ -161,7 +161,7 @@ uint64_t kt_native_streams_inflight(struct kt_native_streams *s, uint64_t id);
 void kt_native_streams_acked(struct kt_native_streams *s, const struct kt_native_content *c);
 void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_content *c);
 
-/* Moves streams that the peer may not know of (kt_pipe_young) to another association, with the same pools, where they
+/* Moves streams that the peer may not know of (kt_pipe_young) to another association, with the same slabs, where they
  * are opened and sent from their beginning. Returns how many. */
 size_t kt_native_streams_move_young(struct kt_native_streams *from, struct kt_native_streams *to);
 
