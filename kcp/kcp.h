@@ -196,14 +196,14 @@ bool kt_kcp_behind(const struct kt_kcp *k);
 /* The peer's view of the conversation, as one packet reports it. */
 struct kt_kcp_report {
     uint64_t now_us;
-    bool regular;  /* not rebuilt by FEC, so not late */
-    bool fits;     /* its una is in [snd_una, snd_nxt] */
-    bool advanced; /* ... and above snd_una */
-    bool unknown;  /* it was made by kt_kcp_put_unknown */
-    bool has_push; /* it carries data */
-    uint32_t una;  /* segments of ours below this have arrived */
-    uint32_t push; /* lowest sn of its data, if has_push */
-    uint32_t told; /* if advanced: our una as sent with segment una - 1, which the peer has therefore read */
+    bool regular;       /* not rebuilt by FEC, so not late */
+    bool fits;          /* its una is in [snd_una, snd_nxt] */
+    bool advanced;      /* ... and above snd_una */
+    bool unknown;       /* it was made by kt_kcp_put_unknown */
+    bool has_push;      /* it carries data */
+    uint32_t una;       /* segments of ours below this have arrived */
+    uint32_t push;      /* lowest sn of its data, if has_push */
+    uint32_t known_una; /* if advanced: our una as sent with segment una - 1, which the peer has read */
 };
 
 /* Calls `report` at the end of each kt_kcp_input that read a segment, for an owner that judges the peer by

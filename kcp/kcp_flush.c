@@ -143,7 +143,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
         if (sn - r->una < f->k->rmt_wnd) f->w->again = true; /* else the peer may have no room */
     } else {
         r->nxt++;
-        s->told = f->una;
+        s->first_una = f->una;
         s->first_ts = f->k->now_ts;
     }
     s->ts = f->k->now_ts;

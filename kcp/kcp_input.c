@@ -15,7 +15,7 @@
 /* The summary of one packet. */
 struct news {
     /* For the owner: una is the highest seen. It is regular unless FEC rebuilt it: then it may be late, and its window
-     * and times out of date. fits, advanced and told are set at the end. */
+     * and times out of date. fits, advanced and known_una are set at the end. */
     struct kt_kcp_report r;
     uint32_t rtt_us; /* of the latest transmission acknowledged, or NO_SAMPLE */
     uint16_t wnd;
@@ -207,7 +207,7 @@ static void finish(struct kt_kcp *k, struct news *news)
         }
     }
     if (r->advanced) {
-        r->told = kt_send_ring_at(&k->snd, r->una - 1)->told;
+        r->known_una = kt_send_ring_at(&k->snd, r->una - 1)->first_una;
         note_covered(k, r->una);
         kt_mtu_hole_advanced(&k->hole);
         kt_mtu_hole_advanced(&k->oversize);

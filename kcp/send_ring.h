@@ -23,7 +23,7 @@ struct kt_send_slot {
     uint64_t sent_us;    /* last transmission: its time, */
     uint64_t tx;         /* and its number (retx_order.h) */
     uint32_t prev, next; /* sn of the neighbours in its list (retx_order.h) */
-    uint32_t told;       /* our una in its first transmission; stays valid after the acknowledgement */
+    uint32_t first_una;  /* our una in its first transmission; stays valid after the acknowledgement */
     uint32_t ts;         /* of its last transmission */
     uint32_t first_ts;   /* of its first one */
     uint16_t len;

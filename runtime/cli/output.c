@@ -40,9 +40,9 @@ int kt_output_open(struct kt_output *o, struct kt_logger *logger, struct kt_err 
 static void tell_lost(struct kt_output *o, const char *now)
 {
     const uint64_t lost = kt_writer_lost(o->out);
-    kt_log(&o->logger->log, KT_LOG_WARN, "standard output%s: %" PRIu64 " line%s lost", now, lost - o->told,
-        lost - o->told == 1 ? "" : "s");
-    o->told = lost;
+    kt_log(&o->logger->log, KT_LOG_WARN, "standard output%s: %" PRIu64 " line%s lost", now,
+        lost - o->lost_logged, lost - o->lost_logged == 1 ? "" : "s");
+    o->lost_logged = lost;
 }
 
 void kt_output_print(void *ctx, int fd, const char *text, size_t len)
@@ -60,7 +60,7 @@ void kt_output_print(void *ctx, int fd, const char *text, size_t len)
 void kt_output_close(struct kt_output *o)
 {
     struct kt_writer *out = o->out != o->err ? o->out : NULL;
-    if (out && kt_writer_lost(out) > o->told) tell_lost(o, "");
+    if (out && kt_writer_lost(out) > o->lost_logged) tell_lost(o, "");
     kt_writer_close(out);
     kt_writer_close(o->err);
     kt_logger_to_stderr(o->logger);

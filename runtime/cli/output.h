@@ -15,7 +15,7 @@ struct kt_output {
     struct kt_logger *logger;
     struct kt_writer *err, *out; /* the same writer if both lead to one place, which keeps their order */
     bool losing;                 /* the last text for `out` was dropped */
-    uint64_t told;               /* lost lines that the log has reported */
+    uint64_t lost_logged;        /* lost lines that the log has reported */
 };
 
 /* Sets itself as the logger's `out`. 0 or a code. */

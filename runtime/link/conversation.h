@@ -3,8 +3,8 @@
  * themselves.
  *
  * Work is done at the end of the turn in which something changed, or when the engine's deadline comes. An idle
- * conversation has no timer. Bytes and packets are kept in blocks of the owner's slab, so an exhausted slab makes send fail
- * and arrivals be dropped. */
+ * conversation has no timer. Bytes and packets are kept in blocks of the owner's slab; when it is exhausted, send fails
+ * and arrivals are dropped. */
 #ifndef KT_LINK_CONVERSATION_H
 #define KT_LINK_CONVERSATION_H
 

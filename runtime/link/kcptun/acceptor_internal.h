@@ -35,7 +35,7 @@ struct guest {
     struct kt_kcptun_session *session;
     struct kt_timer forget;
     struct kt_list links; /* of kt_accepted: the session as a link, for each user so far */
-    bool mismatch_told;
+    bool mismatch_logged;
     bool present; /* what `presence` was told last */
     bool listed;  /* gets the packets without a conv (parity) from its address */
 };
@@ -60,7 +60,7 @@ struct acceptor {
     struct kt_session_starts own_starts; /* used if it was given none */
     struct kt_turn turn;
     bool closing;
-    bool full_told;
+    bool full_logged;
 };
 
 /* ---- guest.c ---- */

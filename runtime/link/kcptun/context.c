@@ -169,8 +169,8 @@ static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)
     char text[KT_ADDR_TEXT];
     const uint64_t now = kt_io_now(sh->io);
     sh->counters->InCsumErrors++;
-    if (sh->told_forged && now - sh->told_forged < TELL_EVERY_US) return;
-    sh->told_forged = now;
+    if (sh->forged_logged_us && now - sh->forged_logged_us < TELL_EVERY_US) return;
+    sh->forged_logged_us = now;
     kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
         "%s: a datagram does not authenticate (dropped; logged at most once a minute): are key and crypt the "
         "same on both ends?",

@@ -45,10 +45,10 @@ struct kt_kcptun_context {
      * session (session_limits.c) */
     size_t state, basic;
     struct kt_memory_budget *budget;
-    uint64_t taken;       /* of it */
-    size_t held;          /* bytes of memory for buffers and streams, as counted in BytesHeld */
-    uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
-    uint64_t told_replay; /* µs, likewise for replayed starts */
+    uint64_t taken;            /* of it */
+    size_t held;               /* bytes of memory for buffers and streams, as counted in BytesHeld */
+    uint64_t forged_logged_us; /* µs, when datagrams that do not authenticate were last logged; 0: never */
+    uint64_t replay_logged_us; /* µs, likewise for replayed starts */
     struct kt_kcptun_small_path {
         struct kt_addr peer; /* port 0 */
         uint32_t mtu;

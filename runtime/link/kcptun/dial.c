@@ -125,7 +125,7 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
         return;
     }
     burdened(d);
-    struct kt_pipe *clear = kt_kcptun_admit(l->sh, s, stream, &d->told);
+    struct kt_pipe *clear = kt_kcptun_admit(l->sh, s, stream, &d->mismatch_logged);
     const struct kt_peer_info peer = {.wire = l->sh->wire, .address = kt_kcptun_session_peer_text(s)};
     if (clear) events->stream(l->presence.ctx, clear, &peer);
 }

@@ -83,7 +83,7 @@ void kt_kcptun_guest_free(struct guest *g, int code, const char *why)
     kt_kcptun_session_free(g->session, code);
     if (a->guests.count < a->sh->cfg.max_sessions / 2 &&
         kt_kcptun_context_admits(a->sh, 1 + a->guests.count / 8))
-        a->full_told = false;
+        a->full_logged = false;
     if (g->sh != a->sh) a->elders--;
     kt_kcptun_context_unref(g->sh);
     free(g);
@@ -100,7 +100,7 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
         kt_pipe_reset(stream, KT_ECLOSED);
         return;
     }
-    struct kt_pipe *clear = kt_kcptun_admit(sh, s, stream, &g->mismatch_told);
+    struct kt_pipe *clear = kt_kcptun_admit(sh, s, stream, &g->mismatch_logged);
     const struct kt_peer_info peer = {.wire = sh->wire, .address = kt_kcptun_session_peer_text(s)};
     if (clear) a->events->stream(a->ctx, clear, &peer);
 }
@@ -215,11 +215,11 @@ static bool has_room(struct acceptor *a)
     const bool fits = kt_kcptun_context_admits(a->sh, 1);
     if (fits && a->guests.count < a->sh->cfg.max_sessions) return true;
     a->sh->counters->SessionsRefused++;
-    if (!a->full_told)
+    if (!a->full_logged)
         kt_log(a->sh->log, KT_LOG_WARN, "%zu sessions open; refusing new ones (%s)", a->guests.count,
             fits ? "max_sessions, --maxsessions"
                  : "the remaining memory is for them; raise max_buffered, --maxbuffered");
-    a->full_told = true;
+    a->full_logged = true;
     return false;
 }
 

@@ -37,7 +37,7 @@ struct dial {
     /* Takes no new streams, because changed settings need a new session, or an older session has come back; its streams
      * are never cut. */
     bool stale;
-    bool told; /* logged that the two ends do not match */
+    bool mismatch_logged; /* that the two ends do not match */
 };
 
 struct slot {

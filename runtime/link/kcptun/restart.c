@@ -20,7 +20,7 @@ void kt_kcptun_restart_note(void *restart, const struct kt_kcp_report *r)
     struct kt_kcptun_restart *s = restart;
     if (r->regular) note_una(s, r);
     if (r->advanced) {
-        s->read = r->told;
+        s->read = r->known_una;
         s->read_at = r->una;
         s->acknowledged = true;
     }

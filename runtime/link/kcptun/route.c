@@ -135,8 +135,8 @@ static void refuse_replay(const struct arrival *in)
     char text[KT_ADDR_TEXT];
     sh->counters->ReplayedStarts++;
     say_unknown(in); /* its session may have ended only at this end */
-    if (sh->told_replay && now - sh->told_replay < TELL_EVERY_US) return;
-    sh->told_replay = now;
+    if (sh->replay_logged_us && now - sh->replay_logged_us < TELL_EVERY_US) return;
+    sh->replay_logged_us = now;
     kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(in->from, text)),
         "%s: the start of an earlier session was replayed (dropped; logged at most once a minute)",
         kt_addr_text(in->from, text));

@@ -71,7 +71,7 @@ bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, st
 }
 
 struct kt_pipe *kt_kcptun_admit(
-    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *told)
+    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *logged)
 {
     uint16_t features = 0;
     const bool hello = kt_kcptun_session_hello(s, &features);
@@ -79,10 +79,10 @@ struct kt_pipe *kt_kcptun_admit(
     struct kt_err why;
     if (!kt_kcptun_features_agree(
             sh->features, hello, features, sh->client ? "the server" : "the client", &why)) {
-        if (!*told)
+        if (!*logged)
             kt_log_with(sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(s)),
                 "%s: %s; its streams are refused", kt_kcptun_session_peer_text(s), why.text);
-        *told = true;
+        *logged = true;
         kt_pipe_reset(stream, KT_EMISMATCH);
         return NULL;
     }

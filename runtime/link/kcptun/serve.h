@@ -23,8 +23,8 @@ int kt_kcptun_no_target(struct kt_err *err);
 bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, struct kt_kcptun_session *s);
 
 /* Accepts a stream that the peer opened: returns the pipe to use, decrypted with --tuncrypt. NULL: refused,
- * because the features of the two ends do not match; *told makes sure that this is logged only once. */
+ * because the features of the two ends do not match; *logged makes sure that this is logged only once. */
 struct kt_pipe *kt_kcptun_admit(
-    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *told);
+    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *logged);
 
 #endif

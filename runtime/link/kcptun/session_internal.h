@@ -67,13 +67,13 @@ struct kt_kcptun_session {
     bool blocked_alone;              /* ... with at most one stream */
     uint64_t believe_at;             /* µs, when reductions of windows take effect; 0: none pending */
     bool went_idle;
-    bool resume;    /* heard again after a silence: send everything in flight again at once */
-    bool told_full; /* logged that streams are refused, while that lasts */
-    bool quiet_log; /* see kt_kcptun_session_quiet_log */
-    bool told_up;   /* `up` was called */
-    bool reported;  /* `over` was called */
-    size_t streams; /* as counted in StreamsNow */
-    int over;       /* why it ended; 0: it has not */
+    bool resume;      /* heard again after a silence: send everything in flight again at once */
+    bool full_logged; /* logged that streams are refused, while that lasts */
+    bool quiet_log;   /* see kt_kcptun_session_quiet_log */
+    bool told_up;     /* `up` was called */
+    bool reported;    /* `over` was called */
+    size_t streams;   /* as counted in StreamsNow */
+    int over;         /* why it ended; 0: it has not */
     struct kt_err why;
 };
 

@@ -56,18 +56,18 @@ void kt_kcptun_session_note_refusal(void *ctx, bool full)
 {
     struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsRefused++;
-    if (!s->told_full)
+    if (!s->full_logged)
         kt_log_with(s->sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
             "session with %s: %zu streams open; refusing new ones (%s)", s->peer_text,
             kt_smux_streams(s->smux), why_refused(s, full));
-    s->told_full = true;
+    s->full_logged = true;
 }
 
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
 {
     if (s->streams < s->sh->cfg.max_streams / 2 && s->streams < descriptors_left(s) / 2 &&
         affords(s, 2 * s->streams))
-        s->told_full = false;
+        s->full_logged = false;
 }
 
 /* ---- memory ---- */

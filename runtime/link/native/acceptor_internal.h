@@ -72,8 +72,8 @@ struct acceptor {
     uint8_t refused[KT_NATIVE_KEY]; /* the refused key that was logged last, at refused_us (0: none) */
     uint64_t refused_us;
     bool closing;
-    bool full_told;
-    bool displaced_told;
+    bool full_logged;
+    bool displaced_logged;
 };
 
 /* ---- guest.c ---- */

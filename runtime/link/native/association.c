@@ -70,8 +70,8 @@ static void refuse(struct kt_native_association *a, struct kt_pipe *stream, size
 {
     a->c->counters->StreamsRefused++;
     kt_pipe_reset(stream, KT_ELIMIT);
-    if (a->told_full) return;
-    a->told_full = true;
+    if (a->full_logged) return;
+    a->full_logged = true;
     kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
         "link with %s: %zu streams open; refusing new ones (%s)", a->peer_text, streams, why);
 }
@@ -100,12 +100,12 @@ static size_t on_allows(void *ctx)
 /* Logs why streams of the peer wait at its end, once. */
 static void tell_exhausted(struct kt_native_association *a)
 {
-    if (a->told_full || !kt_native_streams_exhausted(a->streams)) return;
+    if (a->full_logged || !kt_native_streams_exhausted(a->streams)) return;
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
     const char *why = lacks(a, facts.streams + 1);
     if (!why) return; /* it has max_streams */
-    a->told_full = true;
+    a->full_logged = true;
     kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
         "link with %s: %zu streams open; further ones wait (%s)", a->peer_text, facts.streams, why);
 }
@@ -115,7 +115,7 @@ static void on_count(void *ctx, size_t n)
     struct kt_native_association *a = ctx;
     kt_native_context_streams(a->c, a->stream_count, n);
     a->stream_count = n;
-    if (a->told_full && !lacks(a, 2 * n)) a->told_full = false;
+    if (a->full_logged && !lacks(a, 2 * n)) a->full_logged = false;
     kt_native_association_schedule(a);
 }
 

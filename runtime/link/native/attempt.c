@@ -20,7 +20,7 @@ static void tell_silence(struct link *l)
     const char *say =
         l->silence ? *l->silence
                    : ": is kt running there, does UDP get through, and is the key the same on both ends?";
-    t->told = true;
+    t->silence_logged = true;
     struct kt_err *why = kt_native_remotes_why(l);
     kt_err_set(why, KT_ETIMEOUT, "%s: no answer for %.0f s%s", kt_addr_text(&t->candidates[0].addr, text),
         (double)SILENCE_US / 1e6, say);
@@ -62,7 +62,7 @@ static bool send_due(struct link *l, uint64_t now_us)
 static void arm(struct link *l)
 {
     struct attempt *t = &l->attempt;
-    uint64_t due = t->told ? UINT64_MAX : t->began_us + SILENCE_US;
+    uint64_t due = t->silence_logged ? UINT64_MAX : t->began_us + SILENCE_US;
     if (t->started < t->count && t->next_us < due) due = t->next_us;
     for (size_t i = 0; i < t->started; i++)
         if (t->candidates[i].due_us < due) due = t->candidates[i].due_us;
@@ -73,7 +73,7 @@ static void advance(struct link *l)
 {
     struct attempt *t = &l->attempt;
     const uint64_t now = kt_io_now(l->c->io);
-    if (!t->told && now - t->began_us >= SILENCE_US) tell_silence(l);
+    if (!t->silence_logged && now - t->began_us >= SILENCE_US) tell_silence(l);
     if (send_due(l, now)) {
         arm(l);
         return;
@@ -140,7 +140,8 @@ void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t
     struct attempt *t = &l->attempt;
     if (!t->active) {
         t->active = true;
-        t->told = t->refused = t->check = l->a != NULL; /* the association's own silence was logged */
+        t->silence_logged = t->refused = t->check =
+            l->a != NULL; /* the association's own silence was logged */
         t->count = t->started = 0;
         t->began_us = t->next_us = kt_io_now(l->c->io);
         kt_native_client_init(&t->client, l->c->io, l->c->secrets, &l->c->params, &l->c->drops);

@@ -306,8 +306,8 @@ void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr
         return;
     }
     c->counters->InCsumErrors++;
-    if (c->told_forged && now - c->told_forged < TELL_EVERY_US) return;
-    c->told_forged = now;
+    if (c->forged_logged_us && now - c->forged_logged_us < TELL_EVERY_US) return;
+    c->forged_logged_us = now;
     kt_log_with(c->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
         "%s: a datagram does not authenticate (dropped; logged at most once a minute): is the key the same on both "
         "ends?",

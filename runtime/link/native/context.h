@@ -43,9 +43,9 @@ struct kt_native_context {
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
     struct kt_native_drops drops;
-    uint64_t told_forged; /* µs, when datagrams that do not authenticate were logged last; 0: never */
-    struct kt_timer trim; /* gives idle blocks back while there are any */
-    size_t trimmed;       /* bytes of those since the process was told to return memory */
+    uint64_t forged_logged_us; /* µs, when datagrams that do not authenticate were logged last; 0: never */
+    struct kt_timer trim;      /* gives idle blocks back while there are any */
+    size_t trimmed;            /* bytes of those since the process was told to return memory */
 };
 
 /* Reads the key, which takes 0.1 s if it is a passphrase that is new to env->phrases. 0 or a code with a sentence. */

@@ -253,8 +253,8 @@ static void tell_refusal(const struct kt_native_socket *s, const struct kt_err *
 {
     struct link *l = s->l;
     char text[KT_ADDR_TEXT];
-    const bool told = l->refusal.code == why->code && strcmp(l->refusal.text, why->text) == 0;
-    kt_log_with(l->c->log, told ? KT_LOG_DEBUG : KT_LOG_ERROR, kt_log_peer(kt_addr_text(&s->peer, text)),
+    const bool logged = l->refusal.code == why->code && strcmp(l->refusal.text, why->text) == 0;
+    kt_log_with(l->c->log, logged ? KT_LOG_DEBUG : KT_LOG_ERROR, kt_log_peer(kt_addr_text(&s->peer, text)),
         "%s: %s", kt_addr_text(&s->peer, text), why->text);
     l->refusal = *why;
 }

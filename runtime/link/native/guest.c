@@ -66,11 +66,11 @@ static bool displace(struct acceptor *a, uint64_t now_us)
         /* One that is heard acknowledges nothing. */
         if (!g->proven || quiet < KT_NATIVE_DISPLACE_US) continue;
         a->c->counters->SessionsDisplaced++;
-        if (!a->displaced_told)
+        if (!a->displaced_logged)
             kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(kt_native_association_peer_text(g->a)),
                 "%u links open: a new one takes the place of the link with %s, silent for %.0f s (max_sessions)",
                 a->c->cfg.max_links, kt_native_association_peer_text(g->a), (double)quiet / 1e6);
-        a->displaced_told = true;
+        a->displaced_logged = true;
         kt_native_guest_free(g, KT_EDEAD, "silent, and a new link needs its place");
         return true;
     }
@@ -89,12 +89,12 @@ bool kt_native_guest_room(struct acceptor *a)
     if (fits(a, 1) || (displace(a, now) && fits(a, 1))) return true;
     ask_quiet(a, now);
     a->c->counters->SessionsRefused++;
-    if (!a->full_told)
+    if (!a->full_logged)
         kt_log(a->c->log, KT_LOG_WARN, "%zu links open; refusing new ones (%s)", a->guests,
             a->guests < a->c->cfg.max_links
                 ? "the remaining memory is for them; raise max_buffered, --maxbuffered"
                 : "max_sessions, --maxsessions");
-    a->full_told = true;
+    a->full_logged = true;
     return false;
 }
 
@@ -133,7 +133,7 @@ void kt_native_guest_free(struct guest *g, int code, const char *text)
     kt_accepted_end_all(&g->links, code, text ? text : kt_native_association_why(g->a));
     kt_native_association_free(g->a, code, text);
     if (a->guests < a->c->cfg.max_links / 2 && fits(a, 1 + a->guests / 8))
-        a->full_told = a->displaced_told = false;
+        a->full_logged = a->displaced_logged = false;
     kt_native_context_unref(g->c);
     free(g);
 }

@@ -63,9 +63,9 @@ struct attempt {
     uint64_t began_us;
     uint64_t next_us; /* when the next candidate starts */
     struct kt_timer timer;
-    struct kt_err why; /* no socket could be opened to the latest that has none */
-    bool told;         /* logged that nothing answers */
-    bool refused;      /* the system said that nothing listens there */
+    struct kt_err why;   /* no socket could be opened to the latest that has none */
+    bool silence_logged; /* that nothing answers */
+    bool refused;        /* the system said that nothing listens there */
 };
 
 /* Checks of an association whose peer is silent or said not to know it, and its trial. */
