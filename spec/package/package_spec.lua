@@ -48,6 +48,16 @@ describe("the Debian package", function()
     ok("cd %s && dpkg-deb -e %s control && sh -n control/postinst && sh -n control/prerm && sh -n control/postrm", dir, deb)
   end)
 
+  it("has every page that its README links to", function()
+    local folder = root .. "/usr/share/doc/kt"
+    local readme, pages = ok("gzip -dc %s/README.md.gz 2>/dev/null || cat %s/README.md", folder, folder), 0
+    for page in readme:gmatch "%]%(docs/([%w-]+%.md)%)" do
+      ok("ls %s/%s %s/%s.gz 2>/dev/null | grep .", folder, page, folder, page)
+      pages = pages + 1
+    end
+    assert.is_true(pages > 10)
+  end)
+
   it("has a man page and completions for each verb, made from its help", function()
     local verbs = 0
     local bash = h.read_file(root .. "/usr/share/bash-completion/completions/kt")
