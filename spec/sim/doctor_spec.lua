@@ -9,12 +9,14 @@ local function world(line, opts)
   w:host("client", { files = { ["/proc/sys/net/core/rmem_max"] = "212992\n", ["/proc/sys/net/core/wmem_max"] = "4194304\n" } })
   w:host("server", { address = opts.address, files = opts.files })
   w:link("client", "server", line)
-  w:host "server":run("kt server", { args = { "-l", opts.listen or ":29900", "-t", "127.0.0.1:1", "--key", "k", table.unpack(opts.server or {}) } })
+  local server = w:host "server":run("kt server", {
+    args = { "-l", opts.listen or ":29900", "-t", "127.0.0.1:1", "--key", "k", table.unpack(opts.server or {}) },
+  })
   return w, function(...)
     local script = w:host "client":run("kt doctor", { args = { "server:29900", "--key", "k", ... } })
     w:run_until(function() return not script:is_running() end, { timeout = "10m" })
     return script:output(), script.exit_code
-  end
+  end, server
 end
 
 local function figure(text, pattern)
@@ -27,9 +29,11 @@ local function near(expected, got, tolerance) assert.is_true(math.abs(got - expe
 
 describe("kt doctor", function()
   it("finds nothing to change on a good line", function()
-    local _, doctor = world { delay = "10ms", rate = "20Mbit" }
+    local _, doctor, server = world { delay = "10ms", rate = "20Mbit" }
     local text, code = doctor("--seconds", "2")
     assert.equal(0, code, text)
+    assert.not_matches("authenticate", server:log())
+    assert.matches("link from", server:log(), 1, true)
     assert.matches("Nothing to change.", text, 1, true)
     assert.matches("ok +address +10%.0%.2%.1:29900 %(IPv4%) answers", text)
     assert.matches("ok +server +kt %d", text)
@@ -55,6 +59,14 @@ describe("kt doctor", function()
     assert.matches("FINDING +buffers +client: net%.core%.rmem_max is 212992; 512 KiB is needed for %d+%.%d Mbit/s at 80%.%d ms", text)
     assert.matches("at the client: sysctl -w net.core.rmem_max=524288\n", text, 1, true)
     assert.matches("unknown +buffers +server: net%.core%.rmem_max cannot be read there\n", text)
+  end)
+
+  it("sees packets that are displaced by less than the time between its echoes", function()
+    local _, doctor = world { delay = "10ms", rate = "50Mbit", there = { reorder = "20%", reorder_by = "3ms" } }
+    local text, code = doctor("--seconds", "0")
+    assert.equal(0, code, text)
+    near(20, figure(text, "note +order up +([%d.]+)%% of packets to the server, in bursts, arrive after later ones; kt allows for that"), 6)
+    assert.matches("ok +order down +0%% of packets back, in bursts,", text)
   end)
 
   -- The figures of many more lines and seeds than these are in the commit that added the check.
@@ -157,7 +169,8 @@ describe("kt doctor", function()
   end)
 
   it("says what it cannot tell with a server that speaks kcptun's wire, or does not help, and why", function()
-    for _, case in ipairs { { "--wire", "kcptun", "speaks kcptun's wire and takes the key" }, { "--nodiagnose", nil, "takes the key, but does not help: " } } do
+    for _, case in ipairs { { "--wire", "kcptun", "speaks kcptun's wire and takes the key" },
+      { "--nodiagnose", nil, "takes the key, but does not help: the server refuses to help with measurements, as with --nodiagnose" } } do
       local _, doctor = world({ delay = "10ms" }, { server = { case[1], case[2] } })
       local text, code = doctor()
       assert.equal(0, code, text)

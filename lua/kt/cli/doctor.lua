@@ -6,21 +6,25 @@ local verdict = require "kt.cli.verdict"
 
 local ADDRESSES_MAX = 8
 local EVERY = 0.02 -- seconds between datagrams
+local BURSTS, BURST, BURST_EVERY = 30, 10, 0.05 -- of datagrams sent back to back, which show reordering; seconds between them
 local ROUNDS = 4   -- pairs of transfers that compare two rates
 local ROUND = 2    -- seconds of each, or more if the rate is low:
 local ROUND_MAX = 8
 local PACKETS = 200 -- in the second half of each
 local NAT_STEPS = { 10, 15, 20, 30, 45, 60, 90, 110 } -- seconds of silence
 
--- Tries an address: { at, rtt } or { at, error, code, refused }; and its link.
+-- Tries an address: { at, rtt, smux (if the peer speaks another version than this end) } or { at, error, code, refused }; and its link.
 local function try(dial, at)
   local link = dial(at)
-  local asked = kt.spawn(probe.refused, at)
-  local rtt, err = link:probe { timeout = 2 }
-  local refused = not rtt and asked:wait { timeout = 2 }
-  if not rtt and not refused then rtt, err = link:probe { timeout = 6 } end
+  local rtt, err = probe.reach(link, 2)
+  local refused = not rtt and probe.refused(at) -- only now: the server logs a datagram that does not authenticate
+  if not rtt and not refused and err.code ~= "restarted" then rtt, err = probe.reach(link, 6) end
   if rtt then return { at = at, rtt = rtt }, link end
   link:close()
+  if err.code == "restarted" then
+    local other, its, version = probe.other_smux(dial, at)
+    if other then return { at = at, rtt = its, smux = version }, other end
+  end
   return { at = at, error = tostring(err):gsub("^link:probe: ", ""):gsub("^%S+:%d+: ", ""), code = err.code, refused = refused or nil }
 end
 
@@ -113,7 +117,7 @@ return function(remote, dial, own, step)
   local first, link
   facts.addresses, first, link = try_all(dial, list)
   if not first then return facts end
-  facts.at, facts.rtt, facts.local_ip = first.at, first.rtt, probe.local_ip(first.at)
+  facts.at, facts.rtt, facts.smux, facts.local_ip = first.at, first.rtt, first.smux, probe.local_ip(first.at)
   local asked = kt.wall()
   local stream, hello = probe.hello(link)
   if not stream then
@@ -126,8 +130,10 @@ return function(remote, dial, own, step)
   stream:close()
   if verdict.translated(facts) then facts.mapping = mapping(dial, facts) end
   step("measuring loss and round trips", facts)
-  facts.train, facts.small = trains(link, { count = own.count, every = EVERY, wait = math.max(1, 4 * facts.rtt) })
+  local wait = math.max(1, 4 * facts.rtt)
+  facts.train, facts.small = trains(link, { count = own.count, every = EVERY, wait = wait })
   if facts.train.rtt then facts.rtt = facts.train.rtt.min end
+  facts.bursts = probe.train(link, { count = BURSTS * BURST, burst = BURST, every = BURST_EVERY, wait = wait })
   if own.seconds > 0 then
     for _, way in ipairs { "up", "down" } do
       step("measuring bandwidth " .. way, facts)

@@ -38,24 +38,39 @@ end
 
 local own, values, from = read()
 
--- A link to an address, with the settings of kt client, and more.
+-- A link to an address, with the settings of kt client, and more: those of kt.link, or other_smux, for the version of smux that these do not
+-- have. Returns it and that version; nil if its wire has no smux.
 local function dial(remote, more)
-  local config = settings.link("client", values, from)
+  local config, version = settings.link("client", values, from), nil
+  if more and more.other_smux then
+    if values.wire == "kt" then return nil end
+    version = values.smuxver == 1 and 2 or 1
+    config.smux = config.smux or {}
+    config.smux.version, more = version, nil
+  end
   if values.privatekey ~= "" then config.private_key, config.server_key = kt.secret_file(values.privatekey), values.serverkey end
   config.remote = remote
   for name, value in pairs(more or {}) do config[name] = value end
-  return kt.link(config)
+  return kt.link(config), version
 end
 
 local function ms(seconds) return ("%.1f ms"):format(seconds * 1e3) end
 local function percent(share) return share and ("%.3g%%"):format(share * 100) or "?" end
 local function mbit(rate) return ("%.1f Mbit/s"):format(rate * 8 / 1e6) end
 
---- Waits until the peer answers; returns the round trip, or ends the verb.
+--- Waits until the peer answers; returns the round trip and the link that it answers on, or ends the verb.
 local function reach(link)
-  local rtt, err = link:probe { timeout = 10 }
-  if rtt then return rtt end
+  local rtt, err = probe.reach(link, 10)
+  if rtt then return rtt, link end
+  if err.code == "restarted" then
+    local other, its, version = probe.other_smux(dial, values.remoteaddr)
+    if other then
+      core.stderr(("kt %s: the server speaks smux %d; kt client needs --smuxver %d\n"):format(row.name, version, version))
+      return its, other
+    end
+  end
   local text = tostring(err):gsub("^link:probe: ", "")
+  if err.code == "restarted" then text = verdict.DROPS .. "; compare " .. verdict.COMPARE end
   local prefix = values.remoteaddr .. ": "
   return fail(text:sub(1, #prefix) == prefix and text or prefix .. text)
 end
@@ -100,7 +115,8 @@ local function ping_report(result, echo)
 end
 
 function run.ping(link)
-  local first = reach(link)
+  local first
+  first, link = reach(link)
   local stream, hello = probe.hello(link)
   local text = not own.json
   if text then
@@ -121,7 +137,7 @@ function run.ping(link)
 end
 
 function run.speed(link)
-  reach(link)
+  link = select(2, reach(link))
   local result, code = { remote = values.remoteaddr }, measuring.FINE
   for _, way in ipairs { "up", "down" } do
     local function progress(rate)

@@ -26,6 +26,32 @@ local function plain(hello)
   return known
 end
 
+local PROBES = 4
+
+--- The round trip to the peer of a link, or nil, err; waits for `timeout` seconds. Asks a peer that answers again: one that reads no smux of this version
+--- acknowledges the first packet, and then ends the session. err.code is "restarted" then.
+function probe.reach(link, timeout)
+  local least, err = link:probe { timeout = timeout }
+  if not least then return nil, err end
+  for _ = 2, PROBES do
+    local rtt, wrong = link:probe { timeout = timeout }
+    if not rtt and wrong.code == "restarted" then return nil, wrong end
+    least = math.min(least, rtt or least)
+  end
+  return least
+end
+
+--- Tries the other version of smux with a peer that ended each session. dial: as in kt.cli.doctor. Returns the link, its round trip and the
+--- version; nil if that does not help either, or the link is not to speak kcptun's wire.
+function probe.other_smux(dial, at)
+  local link, version = dial(at, { other_smux = true })
+  if not link then return nil end
+  local rtt = probe.reach(link, 6)
+  if rtt then return link, rtt, version end
+  link:close()
+  return nil
+end
+
 --- Opens a stream to the far end's reflector: returns the stream and what it says about itself, or nil and an err. err.code is "unsupported"
 --- on kcptun's wire; "denied" or "protocol" if the peer is a kt that offers nothing.
 function probe.hello(link)
@@ -40,6 +66,9 @@ function probe.hello(link)
   if type(hello) == "table" and hello.diagnose == 1 then return stream, plain(hello) end
   stream:reset()
   if text or (came and came ~= "") then return nil, kt.err { code = "protocol", message = "the server's script does not know kt:diagnose" } end
+  if tostring(why):find ": denied$" then
+    return nil, kt.err { code = "denied", message = "the server refuses to help with measurements, as with --nodiagnose" }
+  end
   return nil, why
 end
 
@@ -81,22 +110,23 @@ function probe.summary(times)
   }
 end
 
---- Sends `count` datagrams, one every `every` seconds, and counts the answers until `wait` seconds after the last. size: their bytes, at least 16
---- (default: SIZE); got(number, seconds): called with each answer; both may be nil. Returns { sent, received, up, down (each { sent, lost }, as far
---- as known), there, back (shares lost each way), late_there, late_back (shares that came after a later one), rtt }.
+--- Sends `count` datagrams, one every `every` seconds, and counts the answers until `wait` seconds after the last. May be nil: size, their bytes, at
+--- least 16 (default: SIZE); burst, how many are sent at once, every `every` seconds (default: 1); got(number, seconds), called with each answer.
+--- Returns { sent, received, up, down (each { sent, lost }, as far as known), there, back (shares lost each way), late_there, late_back (shares that
+--- came after a later one), rtt }.
 function probe.train(link, opts)
   local echo = probe.echo(link)
-  local sent, last = {}, 0
+  local sent, last, burst = {}, 0, opts.burst or 1
   kt.spawn(function()
     local start = kt.now()
     for i = 1, opts.count do
-      local ahead = start + (i - 1) * opts.every - kt.now()
+      local ahead = start + (i - 1) // burst * opts.every - kt.now()
       if ahead > 0 then kt.sleep(ahead) end
       sent[i], last = kt.now(), i
       if not echo.send(i, opts.size or probe.SIZE) then return end
     end
   end)
-  local ends = kt.now() + opts.count * opts.every + opts.wait
+  local ends = kt.now() + opts.count / burst * opts.every + opts.wait
   local seen, times, arrived, arrived_of, late, late_back, highest = {}, {}, 0, 0, 0, 0, 0
   local function result()
     local received = #times

@@ -35,6 +35,10 @@ return function(values, from)
 
   local function serve(stream)
     if measured(stream) then return end
+    if stream.target == reflector.TARGET then
+      kt.log.info("%s: does not get help with measuring (--nodiagnose)", stream.peer)
+      return stream:reset "denied"
+    end
     local target = stream.target or values.target
     if not may_reach(stream) then return stream:reset "denied" end
     local conn, err = kt.connect { to = target, timeout = 5, proxy = proxy, client = proxy and stream }

@@ -6,6 +6,8 @@ verdict.LOSS = 0.01     -- share
 verdict.QUEUE = 0.050   -- seconds that the round trip grows under load
 verdict.CLOCK = 30      -- seconds
 verdict.CLOCK_MAX = 120 -- what kt's wire refuses (docs/wire.md, 4.2)
+verdict.DROPS = "answers, and ends each session at once"
+verdict.COMPARE = "--smuxver (kcptun before 2025-11 uses 1), --nocomp, --QPP and --tuncrypt with the server's"
 local SUSPECT = 0.01    -- share of packets that more load loses
 local DIFFERENCE = 0.002 -- likewise, in a round
 local PACKETS = 100     -- that say something about a round
@@ -47,6 +49,8 @@ local function addresses(facts, add)
     elseif a.refused then
       add("address", "finding", ("%s (%s) refuses: nothing listens on this UDP port there"):format(a.at, family),
         ("start the server on %s%s"):format(a.at, remove))
+    elseif a.code == "restarted" then
+      add("address", "finding", ("%s (%s) %s"):format(a.at, family, verdict.DROPS), "compare " .. verdict.COMPARE)
     elseif a.code == "auth" then
       local clock = a.error:find("clock", 1, true)
       add("address", "finding", ("%s (%s) turns this client away: %s"):format(a.at, family, a.error),
@@ -87,11 +91,21 @@ local function sizes(facts, add, name)
     "look for a radio link or a tunnel with a smaller MTU on the way; on kcptun's wire try --mtu 600 at both ends")
 end
 
+-- Packets sent 20 ms apart show only what is late by more; those sent back to back show the rest.
+local function order(facts, add, name)
+  local field = name == "up" and "late_there" or "late_back"
+  local late, burst = facts.train[field], facts.bursts and facts.bursts[field]
+  if not late and not burst then return end
+  late = math.max(late or 0, burst or 0)
+  add("order " .. name, late >= LATE and "note" or "ok", ("%s of packets %s%s arrive after later ones%s%s"):format(percent(late), way[name],
+    burst and ", in bursts," or "", late >= LATE and "; kt allows for that" or "", burst and "" or "; displacements under 20 ms are not seen"))
+end
+
 local function loss(facts, add)
   local train = facts.train
   if not train then return end
-  for _, side in ipairs { { "up", train.there, train.late_there }, { "down", train.back, train.late_back } } do
-    local name, share, late = table.unpack(side)
+  for _, side in ipairs { { "up", train.there }, { "down", train.back } } do
+    local name, share = table.unpack(side)
     if not share then
       add("loss " .. name, "unknown", "no datagram came back")
     elseif share >= verdict.LOSS then
@@ -100,10 +114,7 @@ local function loss(facts, add)
     else
       add("loss " .. name, "ok", ("%s of packets %s are lost"):format(percent(share), way[name]))
     end
-    if late then
-      add("order " .. name, late >= LATE and "note" or "ok", ("%s of packets %s arrive after later ones%s"):format(percent(late), way[name],
-        late >= LATE and "; kt allows for that" or ""))
-    end
+    order(facts, add, name)
     sizes(facts, add, name)
   end
   local r = train.rtt
@@ -301,7 +312,7 @@ local function unhelped(facts, add)
 end
 
 --- The checks of what was measured. facts: addresses { at, rtt, error, refused }, and of the address that was used: at, wire ("kt" or "kcptun"),
---- rtt (s), hello, offset (s), train, up, down (kt.cli.probe), mtu, rmem_max, wmem_max, local_ip, local_addr
+--- rtt (s), hello, offset (s), train, small, bursts, up, down (kt.cli.probe), mtu, rmem_max, wmem_max, local_ip, local_addr
 --- (of the link), mapping (of a NAT: two public addresses, to, by), nat { lives, dies, keepalive }. All but
 --- addresses may be missing.
 function verdict.checks(facts)
@@ -315,6 +326,10 @@ function verdict.checks(facts)
     add("server", "note", "speaks kcptun's wire and takes the key; that wire has no means to tell its version")
   else
     add("server", "note", ("takes the key, but does not help: %s"):format(facts.why))
+  end
+  if facts.smux then
+    add("smux", "finding", ("the server speaks smux %d, and this client was to speak another version"):format(facts.smux),
+      ("at the client: --smuxver %d"):format(facts.smux))
   end
   if not facts.hello then unhelped(facts, add) end
   clock(facts, add)
