@@ -73,7 +73,8 @@ api.about_handles = "Handles with a `:close()` also close at the end of a `local
   .. "A conn, stream, flow or socket belongs to the task that opened it, or whose handler got it: it is closed when that task returns, and reset "
   .. "when it fails or is canceled. While it is open, any task may read it, write it and call its other methods, but only one may read at a "
   .. "time, and only one may write: a second one raises. It is handed over, so that it outlives its task, as an argument of kt.spawn, in a "
-  .. "queue, as a result that task:wait or kt.first returns, and to kt.splice, which ends it. "
+  .. "queue, as a result that task:wait or kt.first returns, and to kt.splice, which ends it. A handle "
+  .. "inside a table stays with its task: pass `queue:push(conn)`, or `kt.spawn(fn, conn, about)`, not `{ conn = conn }`. "
   .. "Links, pools, listeners, acceptors, tasks, events, queues and timers belong to no task."
 
 local function concat(...)

@@ -53,10 +53,10 @@ local function declare(key, d)
   local kind = d.type or d.default == nil and "string" or type_of(d.default)
   if not types[kind] then misuse(path .. ".type", "%s", schema.one_of(names)) end
   local out = { key = key, kind = kind, reader = types[kind][2], help = d.help or "", required = d.required, default = d.default }
-  if d.default ~= nil and type_of(d.default) == "string" then
+  if d.default ~= nil and type(d.default) ~= "boolean" then
     local value, expected = out.reader(d.default)
     if value == nil then misuse(path .. ".default", "expected %s, got %s", expected, schema.show(d.default)) end
-    out.default, out.written = value, d.default
+    out.default, out.written = value, tostring(d.default)
   end
   if kind == "boolean" and out.default == nil then out.default = false end
   if math.type(key) then

@@ -903,7 +903,7 @@ local task = {}
 ---@return kt.err? err
 function task:wait(options) end
 
---- Ends the task: now if it waits or has not begun, else at its next wait. Resets what it owns, and closes its `<close>` variables, whose handlers cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.
+--- Ends the task: in its next turn if it waits or has not begun, else at its next wait; until then its state is "running". Resets what it owns, and closes its `<close>` variables, whose handlers cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.
 ---
 --- Callable from the main chunk and tasks.
 function task:cancel() end
@@ -944,7 +944,7 @@ local queue = {}
 ---@class (exact) kt.queue.push_options
 ---@field timeout? kt.duration Give up after this long. Default: none.
 
---- Appends a value, other than nil; waits while the queue is full. A conn, stream, flow or socket then belongs to the task that pops it.
+--- Appends a value, other than nil; waits while the queue is full. A conn, stream, flow or socket then belongs to the task that pops it; one inside a table does not.
 ---
 --- Callable from tasks.
 --- Fails with: timeout, closed.
@@ -1563,7 +1563,7 @@ function kt.splice(a, b, options) end
 ---@return kt.limit
 function kt.limit(options) end
 
---- Splits an address, by the rules of all functions that take one. An IP address comes without brackets, in its one short form: "2001:db8::1", "fe80::1%eth0", and "192.0.2.1" also if it was mapped into IPv6. A name comes in lower case, and is not looked up. Text that a resolver might read as an IP address, such as "0x7f.1", is refused. Of ":443" the host is "". Of a unix socket it is the path, and there is no port. `last` is the last port of a range.
+--- Splits an address, by the rules of all functions that take one. An IP address comes without brackets, in its one short form: "2001:db8::1", "fe80::1%eth0", and "192.0.2.1" also if it was mapped into IPv6. A name comes in lower case, and is not looked up. Text that a resolver might read as an IP address, such as "0x7f.1", is refused. Of ":443" the host is "". Of a unix socket it is the path, "" for a client without one ("unix:"), and there is no port. `last` is the last port of a range.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: config.
@@ -1801,7 +1801,7 @@ function kt.cache(options) end
 ---@param options kt.reload_options The options.
 function kt.reload(options) end
 
---- Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. If it holds anything else, the reload fails and says what; a table over 4 MiB fails the reload too: delete what is old. Two references to one table become two tables. Afterwards the tables are apart: conns that the old script still has change its own. Nothing is kept when the process ends.
+--- Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. An array of kt.json.decode or kt.json.array has a metatable; keep a copy: `table.move(list, 1, #list, 1, {})`. If it holds anything else, the reload fails and says what; a table over 4 MiB fails the reload too: delete what is old. Two references to one table become two tables. Afterwards the tables are apart: conns that the old script still has change its own. Nothing is kept when the process ends.
 ---
 --- Callable from the main chunk.
 --- ```lua
@@ -2042,7 +2042,7 @@ function kt.watch(path, fn) end
 ---@return kt.err? err
 function kt.append(path, text) end
 
---- Reads JSON. Objects and arrays become tables, and null becomes kt.json.null. A whole number below 2^53 becomes an integer, any other a float. Of a name that comes twice, the last value counts. err.code is "limit" beyond 4 MiB, 131072 values, or a depth of 100; "invalid" if the text is not JSON, not UTF-8, or contains \u0000.
+--- Reads JSON. Arrays have a metatable (see kt.json.array), which kt.keep refuses. Objects and arrays become tables, and null becomes kt.json.null. A whole number below 2^53 becomes an integer, any other a float. Of a name that comes twice, the last value counts. err.code is "limit" beyond 4 MiB, 131072 values, or a depth of 100; "invalid" if the text is not JSON, not UTF-8, or contains \u0000.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: invalid, limit.
@@ -2056,7 +2056,7 @@ function kt.append(path, text) end
 ---@return kt.err? err
 function kt.json.decode(text) end
 
---- Writes JSON. A table with the keys 1 to n becomes an array, one with strings as keys an object, in the order of the keys; an empty one becomes {}, or [] if it was read as an array or marked by kt.json.array. Bytes that are not UTF-8 become U+FFFD. Raises for what JSON cannot hold: functions, handles, NaN, infinity, tables with both kinds of keys, more than 4 MiB, a depth of more than 100.
+--- Writes JSON. A table with the keys 1 to n becomes an array, one with strings as keys an object, in the order of the keys; an empty one becomes {}, or [] if it was read as an array or marked by kt.json.array. Bytes that are not UTF-8 become U+FFFD. Raises for what JSON cannot hold: functions, handles, NaN, infinity, tables with both kinds of keys, more than 4 MiB, a depth of more than 100; the message says where. kt.inspect has what pool:links() and the like have, without handles. A zero byte is written as \u0000, which kt.json.decode refuses.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -2075,7 +2075,7 @@ function kt.json.array(list) end
 
 ---@class (exact) kt.http.serve_options
 ---@field on string Where to listen.
----@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with `ignore_gone = true`, it runs to its end though its client has gone.
+---@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used; `%2F` is part of a segment, so `:name` may be "a/b". The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with `ignore_gone = true`, it runs to its end though its client has gone.
 ---@field hosts? (string)[] Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its own (DNS rebinding).
 ---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS, or with Upgrade (WebSockets); "*" allows all. Others than the server's own get 403.
 ---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")

@@ -88,6 +88,7 @@ local CASES = {
     { "print('up: ' .. far:stats().up)", "up: a boolean used with ..; write tostring(…)" },
     { "print(#pool:links(), 'a' .. 1 .. far:stats().srtt, '5' + 1, far:stats().srtt < 1, -far:stats().srtt, {} .. 'x')" },
     { "print(conn + 1)", "conn: a conn used with +; use one of its fields or methods" },
+    { "('x')()", "(…): a string called as a function; read it without a call" },
     { "conn()", "conn: called as a function; call one of its methods" },
     { "print(kt.secret 'a' .. 'x')", "secret: a secret used with ..; secret:export() gives its bytes" },
     { "local a, b = kt.secret 'a', kt.secret 'b' if a == b then return end",

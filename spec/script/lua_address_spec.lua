@@ -24,9 +24,10 @@ vps.example	29900	29910
 /run/app.sock	nil	nil
 run/App.sock	nil	nil
 example.	1	nil
+	nil	nil
 ]], run [[
 for _, text in ipairs { "VPS.example:443", "192.0.2.1:443", "[2001:0DB8:0::1]:443", "[fe80::0001%eth0]:443", "[::ffff:192.0.2.1]:80", ":443",
-  "127.0.0.1:0", "vps.example:29900-29910", "unix:/run/app.sock", "run/App.sock", "example.:1" } do
+  "127.0.0.1:0", "vps.example:29900-29910", "unix:/run/app.sock", "run/App.sock", "example.:1", "unix:" } do
   local host, port, last = kt.address(text)
   print(host, port, last)
 end]])

@@ -71,6 +71,8 @@ usage: kt run s.lua [FLAG...] SERVER [MORE]
       { "{ port = { defualt = 1 } }", 'kt.args.port: unknown key "defualt"; expected one of default, help, name, required, type' },
       { "{ port = { type = 'port' } }", "kt.args.port.type: expected one of boolean, duration, integer, number, rate, size, string" },
       { "{ t = { type = 'duration', default = 'x' } }", "kt.args.t.default: expected a duration such as" },
+      { "{ t = { type = 'duration', default = -1 } }", "kt.args.t.default: expected a duration such as" },
+      { "{ n = { default = 0 / 0 } }", "kt.args.n.default: expected a number, got" },
       { "{ help = {} }", "kt.args: expected names of flags" },
     } do
       local _, why = run('local kt = require "kt"\nkt.args ' .. case[1])

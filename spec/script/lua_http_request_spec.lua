@@ -95,10 +95,11 @@ config	kt.http.request: ftp://a/: a URL that is not http
 config	kt.http.request: /a: expected a URL such as "http://host:port/path"
 config	kt.http.request: http://a/: a user and a password belong in headers = { Authorization = ... }
 config	kt.http.request: http://a/#b: remove the #fragment from the URL
+config	kt.http.request: http://a:0/: expected a port from 1 to 65535 in the URL
 refused	kt.http.request: http://127.0.0.1:81/: 127.0.0.1:81: connection refused
 ]], (run(function(head) return answers[head:match "/(%l) "] end, [[
       for byte in ("abcdefghi"):gmatch "." do show(kt.http.request { url = "http://127.0.0.1/" .. byte, max_body = 1000 }) end
-      for _, url in ipairs { "https://127.0.0.1/", "http://a b/", "ftp://a/", "/a", "http://u:p@a/", "http://a/#b", "http://127.0.0.1:81/" } do
+      for _, url in ipairs { "https://127.0.0.1/", "http://a b/", "ftp://a/", "/a", "http://u:p@a/", "http://a/#b", "http://a:0/", "http://127.0.0.1:81/" } do
         show(kt.http.request { url = url })
       end]])))
   end)
@@ -279,7 +280,9 @@ a b+c/	nil	invalid: a "%" without two hexadecimal digits after it
 1	x y	&=	last	true
 a=1&b=x%20y&c=&list=1&list=two&t=true	1	x y	true	two	true
 s.lua:14: kt.http.build_query: a: expected a string, a number, a boolean, or a list of them, got a function
-s.lua:15: kt.http.query: expected a string, got nil
+s.lua:15: kt.http.build_query: x: expected a finite number, got NaN
+id=9007199254740992&x=0.1
+s.lua:17: kt.http.query: expected a string, got nil
 ]], (run("", [[
 local text = "a b/c=&+%é-._~"
 print(kt.http.escape(text), (kt.http.unescape(kt.http.escape(text))))
@@ -291,6 +294,8 @@ local made = kt.http.build_query { a = 1, b = "x y", c = "", list = { 1, "two" }
 q = kt.http.query(made)
 print(made, q.a, q.b, q.c == "", q.list, q.t)
 print((select(2, pcall(function() kt.http.build_query { a = print } end))))
+print((select(2, pcall(function() kt.http.build_query { x = 0 / 0 } end))))
+print(kt.http.build_query { id = 2^53, x = 0.1 })
 print((select(2, pcall(function() kt.http.query(nil) end))))]])))
   end)
 end)

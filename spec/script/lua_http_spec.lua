@@ -61,10 +61,11 @@ describe("kt.http.serve", function()
   it("chooses the most specific route, answers HEAD by GET's without a body, and 404 and 405 with Allow", function()
     serve [[
       ["GET /a/b"] = function() return "text" end, ["GET /a/:x"] = function() return "parameter" end,
-      ["GET /a/*"] = function() return "rest" end, ["PUT /a/:x"] = function() return "put" end, ["* /any"] = function(r) return r.method end,]]
+      ["GET /a/*"] = function() return "rest" end, ["PUT /a/:x"] = function() return "put" end,
+      ["GET /n/:x"] = function(r) return r.params.x end, ["GET /n/a/b"] = function() return "two" end, ["* /any"] = function(r) return r.method end,]]
     local got = {}
-    for _, path in ipairs { "/a/b", "/a/c", "/a/c/d", "/a/", "/any" } do got[#got + 1] = body_of(ask(last(path))) end
-    assert.equal("text parameter rest rest GET", table.concat(got, " "))
+    for _, path in ipairs { "/a/b", "/a/c", "/a/c/d", "/a/", "/any", "/n/a%2Fb" } do got[#got + 1] = body_of(ask(last(path))) end
+    assert.equal("text parameter rest rest GET a/b", table.concat(got, " "))
     assert.matches("^HTTP/1.1 200 OK\r\n.*content%-length: 4\r\n.*\r\n\r\n$", ask((last "/a/b":gsub("^GET", "HEAD"))))
     assert.equal(404, status_of(ask(last "/b")))
     assert.matches("^HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD, PUT\r\n", ask((last "/a/b":gsub("^GET", "DELETE"))))
@@ -89,7 +90,7 @@ describe("kt.http.serve", function()
 
   it("keeps the conn for further requests, also after 404, and answers pipelined ones in order", function()
     serve '["GET /:n"] = function(r) kt.sleep(r.params.n == "1" and 1 or 0) return r.params.n end,'
-    local answers = ask(get "/1" .. get "/none/at/all" .. get "/2" .. last "/3")
+    local answers = ask("\r\n" .. get "/1" .. "\r\n" .. get "/none/at/all" .. get "/2" .. last "/3")
     local statuses = {}
     for status, size, at in answers:gmatch "HTTP/1.1 (%d+).-content%-length: (%d+).-\r\n\r\n()" do
       statuses[#statuses + 1] = status .. " " .. answers:sub(at, at + size - 1)
@@ -231,7 +232,8 @@ describe("kt.http.serve", function()
       { 400, get("/", "A: b\r\n c\r\n") }, { 400, get("/", "A: b\0\r\n") }, { 400, get("/", "A: b\nB: c\r\n") }, { 400, get("/", "A: b\rc\r\n") },
       { 400, get("/", ": x\r\n") }, { 400, get("/", "no colon\r\n") }, { 431, get("/", ("A:b\r\n"):rep(101)) },
       { 431, get("/", "A: " .. ("x"):rep(2000) .. "\r\n") }, { 414, get("/" .. ("x"):rep(2000)) },
-      { 400, get "/%zz" }, { 400, get "/a/../b" }, { 400, get "/a/%2e%2e/b" }, { 400, get "/a%2fb" }, { 400, get "/a%00" },
+      { 400, "GET / HTTP/1.1\nHost: localhost\n\n" }, { 400, "\r\n\r\n" .. get "/" },
+      { 400, get "/%zz" }, { 400, get "/a/../b" }, { 400, get "/a/%2e%2e/b" }, { 400, get "/a%2f..%2fb" }, { 400, get "/a%00" },
       { 400, post "Content-Length: 1\r\nContent-Length: 1\r\n" }, { 400, post "Content-Length: +1\r\n" }, { 400, post "Content-Length: 1, 1\r\n" },
       { 400, post "Content-Length:\r\n" }, { 400, post "Content-Length: 99999999999999999999\r\n" },
       { 400, post "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" }, { 501, post "Transfer-Encoding: gzip, chunked\r\n" },
@@ -532,9 +534,13 @@ describe("the arguments of kt.http.serve", function()
       ['["GET metrics"] = print'] = 'expected a path such as "/metrics", without a query',
       ['["GET /a?b"] = print'] = 'expected a path such as "/metrics", without a query',
       ['["GET /*/b"] = print'] = '"%*" is for the end of a path',
+      ['["GET /a/../b"] = print'] = 'a path with a segment ".." is never served',
+      ['["GET /%41"] = print'] = "write %%41 decoded, as paths are compared",
+      ['["FOO /"] = print'] = "no such method in HTTP",
+      ['["GET /a/:x"] = print, ["GET /a/:y"] = print'] = 'takes the same requests as %["GET /a/:x"%]',
       ['["GET /:1"] = print'] = "malformed parameter :1",
       ['["GET /"] = "text"'] = 'expected a function, or { handler = function }, got "text"',
-      ['["GET /"] = { handler = print, body = 1 }'] = "unknown key body; expected one of handler, stream, max_body",
+      ['["GET /"] = { handler = print, body = 1 }'] = "unknown key body; expected one of handler, stream, max_body, ignore_gone",
       ['["GET /"] = { handler = print, max_body = "x" }'] = 'max_body: expected a size.*got "x"',
     } do assert.matches("^http.serve.routes: %[\"[^\"]*\"%]: " .. why, refused("routes = { " .. routes .. " }")) end
   end)

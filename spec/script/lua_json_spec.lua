@@ -65,11 +65,12 @@ describe("kt.json", function()
 
   it("raises for what JSON cannot hold", function()
     local mixed = "a table is neither a list 1..n nor one with strings as keys; kt.json.array marks a list\n"
-    assert.equal("JSON has no NaN\nJSON has no infinity\nJSON has no function\nJSON has no secret\n" .. mixed .. mixed
+    assert.equal("JSON has no NaN\nJSON has no infinity\nJSON has no function\nJSON has no secret\na[2].b: JSON has no NaN\n" .. mixed .. mixed
       .. "nested more than 100 deep; does a table contain itself?\nmore than 4 MiB of JSON\n", run [[
         local circle = {}
         circle[1] = circle
-        for _, value in ipairs { 0 / 0, 1 / 0, print, kt.secret "x", { 1, a = 2 }, j.array { a = 1 }, circle, ("x"):rep(5 << 20) } do
+        for _, value in ipairs { 0 / 0, 1 / 0, print, kt.secret "x",
+          { a = { 1, { b = 0 / 0 } } }, { 1, a = 2 }, j.array { a = 1 }, circle, ("x"):rep(5 << 20) } do
           local ok, err = pcall(j.encode, value)
           assert(not ok)
           print((err:gsub("^.-kt.json.encode: ", "")))

@@ -8,8 +8,8 @@ return function(with)
     signature = 'kt.address "host:port" → host, port, last | nil, err',
     doc = "Splits an address, by the rules of all functions that take one. An IP address comes without brackets, in its one short form: "
       .. '"2001:db8::1", "fe80::1%eth0", and "192.0.2.1" also if it was mapped into IPv6. A name comes in lower case, and is not looked up. Text that '
-      .. 'a resolver might read as an IP address, such as "0x7f.1", is refused. Of ":443" the host is "". Of a unix socket it is the path, and there is '
-      .. "no port. `last` is the last port of a range.",
+      .. 'a resolver might read as an IP address, such as "0x7f.1", is refused. Of ":443" the host is "". Of a unix socket it is the path, "" for '
+      .. "a client without one (\"unix:\"), and there is no port. `last` is the last port of a range.",
     fails = { "config" },
     params = { { name = "text", type = "string", doc = "The address, such as `conn.peer`." } },
     example = [[

@@ -72,7 +72,8 @@ kt.watch("deny.txt", read)]],
 
   def {
     name = "kt.json.decode", context = "any", returns = "any | nil, err", signature = "kt.json.decode(text) → value | nil, err",
-    doc = "Reads JSON. Objects and arrays become tables, and null becomes kt.json.null. A whole number below 2^53 becomes an integer, any other a "
+    doc = "Reads JSON. Arrays have a metatable (see kt.json.array), which kt.keep refuses. "
+      .. "Objects and arrays become tables, and null becomes kt.json.null. A whole number below 2^53 becomes an integer, any other a "
       .. "float. Of a name that comes twice, the last value counts. err.code is \"limit\" beyond 4 MiB, 131072 values, or a depth of 100; \"invalid\" "
       .. "if the text is not JSON, not UTF-8, or contains \\u0000.",
     fails = { "invalid", "limit" },
@@ -87,7 +88,8 @@ if rules.limit ~= kt.json.null then print(rules.limit) end]],
     name = "kt.json.encode", context = "any", returns = "string", signature = "kt.json.encode(value) → text",
     doc = "Writes JSON. A table with the keys 1 to n becomes an array, one with strings as keys an object, in the order of the keys; an empty one "
       .. "becomes {}, or [] if it was read as an array or marked by kt.json.array. Bytes that are not UTF-8 become U+FFFD. Raises for what JSON "
-      .. "cannot hold: functions, handles, NaN, infinity, tables with both kinds of keys, more than 4 MiB, a depth of more than 100.",
+      .. "cannot hold: functions, handles, NaN, infinity, tables with both kinds of keys, more than 4 MiB, a depth of more than 100; the message says "
+      .. "where. kt.inspect has what pool:links() and the like have, without handles. A zero byte is written as \\u0000, which kt.json.decode refuses.",
     params = { { name = "value", type = "any", doc = "The value." } },
     example = 'conn:write(kt.json.encode { up = true, links = kt.json.array(names) } .. "\\n")',
   }

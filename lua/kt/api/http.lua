@@ -37,7 +37,8 @@ return function(with)
           each = "fun(request: request, response: response): string | integer | table | nil, string | table | err | nil",
           expected = 'a table of functions by "METHOD /path"',
           doc = 'Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in '
-            .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may '
+            .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used; `%2F` is part '
+            .. 'of a segment, so `:name` may be "a/b". The value may '
             .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with "
             .. "`ignore_gone = true`, it runs to its end though its client has gone." },
         { name = "hosts", type = "list", of = { type = "string" },

@@ -33,6 +33,8 @@ return function(with)
     name = "kt.keep", context = "declare", returns = "table", signature = 'kt.keep("name", default) → table',
     doc = "Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old "
       .. "script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. "
+      .. "An array of kt.json.decode or kt.json.array has a metatable; keep a copy: "
+      .. "`table.move(list, 1, #list, 1, {})`. "
       .. "If it holds anything else, the reload fails and says what; a table over 4 MiB fails the reload too: delete what is old. Two references "
       .. "to one table become two tables. Afterwards the tables are apart: conns that the old script still has change its own. "
       .. "Nothing is kept when the process ends.",

@@ -44,7 +44,8 @@ local records, why = lookup:wait { timeout = "2s" }]],
   })
   method("task", {
     name = "cancel", context = "any", signature = "cancel()",
-    doc = "Ends the task: now if it waits or has not begun, else at its next wait. Resets what it owns, and closes its `<close>` variables, whose "
+    doc = "Ends the task: in its next turn if it waits or has not begun, else at its next wait; until then its state is \"running\". "
+      .. "Resets what it owns, and closes its `<close>` variables, whose "
       .. "handlers cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.",
   })
 
@@ -110,7 +111,8 @@ jobs:push { client = conn.peer }]],
   } }
   method("queue", {
     name = "push", context = "task", returns = "boolean | nil, err", signature = 'push(value [, { timeout = "5s" }]) → true | nil, err',
-    doc = "Appends a value, other than nil; waits while the queue is full. A conn, stream, flow or socket then belongs to the task that pops it.",
+    doc = "Appends a value, other than nil; waits while the queue is full. A conn, stream, flow or socket then belongs to the task that pops it; one "
+      .. "inside a table does not.",
     params = { { name = "value", type = "any", doc = "The value." } }, fails = { "timeout", "closed" },
     optional = true, argument = timeout "Give up after this long.",
   })

@@ -175,7 +175,8 @@ local function check_callee(walk, callee, one)
   elseif one.is == "handle" then
     complain(walk, callee.at, one.name, "called as a function", "call one of its methods")
   elseif one.is == "record" or one.is == "list" or one.is == "plain" and one.name ~= "function" and one.name ~= "table" then
-    complain(walk, callee.at, walk.file.tokens[callee.past - 1].text, ("%s called as a function"):format(types.show(one)), "read it without a call")
+    local last = walk.file.tokens[callee.past - 1].text
+    complain(walk, callee.at, last == ")" and "(…)" or last, ("%s called as a function"):format(types.show(one)), "read it without a call")
   end
 end
 

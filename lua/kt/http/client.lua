@@ -13,6 +13,9 @@ local HEAD_MAX, INTERIM_MAX = 65535, 10 -- bytes of a head, and responses 1xx be
 local function read_url(env, text)
   local url, wrong = env.http_url(text)
   if not url then return nil, env.err("config", wrong) end
+  if text:find "^%a[%w+.-]*://[^/?#]*:0+$" or text:find "^%a[%w+.-]*://[^/?#]*:0+[/?#]" then
+    return nil, env.err("config", "expected a port from 1 to 65535 in the URL")
+  end
   if url.https then return nil, env.err("unsupported", NO_TLS) end
   if not url.host then return nil, env.err("config", 'expected a URL such as "http://host:port/path"') end
   if url.userinfo then return nil, env.err("config", "a user and a password belong in headers = { Authorization = ... }") end

@@ -21,16 +21,18 @@ end
 
 message.unescape = decoded
 
---- "/a/b%20c" → "/a/b c", { "a", "b c" }. nil if an encoding is malformed, or if a segment would mean something else to a program that
---- decodes it again or opens it as a file: "..", ".", one with a slash or a zero byte.
+--- "/a/b%20c" → "/a/b c", { "a", "b c" }, and whether a segment has a slash, from %2F, which separates nothing. nil if an encoding is
+--- malformed, or if a segment would mean something else to a program that opens it as a file: one with a zero byte, and "." and "..",
+--- also between slashes of one segment.
 function message.path(raw)
-  local segments = {}
+  local segments, slash = {}, false
   for segment in raw:gmatch "/([^/]*)" do
     local text = decoded(segment)
-    if not text or text:find "[/\0]" or text == "." or text == ".." then return nil end
+    if not text or text:find("\0", 1, true) or ("/" .. text .. "/"):find "/%.%.?/" then return nil end
+    slash = slash or text:find("/", 1, true) ~= nil
     segments[#segments + 1] = text
   end
-  return "/" .. table.concat(segments, "/"), segments
+  return "/" .. table.concat(segments, "/"), segments, slash
 end
 
 --- "a=1&b=x+y" → { a = "1", b = "x y" }. Of a name that comes several times, the last value counts.
@@ -42,6 +44,14 @@ function message.query(raw)
     out[decoded(name) or name] = decoded(value) or value
   end
   return out
+end
+
+--- A number as kt.json.encode writes it; nil for NaN and infinity.
+local function number_text(n)
+  if math.type(n) == "integer" then return ("%d"):format(n) end
+  if n ~= n or n == math.huge or n == -math.huge then return nil end
+  local short = ("%.15g"):format(n)
+  return tonumber(short) == n and short or ("%.17g"):format(n)
 end
 
 --- { a = "1", b = { "x", "y" } } → "a=1&b=x&b=y", in order of the names; nil and a sentence for what a query cannot hold.
@@ -59,7 +69,9 @@ function message.build_query(fields)
       if type(one) ~= "string" and type(one) ~= "boolean" and not math.type(one) then
         return nil, ("%s: %s"):format(name, schema.unfit("a string, a number, a boolean, or a list of them", one))
       end
-      out[#out + 1] = message.escape(name) .. "=" .. message.escape(tostring(one))
+      local text = math.type(one) and number_text(one) or not math.type(one) and tostring(one)
+      if not text then return nil, ("%s: expected a finite number, got %s"):format(name, schema.show(one)) end
+      out[#out + 1] = message.escape(name) .. "=" .. message.escape(text)
     end
   end
   return table.concat(out, "&")

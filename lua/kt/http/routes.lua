@@ -35,6 +35,11 @@ local function read_value(value)
   return { handler = value.handler, stream = value.stream or false, max_body = max, ignore_gone = value.ignore_gone or false }
 end
 
+-- Methods that libhttp-parser knows; others never get here.
+local known = {}
+for name in ([[ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS PATCH POST
+  PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE *]]):gmatch "%S+" do known[name] = true end
+
 --- "/users/:id/*" → { "users", { param = "id" }, { rest = true } }, or nil and a message.
 local function read_pattern(text)
   local out = {}
@@ -42,6 +47,8 @@ local function read_pattern(text)
   if text:sub(1, 1) ~= "/" or text:find "[%?#%s%c]" then return nil, 'expected a path such as "/metrics", without a query' end
   for segment in text:gmatch "/([^/]*)" do
     if #out > 0 and out[#out].rest then return nil, '"*" is for the end of a path' end
+    if segment == "." or segment == ".." then return nil, ('a path with a segment "%s" is never served'):format(segment) end
+    if segment:find "%%%x%x" then return nil, ("write %s decoded, as paths are compared"):format(segment) end
     local param = segment:match "^:([%a_][%w_]*)$"
     if segment:sub(1, 1) == ":" and not param then return nil, ("malformed parameter %s"):format(segment) end
     out[#out + 1] = param and { param = param } or segment == "*" and { rest = true } or segment
@@ -62,7 +69,7 @@ end
 --- Reads the table that a script gives; nil and a message if it is wrong.
 function routes.read(value)
   if type(value) ~= "table" or schema.kind(value) then return nil, schema.unfit('a table of functions by "METHOD /path"', value) end
-  local texts, self, nodes = {}, setmetatable({ exact = {}, patterns = {} }, routes), {}
+  local texts, self, nodes, same = {}, setmetatable({ exact = {}, patterns = {} }, routes), {}, {}
   for text in next, value do
     if type(text) ~= "string" then return nil, schema.unfit('names such as "GET /metrics"', text) end
     texts[#texts + 1] = text
@@ -72,6 +79,10 @@ function routes.read(value)
     local method, path = text:match "^(%u[%u%-]*) (%S+)$"
     if not method then method, path = text:match "^(%*) (%S+)$" end
     if not method then return nil, ('["%s"]: expected a method and a path, such as "GET /metrics"'):format(text) end
+    if not known[method] then return nil, ('["%s"]: no such method in HTTP'):format(text) end
+    local shape = method .. " " .. path:gsub("/:[^/]*", "/:")
+    if same[shape] then return nil, ('["%s"]: takes the same requests as ["%s"]'):format(text, same[shape]) end
+    same[shape] = text
     local segments, wrong = read_pattern(path)
     local route
     if segments then route, wrong = read_value(value[text]) end
@@ -105,8 +116,9 @@ local function params_of(node, segments)
 end
 
 --- The route for a request and its parameters; nil and the allowed methods, sorted, if the path has other ones; nil if there is none.
---- path: nil if the target is not a path. CONNECT is never among the allowed ones: its target is a host, so no path has it.
-function routes:find(method, path, segments)
+--- path: nil if the target is not a path. slash: a segment has one, so `path` does not say where they end.
+--- CONNECT is never among the allowed ones: its target is a host, so no path has it.
+function routes:find(method, path, segments, slash)
   local allowed
   local function try(node)
     local methods = node.methods
@@ -120,7 +132,7 @@ function routes:find(method, path, segments)
       end
     end
   end
-  local exact = path and self.exact[path]
+  local exact = path and not slash and self.exact[path]
   if exact then
     local route = try(exact)
     if route then return route, {} end

@@ -159,15 +159,36 @@ local function refuse(self, c, status, why, fields, head)
   return request.keep
 end
 
+--- Reads the text of a head, or only its first line if that does not end in CRLF: its end may never come. Or nil, an err, and what came.
+local function read_head(conn, config)
+  local deadline = core.now() + config.header_timeout
+  local function patience() return { timeout = math.max(deadline - core.now(), 0) } end
+  local line, err, came = conn:read_until("\n", config.max_header, patience())
+  if not line then return nil, err, came end
+  if line:sub(-2) ~= "\r\n" then return line end
+  local after
+  after, err = conn:peek(2, patience())
+  if not after then return nil, err, line end
+  if after == "\r\n" then return line .. conn:read_exactly(2, patience()) end
+  local rest
+  rest, err, came = conn:read_until("\r\n\r\n", math.max(config.max_header - #line, 4), patience())
+  if not rest then return nil, err, line .. (came or "") end
+  return line .. rest
+end
+
 --- Waits for a head and reads it. nil: the conn ends.
 local function next_head(self, c)
   local config, conn = self.config, c.conn
   list_add(self.waiting, c)
   c.idle = true
-  local first = conn:peek(1, { timeout = c.served and config.idle or config.header_timeout })
+  local patience = { timeout = c.served and config.idle or config.header_timeout }
+  local first = conn:peek(1, patience)
+  if first == "\r" and conn:read_exactly(2, patience) == "\r\n" then -- one empty line is ignored (RFC 9112, section 2.2)
+    first = conn:peek(1, patience)
+  end
   local text, err, came
-  local plain = first and first:find "^[%w\r]" -- TLS, say, is not
-  if plain then text, err, came = conn:read_until("\r\n\r\n", config.max_header, { timeout = config.header_timeout }) end
+  local plain = first and first:find "^%w" -- TLS, say, is not
+  if plain then text, err, came = read_head(conn, config) end
   list_remove(self.waiting, c)
   c.idle = false
   if not first or c.dropped then return nil end
@@ -199,13 +220,13 @@ local function admit(self, c, head)
     if not self.accepts(authority) then return no(421, "this host is not served here; see hosts in kt.http.serve") end
     if not hosts.same_origin(head, authority, self.origins) then return no(403, "sent by a page of another origin") end
   end
-  local path, segments
+  local path, segments, slash
   if head.method ~= "CONNECT" and head.target ~= "*" then
-    path, segments = message.path(head.path or "/")
+    path, segments, slash = message.path(head.path or "/")
     if not path then return no(400, "malformed path") end
   end
   head.decoded = path
-  local route, params = config.routes:find(head.method, path, segments)
+  local route, params = config.routes:find(head.method, path, segments, slash)
   if not route and params then return no(405, "this path has other methods", { Allow = table.concat(params, ", ") }) end
   if not route then return no(404, "no such path") end
   local max = route.max_body or config.max_body

@@ -855,7 +855,7 @@ function app:read_exactly(n, options) end
 ---@class (exact) kt.sim.app.read_until_options
 ---@field timeout? kt.duration Timeout for the whole call. (duration, at most "1000000000s"; default "10s")
 
---- Reads up to and including the delimiter.
+--- Reads up to and including the delimiter. Unlike conn:read_until, takes no maximum: the timeout is the second argument.
 ---
 --- Callable from the body of a spec and tasks.
 --- Fails with: eof, timeout, reset, closed.

@@ -68,6 +68,10 @@ static int address(lua_State *L)
         return kt_raise(L, ADDRESS ": expected a string such as \"host:port\", got %s", kt_type_name(L, 1));
     if (strlen(lua_tostring(L, 1)) != lua_rawlen(L, 1))
         return kt_err_return(L, KT_ECONFIG, "an address with a zero byte");
+    if (strcmp(lua_tostring(L, 1), "unix:") == 0) { /* conn.peer of a client without a name */
+        lua_pushliteral(L, "");
+        return 1;
+    }
     const unsigned all = KT_ENDPOINT_RANGE | KT_ENDPOINT_UNIX | KT_ENDPOINT_ZERO;
     const int rc = kt_endpoint_parse(&at, lua_tostring(L, 1), all, &err);
     if (rc) return kt_err_return(L, rc, err.text);

@@ -79,11 +79,35 @@ static int decode(lua_State *L)
 
 /* ---- writing ---- */
 
+/* A key or index on the way to the value that is being written. */
+struct step {
+    const struct step *outer;
+    const char *key; /* anchored by its table; NULL: an index */
+    lua_Integer index;
+};
+
 struct text {
     char *data;
     size_t len, room;
     size_t depth;
+    const struct step *at; /* NULL: the outermost value */
 };
+
+/* Pushes the place of a value: "links[1].link". */
+static const char *push_place(lua_State *L, const struct step *at)
+{
+    if (!at) return lua_pushliteral(L, "");
+    const char *outer = push_place(L, at->outer);
+    return at->key ? lua_pushfstring(L, "%s%s%s", outer, *outer ? "." : "", at->key)
+                   : lua_pushfstring(L, "%s[%I]", outer, (LUAI_UACINT)at->index);
+}
+
+static void has_no(lua_State *L, const struct text *t, const char *what)
+{
+    luaL_checkstack(L, (int)KT_JSON_DEPTH_MAX + 8, "nested too deep");
+    const char *place = push_place(L, t->at);
+    kt_raise(L, ENCODE ": %s%sJSON has no %s", place, *place ? ": " : "", what);
+}
 
 static void put(lua_State *L, struct text *t, const char *data, size_t n)
 {
@@ -144,7 +168,7 @@ static void put_number(lua_State *L, struct text *t)
     if (lua_isinteger(L, -1)) {
         snprintf(out, sizeof out, "%lld", (long long)lua_tointeger(L, -1));
     } else {
-        if (!isfinite(d)) kt_raise(L, ENCODE ": JSON has no %s", isnan(d) ? "NaN" : "infinity");
+        if (!isfinite(d)) has_no(L, t, isnan(d) ? "NaN" : "infinity");
         snprintf(out, sizeof out, "%.15g", d);
         if (strtod(out, NULL) != d) snprintf(out, sizeof out, "%.17g", d);
     }
@@ -156,13 +180,17 @@ static void put_value(lua_State *L, struct text *t);
 static void put_array(lua_State *L, struct text *t)
 {
     const lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    struct step step = {.outer = t->at};
+    t->at = &step;
     put(L, t, "[", 1);
     for (lua_Integer i = 1; i <= n; i++) {
         if (i > 1) put(L, t, ",", 1);
         lua_rawgeti(L, -1, i);
+        step.index = i;
         put_value(L, t);
         lua_pop(L, 1);
     }
+    t->at = step.outer;
     put(L, t, "]", 1);
 }
 
@@ -190,6 +218,8 @@ static void put_object(lua_State *L, struct text *t, size_t count)
         lua_pop(L, 1);
     }
     qsort(keys, n, sizeof *keys, by_text);
+    struct step step = {.outer = t->at};
+    t->at = &step;
     put(L, t, "{", 1);
     for (size_t i = 0; i < n; i++) {
         if (i > 0) put(L, t, ",", 1);
@@ -197,9 +227,11 @@ static void put_object(lua_State *L, struct text *t, size_t count)
         put(L, t, ":", 1);
         lua_pushlstring(L, keys[i].text, keys[i].len);
         lua_rawget(L, -3);
+        step.key = keys[i].text;
         put_value(L, t);
         lua_pop(L, 1);
     }
+    t->at = step.outer;
     lua_pop(L, 1);
     put(L, t, "}", 1);
 }
@@ -285,7 +317,7 @@ static void put_value(lua_State *L, struct text *t)
         if (lua_type(L, -1) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, -1))
             put_text(L, t, "null");
         else
-            kt_raise(L, ENCODE ": JSON has no %s", kt_type_name(L, -1));
+            has_no(L, t, kt_type_name(L, -1));
     }
     t->depth--;
 }

@@ -39,7 +39,8 @@ return function(with)
   }
   waiting {
     name = "read_until", returns = "string | nil, err", signature = 'read_until "\\n" → data | nil, err', fails = fails,
-    doc = "Reads up to and including the delimiter.", params = { { name = "delimiter", type = "string", doc = "The delimiter." } },
+    doc = "Reads up to and including the delimiter. Unlike conn:read_until, takes no maximum: the timeout is the second argument.",
+    params = { { name = "delimiter", type = "string", doc = "The delimiter." } },
   }
   waiting {
     name = "read_all", returns = "string | nil, err", signature = "read_all() → data | nil, err", fails = { "timeout", "reset", "closed" },
