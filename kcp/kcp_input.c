@@ -37,8 +37,8 @@ static uint32_t echo_of(
     struct kt_kcp *k, const struct kt_kcp_segment *seg, bool repeat, const struct news *news)
 {
     if (seg->frg == KT_KCP_CHALLENGE) return seg->ts; /* sent to be echoed */
-    if (!news->r.regular || repeat) return kt_kcp_echo_late(&k->echo, seg->ts, news->r.now_us);
-    kt_kcp_echo_fresh(&k->echo, seg->ts, news->r.now_us);
+    if (!news->r.regular || repeat) return kt_echoed_ts_late(&k->echo, seg->ts, news->r.now_us);
+    kt_echoed_ts_fresh(&k->echo, seg->ts, news->r.now_us);
     return seg->ts;
 }
 

@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "kcp/kcp.h"
 #include "kcp/kcp_acks.h"
-#include "kcp/kcp_echo.h"
+#include "kcp/echoed_ts.h"
 #include "kcp/loss_evidence.h"
 #include "kcp/mtu_hole.h"
 #include "kcp/recv_ring.h"
@@ -61,7 +61,7 @@ struct kt_kcp {
     void (*report)(void *ctx, const struct kt_kcp_report *r); /* kt_kcp_observe; NULL: none */
     void *report_ctx;
 
-    struct kt_kcp_echo echo;
+    struct kt_echoed_ts echo;
     uint64_t arrived_us; /* send time of the latest transmission known to have arrived */
     struct {
         uint64_t tx, at_us; /* the last transmission before it; its send time */

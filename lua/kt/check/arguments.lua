@@ -1,7 +1,7 @@
 --- Checks the arguments of a call as far as they are constant or kt.check.infer knows them: positional ones, and the table that follows
 --- them. Others are assumed to be correct in type and number.
 local constants = require "kt.check.constants"
-local fit = require "kt.check.fit"
+local non_constants = require "kt.check.non_constants"
 local literals = require "kt.check.literals"
 local plausible = require "kt.check.plausible"
 local schema = require "kt.schema"
@@ -17,7 +17,7 @@ arguments.may_be_many = may_be_many
 local function kind_of(inferred, node)
   local value = constants.value(inferred, node)
   if not standin.is(value) then return type(value), value end
-  return fit.kind_of(inferred, node)
+  return non_constants.kind_of(inferred, node)
 end
 
 --- Parses a parameter's type: "conn | stream" → { "conn", "stream" }; fun(…) → { "function" }; '"up" | "down"' → {}, { "up", "down" }
@@ -85,14 +85,14 @@ local function check_described(inferred, arg, d, f, call, note)
   if arg then
     value = constants.value(inferred, arg)
     if value == nil and f.optional then return end
-    if standin.is(value) then return fit.check_one(inferred, d, arg, path, function(m) complain(arg.at, m) end) end
+    if standin.is(value) then return non_constants.check_one(inferred, d, arg, path, function(m) complain(arg.at, m) end) end
   end
   local out, mistakes = schema.check(path, d, value)
   local t = arg and constants.table_of(inferred, arg)
   for _, m in ipairs(mistakes or {}) do
     complain(t and literals.place(t.file.tokens, t.at, literals.keys(schema.below(path, m.path))) or arg and arg.at or call.open, m)
   end
-  if t then fit.check(inferred, d, t, path, function(m) complain(m.at, m) end) end
+  if t then non_constants.check(inferred, d, t, path, function(m) complain(m.at, m) end) end
   if arg and (out ~= nil or not mistakes) then plausible.check(inferred, d, t or arg, path, note) end
 end
 
@@ -144,7 +144,7 @@ function arguments.check(inferred, call, f, before, note)
     if not (p.optional and f.argument and kind == "table") then -- an optional parameter was omitted before the table
       local message, suggestion
       if kind then message, suggestion = objection(p, nth, kind, value) end
-      if message then return complain(arg, message, suggestion or p.type:find "^f" and kind ~= "string" and fit.uncalled(arg) or nil) end
+      if message then return complain(arg, message, suggestion or p.type:find "^f" and kind ~= "string" and non_constants.uncalled(arg) or nil) end
       if p.value then check_value(inferred, arg, p.value, f, note) end
       nth = nth + 1
     end

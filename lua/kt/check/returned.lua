@@ -1,7 +1,7 @@
 --- Checks what functions that the API calls return: a route of kt.http.serve, a policy of a pool.
 local callbacks = require "kt.check.callbacks"
 local constants = require "kt.check.constants"
-local fit = require "kt.check.fit"
+local non_constants = require "kt.check.non_constants"
 local schema = require "kt.schema"
 local types = require "kt.check.types"
 
@@ -44,7 +44,7 @@ local function check_reply(check, node)
     for _, m in ipairs(mistakes or {}) do
       complain(node.at, { message = ("the function returns a table with %s: %s"):format(schema.below(name, m.path), m.message), suggestion = m.suggestion })
     end
-    fit.check(check.inferred, reply, node, name, function(m)
+    non_constants.check(check.inferred, reply, node, name, function(m)
       complain(m.at, { message = ("the function returns a table with %s: %s"):format(schema.below(name, m.path), m.message), suggestion = m.suggestion })
     end)
   end

@@ -5,7 +5,7 @@ local core = require "kt.core"
 local guard = require "kt.check.guard"
 local infer = require "kt.check.infer"
 local json = require "kt.json"
-local kept = require "kt.check.kept"
+local keep = require "kt.check.keep"
 local loops = require "kt.check.loops"
 local names = require "kt.check.names"
 local notes = require "kt.check.notes"
@@ -109,7 +109,7 @@ local function look()
     part(("the modules of %s"):format(file.path), names.modules, inferred, file, sources.module_file, note)
     part(("the functions in %s"):format(file.path), returned.check, inferred, file, function(m) note_at(m.file, m) end)
     part(("the loops in %s"):format(file.path), loops.check, inferred, file, note)
-    part(("what %s keeps"):format(file.path), kept.check, inferred, file, note)
+    part(("what %s keeps"):format(file.path), keep.check, inferred, file, note)
     part(("the results in %s"):format(file.path), results.check, inferred, file, note)
   end
   for _, file in ipairs(program) do

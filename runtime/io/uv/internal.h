@@ -19,13 +19,13 @@ struct uv_io {
     struct kt_io io;
     uv_loop_t loop;
     uv_prepare_t prepare; /* before the loop sleeps: the end of the turn */
-    uv_poll_t grow;       /* see room.c */
+    uv_poll_t grow;       /* see prealloc.c */
     uv_check_t check;     /* after arrivals are handled: due timers */
     struct kt_uv_alarm *alarm;
     struct kt_uv_hangups *hangups;
     struct kt_uv_handed *handed; /* NULL: no sockets came with the process */
     unsigned flags;
-    bool has_threads; /* libuv's lookup threads; see room.c */
+    bool has_threads; /* libuv's lookup threads; see prealloc.c */
     bool stale;       /* io.now is from an earlier turn */
     size_t open, closing;
     size_t most_open;                    /* since memory was last given back */
@@ -94,7 +94,7 @@ bool kt_uv_original(int fd, const struct kt_addr *local, struct kt_addr *out);
 int kt_uv_originals(int fd, const char *name, struct kt_err *err);
 bool kt_uv_read_original(const struct cmsghdr *c, struct kt_addr *out);
 
-/* ---- limits of libuv (room.c) ---- */
+/* ---- limits of libuv (prealloc.c) ---- */
 
 /* Grows libuv's table of watchers by means of u->grow, which is then closing: 0 or UV_ENOMEM. Then,
  * whether libuv can have its lookup threads: ask before each lookup. */
@@ -117,7 +117,7 @@ int kt_uv_hangups_new(struct uv_io *u, struct kt_uv_hangups **out);
 int kt_uv_hangups_add(struct kt_uv_hangups *h, int fd, struct uv_conn *c);
 void kt_uv_hangups_close(struct kt_uv_hangups *h);
 
-/* ---- silent peers (answer.c) ---- */
+/* ---- silent peers (mute_peer.c) ---- */
 
 struct kt_uv_answer {
     struct kt_timer timer;          /* armed while bytes may be out */
@@ -131,7 +131,7 @@ void kt_uv_answer_expect(struct kt_uv_answer *a, struct kt_io *io, uint64_t time
 bool kt_uv_answer_mute(struct kt_uv_answer *a, struct kt_io *io, int fd, uint64_t timeout_us);
 void kt_uv_answer_stop(struct kt_uv_answer *a, struct kt_io *io);
 
-/* ---- sockets from the service manager (handed.c) ---- */
+/* ---- sockets from the service manager (activated_sockets.c) ---- */
 
 /* Takes over the sockets that came with the process; *out is NULL if none did. 0 or UV_ENOMEM. */
 int kt_uv_handed_new(struct kt_uv_handed **out);

@@ -1,5 +1,5 @@
-/* Decides whether the peer of a session is still alive and still the same. A pure function of facts; the
- * session acts on the result.
+/* Decides whether the peer of a session is still alive and still the same. A pure function of facts;
+ * session_health.c acts on the result.
  *
  * kcptun itself notices a dead peer by its heartbeat, after 30 to 60 s. kt is faster
  * (link/common/patience.h): it asks with WASK, which every live KCP answers at once. A peer that seems to

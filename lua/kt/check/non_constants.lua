@@ -4,7 +4,7 @@ local schema = require "kt.schema"
 local standin = require "kt.check.standin"
 local types = require "kt.check.types"
 
-local fit = {}
+local non_constants = {}
 
 local TEXT, NUMBER, UNIT = { "string" }, { "number", "integer" }, { "string", "number", "integer" }
 
@@ -22,7 +22,7 @@ local tables = { record = true, list = true, table = true, kt = true }
 
 --- The kind of an expression's value: "number" and so on, the kind of a handle, or "nothing" for the call of a function that returns
 --- nothing. Nil if unknown.
-function fit.kind_of(inferred, node)
+function non_constants.kind_of(inferred, node)
   local of = inferred:type(node)
   if of and #of == 0 and node.tag == "call" then return "nothing" end
   local one = types.only(of)
@@ -32,7 +32,7 @@ function fit.kind_of(inferred, node)
 end
 
 --- The advice for a value where a function is expected: nil unless it comes from a call.
-function fit.uncalled(node) return node.tag == "call" and not node.base and "give the function itself, without ()" or nil end
+function non_constants.uncalled(node) return node.tag == "call" and not node.base and "give the function itself, without ()" or nil end
 
 local function contains(list, word)
   for _, one in ipairs(list) do
@@ -64,19 +64,19 @@ local function sample(kind)
 end
 
 --- Checks a value against its description, unless it is constant: kt.schema checks those. Calls note{ path, message, suggestion }.
-function fit.check_one(inferred, d, node, path, note)
+function non_constants.check_one(inferred, d, node, path, note)
   if not standin.is(constants.value(inferred, node)) then return end
-  local kind = fit.kind_of(inferred, node)
+  local kind = non_constants.kind_of(inferred, node)
   if not kind or fits(d, kind) or kind == "nothing" and d.type ~= "function" then return end
   local _, mistakes = schema.check(path, d, kind ~= "nothing" and sample(kind) or nil)
   for _, m in ipairs(mistakes or {}) do
-    note { path = path, message = m.message, suggestion = m.suggestion or d.type == "function" and fit.uncalled(node) or nil }
+    note { path = path, message = m.message, suggestion = m.suggestion or d.type == "function" and non_constants.uncalled(node) or nil }
   end
 end
 
 --- Checks what a table constructor holds against the description of the table. Calls note{ at, path, message, suggestion }; at: the position of
 --- the key.
-function fit.check(inferred, d, node, path, note)
+function non_constants.check(inferred, d, node, path, note)
   for i, item in ipairs(node.items) do
     local inner, place = nil, path
     if d.type == "list" and not item.key then
@@ -86,9 +86,9 @@ function fit.check(inferred, d, node, path, note)
       if key.name == item.key then inner, place = key, path .. "." .. key.name end
     end
     if inner and item.value.tag == "table" then
-      fit.check(inferred, inner, item.value, place, note)
+      non_constants.check(inferred, inner, item.value, place, note)
     elseif inner then
-      fit.check_one(inferred, inner, item.value, place, function(m)
+      non_constants.check_one(inferred, inner, item.value, place, function(m)
         m.at = item.at
         note(m)
       end)
@@ -96,4 +96,4 @@ function fit.check(inferred, d, node, path, note)
   end
 end
 
-return fit
+return non_constants

@@ -3,7 +3,7 @@
 local infer = require "kt.check.infer"
 local types = require "kt.check.types"
 
-local kept = {}
+local keep = {}
 
 --- The name of what cannot be kept, "a function"; nil if it can, or is unknown.
 local function unfit(inferred, node)
@@ -21,7 +21,7 @@ local function is_kept(inferred, node)
 end
 
 --- Calls note{ token, path, message, suggestion } for each mistake in a file.
-function kept.check(inferred, file, note)
+function keep.check(inferred, file, note)
   for _, set in ipairs(file.sets) do
     local target, def = set.target, set.def
     if is_kept(inferred, target) then
@@ -39,4 +39,4 @@ function kept.check(inferred, file, note)
   end
 end
 
-return kept
+return keep

@@ -5,28 +5,28 @@
  * sender's RTO by the time that the FEC group took to fill, and a copy of an old datagram would raise it to
  * a minute. So the ACK of such a PUSH echoes the ts that a new PUSH would carry if it arrived now: that of
  * the latest new one, plus the time since it arrived. */
-#ifndef KT_KCP_ECHO_H
-#define KT_KCP_ECHO_H
+#ifndef KT_KCP_ECHOED_TS_H
+#define KT_KCP_ECHOED_TS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include "kcp/kcp_segment.h"
 
-struct kt_kcp_echo {
+struct kt_echoed_ts {
     uint32_t ts;    /* of the latest PUSH that was new and not rebuilt; the peer's clock, in ms */
     uint64_t at_us; /* when it arrived */
     bool known;     /* there has been one */
 };
 
 /* A new PUSH that was not rebuilt has arrived; its ACK echoes its own ts. */
-static inline void kt_kcp_echo_fresh(struct kt_kcp_echo *e, uint32_t ts, uint64_t now_us)
+static inline void kt_echoed_ts_fresh(struct kt_echoed_ts *e, uint32_t ts, uint64_t now_us)
 {
-    *e = (struct kt_kcp_echo){.ts = ts, .at_us = now_us, .known = true};
+    *e = (struct kt_echoed_ts){.ts = ts, .at_us = now_us, .known = true};
 }
 
 /* The ts to echo for a rebuilt or repeated PUSH that carries `ts`: its own if that is later, or if no other
  * is known. */
-static inline uint32_t kt_kcp_echo_late(const struct kt_kcp_echo *e, uint32_t ts, uint64_t now_us)
+static inline uint32_t kt_echoed_ts_late(const struct kt_echoed_ts *e, uint32_t ts, uint64_t now_us)
 {
     uint32_t now_ts = e->ts + (uint32_t)((now_us - e->at_us) / 1000);
     return e->known && kt_sn_diff(now_ts, ts) > 0 ? now_ts : ts;
