@@ -2,7 +2,7 @@
  *
  * A controller is a table of functions (struct kt_cc_ops) and a state (struct kt_cc). The owner of a path
  * makes the state and hands it to everything that sends over that path; senders say what happened, and ask
- * what may leave. What is in flight is counted here, over all senders, so one controller serves a whole
+ * what may leave. Packets in flight are counted here, over all senders, so one controller serves a whole
  * path.
  *
  * To add a controller, write cc_NAME.c with a `const struct kt_cc_ops kt_cc_NAME`, declare that below, and

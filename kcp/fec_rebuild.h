@@ -1,4 +1,4 @@
-/* Rebuilding shards of a group of kcp/fec_sums.h, from as many parity shards as are missing. What it costs grows with
+/* Rebuilding shards of a group of kcp/fec_sums.h, from as many parity shards as are missing. The cost grows with
  * the shards that take part, not with the positions of the code. */
 #ifndef KT_KCP_FEC_REBUILD_H
 #define KT_KCP_FEC_REBUILD_H

@@ -25,7 +25,7 @@ struct kt_pacer {
 
 /* All zero is a pacer that lets everything through. */
 
-/* Changes rate and burst. What has been sent counts at the rate of its time. */
+/* Changes rate and burst. Bytes already sent count at the old rate. */
 void kt_pacer_set(struct kt_pacer *p, uint64_t rate, uint32_t burst);
 
 /* When the next packet may leave; 0 or any time that has passed: now. */

@@ -73,8 +73,8 @@ size_t kt_recv_ring_unread(const struct kt_recv_ring *r, size_t most);
  * KT_EPROTO if it is longer than the window, so that it never will be. */
 int kt_recv_ring_message(const struct kt_recv_ring *r);
 
-/* Segments that the peer may still send: the `wnd` of our segments. What would not be stored is not announced,
- * as the peer would send it again and again. */
+/* Segments that the peer may still send: the `wnd` of our segments. Segments that would not be stored are not
+ * announced, because the peer would send them again and again. */
 static inline uint32_t kt_recv_ring_free(const struct kt_recv_ring *r)
 {
     const uint32_t unread = r->nxt - r->read, most = r->reach < r->limit ? r->reach : r->limit;

@@ -8,7 +8,7 @@
 ---   doc         what it does, in sentences
 ---   returns     types by position, "stream | nil, err": names in api.handles or api.records, or Lua types
 ---   keys_of_argument  whether the table that it returns has the keys of its argument, and no others
----   mac         whether what it returns proves who made a message, and so is to be compared by kt.crypto.equal
+---   mac         whether its result authenticates a message, so that it must be compared by kt.crypto.equal
 ---   instead     the handle that it returns if the argument has a key: { udp = "flow" }
 ---   fails       common err.codes, most likely first
 ---   params      positional parameters before `argument`: { name, type, doc, optional; min, max }; "..." takes the rest, and then a table

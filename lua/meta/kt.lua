@@ -6,7 +6,7 @@
 ---@alias kt.rate string|number a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second
 ---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
---- Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other fields describe the sessions that are up now. What only one wire has is nil on the other.
+--- Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other fields describe the sessions that are up now. A field that only one wire has is nil on the other.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
 ---@field streams integer Open streams.
@@ -966,7 +966,7 @@ function queue:push(value, options) end
 ---@return kt.err? err
 function queue:pop(options) end
 
---- Ends it: nothing more can be pushed. What is in it can still be popped.
+--- Ends it: nothing more can be pushed. Values in it can still be popped.
 ---
 --- Callable from the main chunk and tasks.
 function queue:close() end
@@ -1076,7 +1076,7 @@ function kcp:recv(options) end
 ---@class (exact) kt.kcp.flush_options
 ---@field timeout? kt.duration Timeout for the whole call. (default "30s")
 
---- Waits until the peer has acknowledged all that was sent. What it has not is lost by closing.
+--- Waits until the peer has acknowledged everything that was sent. Closing before that loses the rest.
 ---
 --- Callable from tasks.
 --- Fails with: timeout, closed, failed.
@@ -1594,7 +1594,7 @@ function kt.address(text) end
 ---@return kt.err? err
 function kt.cidr(networks) end
 
---- Returns the network that an IP address is in, such as "2001:db8:0:1::/64", as a key for what counts by client: who has one IPv6 address mostly has all of its /64. The address may have a port or a scope, and may be mapped into IPv6, as for cidr:contains.
+--- Returns the network that an IP address is in, such as "2001:db8:0:1::/64", as a key for counts per client: an IPv6 client usually has all addresses of its /64. The address may have a port or a scope, and may be mapped into IPv6, as for cidr:contains.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: config.
@@ -1774,7 +1774,7 @@ function kt.limit_count(options) end
 ---@field size integer Maximum number of entries. (integer, 1 to 1048576)
 ---@field ttl? kt.duration How long an entry lasts since it was set. Default: no limit. (duration, "1ms" to "720h")
 
---- Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. What has expired is dropped as others are set. A reload resets it.
+--- Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. Expired entries are dropped as others are set. A reload resets it.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -2086,7 +2086,7 @@ function kt.json.array(list) end
 ---@field write_timeout? kt.duration Timeout for a client to take 64 KiB of a response. (duration, "100ms" to "24h"; default "30s")
 ---@field idle? kt.duration A connection is closed after this long between two requests. (duration, "100ms" to "24h"; default "1m")
 
---- Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or `{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the methods of `response`. If its client goes while it waits for something else, its task ends there, as by task:cancel; `<close>` variables are closed. A client has gone when its connection was reset or its machine is silent, not when it has only finished sending, which the next write tells apart. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes for long calls `kt.sleep(0)` now and then: until it waits, nothing else runs; after 0.5 s it is stopped, and the connection reset. A HEAD request runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is replaced, requests in progress are finished and other connections are closed.
+--- Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or `{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the methods of `response`. If its client goes while it waits for something else, its task ends there, as by task:cancel; `<close>` variables are closed. A client has gone when its connection was reset or its machine is silent, not when it has only finished sending, which the next write tells apart. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes for long calls `kt.sleep(0)` now and then: until it waits, nothing else runs; after 0.5 s it is stopped, and the connection reset. A HEAD request runs the function of GET. A request that is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is replaced, requests in progress are finished and other connections are closed.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: in_use, denied.
@@ -2165,7 +2165,7 @@ function kt.http.escape(text) end
 ---@return kt.err? err
 function kt.http.unescape(text) end
 
---- Reads a query, or the body of a form (application/x-www-form-urlencoded): decoded strings by name. Of a name that comes several times, the last one counts. What is not encoded correctly stays as it is. `request.query` is this for the query of a request.
+--- Reads a query, or the body of a form (application/x-www-form-urlencoded): decoded strings by name. Of a name that comes several times, the last one counts. Text that is not encoded correctly stays unchanged. `request.query` is this for the query of a request.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua

@@ -29,7 +29,7 @@ static inline size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us)
 {
     return b->rate > 0 ? kt_bucket_limited_room(b, now_us) : SIZE_MAX;
 }
-/* Records that n bytes have passed. What exceeds the room is a debt, which must stay below 2^42 bytes. */
+/* Records that n bytes have passed. The excess over the room is a debt, which must stay below 2^42 bytes. */
 static inline void kt_bucket_take(struct kt_bucket *b, size_t n)
 {
     if (b->rate > 0) b->level -= (int64_t)n * KT_BUCKET_SECOND;

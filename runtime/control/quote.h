@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Writes text as a JSON string in quotes to out, of `size` > 2 bytes, and returns out. What does not fit is cut off
+/* Writes text as a JSON string in quotes to out, of `size` > 2 bytes, and returns out. A text that does not fit is cut
  * between two characters; bytes that are not UTF-8 become '?'. */
 char *kt_control_quote(char *out, size_t size, const char *text);
 

@@ -214,7 +214,7 @@ void kt_control_answer(struct kt_control_client *c, const char *json, size_t len
 
 /* ---- streams ---- */
 
-/* The client wants no more. What it was sent is delivered. */
+/* The client wants no more. Lines that were sent to it are delivered. */
 static void end_stream(struct kt_control_client *c)
 {
     if (c->doomed || !c->streams) return;

@@ -37,7 +37,7 @@ struct kt_flow_ops {
 struct kt_flow_events {
     /* A datagram arrived; valid during the call. */
     void (*datagram)(void *ctx, const uint8_t *data, size_t len);
-    /* The flow has ended, with a KT_E... code (KT_EIDLE, KT_ELIMIT, the peer's). What remains is to close it. */
+    /* The flow has ended, with a KT_E... code (KT_EIDLE, KT_ELIMIT, the peer's). Close it. */
     void (*ended)(void *ctx, int code);
 };
 

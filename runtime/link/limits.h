@@ -2,7 +2,7 @@
  * others share (shared_limit.h).
  *
  * A plain value that belongs to a conn's or a stream's handle, or to a splice. It has no timer and costs nothing
- * while nothing moves. What moves bytes (a splice, a read or write of a script) asks kt_limits_room first,
+ * while nothing moves. Code that moves bytes (a splice, a read or write of a script) asks kt_limits_room first,
  * reports what moved to kt_limits_moved, and sets its own timer, for kt_limits_ready after the room was used up
  * and for kt_limits_deadline in any case.
  *

@@ -27,7 +27,7 @@ struct kt_tapped {
 
 struct kt_tap {
     size_t refs;
-    /* NULL: nobody looks. Must not call the link or the acceptor. */
+    /* NULL: no observer. Must not call the link or the acceptor. */
     void (*fn)(void *ctx, const struct kt_tapped *packet);
     void *ctx;
 };

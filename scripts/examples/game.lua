@@ -2,7 +2,7 @@
 --     kt run game.lua                                        -- the server, on UDP port 7777
 --     kt run game.lua alice game.example:7777 right right    -- a player, and its moves
 -- Players send moves, and ten times a second the server sends everyone where all are. KCP does not know who a packet is from,
--- so each is sealed with the key that all have. A packet that was captured and is sent again, from any address, is sealed, too: the
+-- so each is sealed with the key that all have. A packet that was captured and is sent again, from any address, is also sealed: the
 -- server makes a conversation only for an address that repeats the cookie which it was sent.
 local kt = require "kt"
 

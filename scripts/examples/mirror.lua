@@ -1,7 +1,7 @@
 -- Traffic mirroring at the far end: a second server gets a copy of what clients send.
 --     kt run mirror.lua 10      -- far: a copy of 10% of the connections
 --     kt run client.lua         -- near
--- The copy is for a new version of a service, an intrusion detector or a log. What the second server answers is dropped. If it is slow,
+-- The copy is for a new version of a service, an intrusion detector or a log. Answers of the second server are dropped. If it is slow,
 -- hangs or is down, clients do not notice: a copy that falls 256 KiB behind ends, and the log says what it lacks.
 local kt = require "kt"
 

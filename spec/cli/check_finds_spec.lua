@@ -283,7 +283,7 @@ local CASES = {
       "hint: link:open: the result is nil if it fails, and is used unchecked; keep it in a local and check that, or write assert(…)" },
     { "local data = conn:read() print(#data)", "hint: conn:read: the result is nil if it fails, and is used unchecked; write: if not data then … end" },
     { "local s, err = far:open() if not s then conn:reset(err) end kt.splice(conn, s)",
-      "hint: link:open: s is nil here if it failed: the `if` for that goes on; end its block with return" },
+      "hint: link:open: s is nil here if it failed: execution continues after the `if` for that; end its block with return" },
     { "local s, err = far:open() if not s then conn:reset(err) return end kt.splice(conn, s) local t = far:open() if not t then error 'x' end t:close() "
       .. "local u = far:open() if not u then conn:close() elseif far then u:close() end if u then u:close() end" },
     { "for line in kt.file('x'):gmatch '.' do print(line) end",

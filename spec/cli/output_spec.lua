@@ -109,7 +109,7 @@ kt.spawn(function() kt.sleep(600) end)
     it("loses nothing of " .. way[1] .. " to a reader that keeps up, up to the last line", function()
       h.run(function()
         talker(way[2] .. "\n    if i == " .. LINES .. " then os.exit(0) end")
-        local p = start("exec " .. way[3]:gsub(">&3", ">heard"), "run", "--unsafe", "s.lua") -- without warnings in the midst of a line
+        local p = start("exec " .. way[3]:gsub(">&3", ">heard"), "run", "--unsafe", "s.lua") -- without warnings within a line
         assert.equal(0, (p:wait_exit(60)))
         local n = 0
         for line in scripts.complaints(h.read_file(s.dir .. "/heard")):gmatch "[^\n]+" do

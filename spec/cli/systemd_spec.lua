@@ -22,7 +22,7 @@ describe("kt under a service manager", function()
       p:mark()
       uv.kill(pid, "sighup")
       p:expect "notify RELOADING=1 MONOTONIC_USEC=%d+\n.*notify READY=1\n"
-      s.write("s.lua", "local kt = require 'kt' kt.listn {}") -- a script with a mistake: it goes on with the one before
+      s.write("s.lua", "local kt = require 'kt' kt.listn {}") -- a script with a mistake: the previous one continues
       p:mark()
       uv.kill(pid, "sighup")
       p:expect "notify RELOADING=1 MONOTONIC_USEC=%d+\n.*notify READY=1\n"

@@ -178,7 +178,7 @@ describe("a controller given from outside", function()
     assert.same({ 0 }, wire.sns(e:flush(2 * MS), wire.ACK))
   end)
 
-  it("paces retransmissions, too", function()
+  it("also paces retransmissions", function()
     local p = path { rate = 1346000 }
     local e = wire.engine { path = p, mtu = 1346, now = 1000 * MS }
     e:write(("x"):rep(20 * e:mss()))

@@ -62,7 +62,7 @@ describe("over a path", function()
     for i, took in ipairs(r.detect) do assert.is_true(took <= (i <= 2 and 1.3 or 2.3) * RTT) end
   end)
 
-  it("that is silent for 10 minutes, one packet a second leaves, and all goes on a second after its return", function()
+  it("that is silent for 10 minutes, one packet a second leaves, and all continues a second after its return", function()
     local back = 600 * S
     local r = channel.run { count = 1000, window = 100, limit = 700 * S,
       down = function(now) return now > 50 * MS and now < back end }

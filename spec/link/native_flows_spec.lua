@@ -194,7 +194,7 @@ describe("idle flows", function()
     assert.equal(0, s:facts().flows)
   end)
 
-  it("that a peer opens without end are told to it as far as memory is bounded, the others when it sends to them again", function()
+  it("that a peer opens without end are reported back to it within a bound of memory, the others when it sends to them again", function()
     s = flows { ours = 10 }
     for i = 1, 2000 do assert.is_true(s:feed("\x18" .. v(2 * i + 1) .. "\x00\x00")) end
     local ends = 0

@@ -51,7 +51,7 @@ describe("an aborted smux stream", function()
     assert.same({ "canceled", "canceled" }, { s:why() })
   end)
 
-  it("is aborted from the client's end, too", function()
+  it("is also aborted from the client's end", function()
     local c, e, s, t = pair()
     s:reset(RESET)
     ends.exchange(c, e)

@@ -86,7 +86,7 @@ describe("the Debian package", function()
     ok("apparmor_parser -Q -K %s/etc/apparmor.d/kt", root)
   end)
 
-  it("has rules by which logrotate moves a log, and kt goes on in a new one, at once with SIGUSR2", function()
+  it("has rules by which logrotate moves a log, and kt continues in a new one, at once with SIGUSR2", function()
     if not installed "logrotate" then return pending "logrotate is not installed" end
     h.run(function()
       local logs = dir .. "/log/kt/near"

@@ -11,7 +11,7 @@ describe("a global", function()
 
   local SHARED = "task failed: s.lua:%d: global '%s' is shared by all connections; write: local %s"
 
-  it("that a task assigns, and the main chunk does not, fails the task, in functions that it calls and in coroutines, too", function()
+  it("that a task assigns, and the main chunk does not, fails the task, also in functions that it calls and in coroutines", function()
     local log = run([[
 kt.spawn(function() line = "x" end)
 local function set() buffer = 1 end

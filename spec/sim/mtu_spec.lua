@@ -65,7 +65,7 @@ describe("over a line that silently drops packets of more than 1300 bytes", func
 end)
 
 describe("a session", function()
-  it("uses even smaller datagrams where those of 1232 bytes are lost, too", function()
+  it("uses even smaller datagrams where those of 1232 bytes are also lost", function()
     local w, client = tunnel { delay = "20ms", mtu = 700 }
     local app = w:host("client"):connect "127.0.0.1:12948"
     for _ = 1, 2 do app:echo(noise(w, 1290), { timeout = "30s" }) end

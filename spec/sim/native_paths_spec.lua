@@ -62,7 +62,7 @@ describe("a link to a name with IPv6 and IPv4 addresses", function()
     assert.is_true(first_echo(w) < 0.34)
   end)
 
-  it("goes on to the next address at once where nothing listens", function()
+  it("tries the next address at once where nothing listens", function()
     local w = world { V6 }
     w:host("other", { address = { V4 } })
     w:link("client", "other", { delay = "20ms" })
@@ -141,7 +141,7 @@ describe("a link with several addresses of its peer", function()
     assert.is_true(t.w:host "client":connect("127.0.0.1:12948"):echo("hello", { timeout = "5s" }).time < 0.34)
   end)
 
-  it("goes on at another when the one in use falls silent", function()
+  it("moves to another when the one in use falls silent", function()
     local t = hopping(BOTH)
     local app = t.w:host "client":connect "127.0.0.1:12948"
     app:echo "hello"

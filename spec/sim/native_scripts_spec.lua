@@ -284,7 +284,7 @@ describe("opening streams on kt's wire faster than they end", function()
     assert.is_true(most.near > 25 and most.near <= 50 and most.far > 25 and most.far <= 50, most.near .. ", " .. most.far)
   end)
 
-  it("waits while the peer allows no more and 64 others wait, times out with a reason, and goes on when one ends", function()
+  it("waits while the peer allows no more and 64 others wait, times out with a reason, and continues when one ends", function()
     local w, scripts = ends([[
       local l = to "far"
       kt.spawn(function()

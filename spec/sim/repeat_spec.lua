@@ -164,7 +164,7 @@ describe("a script on a simulated host", function()
     end
   end)
 
-  it("ends itself by os.exit in its main chunk, too", function()
+  it("ends itself by os.exit also in its main chunk", function()
     assert.equal(0, run("os.exit(0)", { unsafe = true }).exit_code)
     assert.error_matches(function() run("os.exit(4)", { unsafe = true }) end, "s.lua on host here: exited immediately with code 4", 1, true)
   end)

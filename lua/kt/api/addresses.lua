@@ -35,8 +35,8 @@ end)]],
 
   def {
     name = "kt.ipmask", context = "any", returns = "string | nil, err", signature = "kt.ipmask(address [, 32 [, 64]]) → network | nil, err",
-    doc = 'Returns the network that an IP address is in, such as "2001:db8:0:1::/64", as a key for what counts by client: who has one IPv6 address '
-      .. "mostly has all of its /64. The address may have a port or a scope, and may be mapped into IPv6, as for cidr:contains.",
+    doc = 'Returns the network that an IP address is in, such as "2001:db8:0:1::/64", as a key for counts per client: an IPv6 client '
+      .. "usually has all addresses of its /64. The address may have a port or a scope, and may be mapped into IPv6, as for cidr:contains.",
     fails = { "config" },
     params = {
       { name = "address", type = "string", doc = "The address, such as `conn.peer`." },

@@ -35,8 +35,8 @@ end)]],
 
   def {
     name = "kt.cache", context = "any", returns = "cache", path = "kt.cache", signature = 'kt.cache { size = 1000, ttl = "1m" } → cache',
-    doc = "Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. What has expired "
-      .. "is dropped as others are set. A reload resets it.",
+    doc = "Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. Expired entries "
+      .. "are dropped as others are set. A reload resets it.",
     argument = { type = "table", keys = {
       { name = "size", type = "integer", min = 1, max = 1 << 20, required = true, expected = "an integer", doc = "Maximum number of entries." },
       { name = "ttl", type = "duration", min = 0.001, max = 30 * 86400, typical = 60, doc = "How long an entry lasts since it was set. Default: no limit." },

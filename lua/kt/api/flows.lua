@@ -1,4 +1,4 @@
---- Describes flows and the listeners that make them, for kt.api. What opens them is described with links and conns.
+--- Describes flows and the listeners that make them, for kt.api. The functions that open them are described with links and conns.
 
 return function(with)
   local handle, method, record = with.handle, with.method, with.record

@@ -25,7 +25,7 @@ return function(with)
       .. "closed. A client has gone when its connection was reset or its machine is silent, not when it has only finished sending, which the next write "
       .. "tells apart. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. One that computes "
       .. "for long calls `kt.sleep(0)` now and then: until it waits, nothing else runs; after 0.5 s it is stopped, and the connection reset. A HEAD request "
-      .. "runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is "
+      .. "runs the function of GET. A request that is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is "
       .. "replaced, requests in progress are finished and other connections are closed.",
     fails = { "in_use", "denied" },
     argument = {
@@ -152,7 +152,7 @@ if response.status == 200 then print(assert(kt.json.decode(response.body)).Conta
   def {
     name = "kt.http.query", context = "any", returns = "table", signature = 'kt.http.query "a=1&b=x+y" → { a = "1", b = "x y" }',
     doc = "Reads a query, or the body of a form (application/x-www-form-urlencoded): decoded strings by name. Of a name that comes several times, the "
-      .. "last one counts. What is not encoded correctly stays as it is. `request.query` is this for the query of a request.",
+      .. "last one counts. Text that is not encoded correctly stays unchanged. `request.query` is this for the query of a request.",
     params = { text },
     example = [[
 local routes = {}

@@ -82,7 +82,7 @@ end)]],
   })
   method("kcp", {
     name = "flush", context = "task", returns = "boolean | nil, err", signature = 'flush { timeout = "30s" } → true | nil, err',
-    doc = "Waits until the peer has acknowledged all that was sent. What it has not is lost by closing.",
+    doc = "Waits until the peer has acknowledged everything that was sent. Closing before that loses the rest.",
     fails = { "timeout", "closed", "failed" },
     optional = true, argument = with.patient(),
   })

@@ -181,7 +181,7 @@ end)]],
     name = "stats",
     doc = "Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made "
       .. "it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other "
-      .. "fields describe the sessions that are up now. What only one wire has is nil on the other.",
+      .. "fields describe the sessions that are up now. A field that only one wire has is nil on the other.",
     fields = with.statistics("link", "kcptun", "native"),
   }
 end

@@ -123,7 +123,7 @@ jobs:push { client = conn.peer }]],
     optional = true, argument = timeout "Give up after this long.",
   })
   method("queue", {
-    name = "close", context = "any", signature = "close()", doc = "Ends it: nothing more can be pushed. What is in it can still be popped.",
+    name = "close", context = "any", signature = "close()", doc = "Ends it: nothing more can be pushed. Values in it can still be popped.",
   })
 
   local function timer(name, signature, doc, example)

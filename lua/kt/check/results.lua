@@ -99,7 +99,7 @@ local function absent(condition)
   return is and condition.left.tag == "name" and condition.left or nil
 end
 
---- The use of a result after an `if not s then … end` that goes on, as a hint. Only calls of the API are known to go on.
+--- Hints at the use of a result after an `if not s then … end` after which execution continues. Calls of the API are known to continue.
 local function check_test(inferred, test, note)
   local name = test.last and inferred:called(test.last) and absent(test.condition)
   local var = name and not name.var.global and name.var
@@ -111,7 +111,8 @@ local function check_test(inferred, test, note)
     if use.at >= test.past then
       if use.owner == name.owner and needs_value(inferred, use) then
         note {
-          token = use.file.tokens[use.at], path = f.name, message = ("%s is nil here if it failed: the `if` for that goes on"):format(var.name),
+          token = use.file.tokens[use.at], path = f.name,
+          message = ("%s is nil here if it failed: execution continues after the `if` for that"):format(var.name),
           suggestion = "end its block with return", hint = true,
         }
       end

@@ -123,7 +123,7 @@ function types.results(f)
   return results[f.returns]
 end
 
---- Whether a call of the function may fail and return nil. What makes a handle anywhere is not meant: in the main chunk it does not fail.
+--- Whether a call of the function may fail and return nil. Functions that make a handle anywhere are not meant: in the main chunk they do not fail.
 function types.may_fail(f)
   return f.returns ~= nil and f.returns:find "| nil, [^,]*%f[%a]err" ~= nil and (f.context == "task" or api.handles[f.returns:match "^%l+"] == nil)
 end

@@ -54,7 +54,7 @@ verb {
     { name = "seconds", arg = "N", doc = "end after N seconds" },
   },
   doc = "Write the packets of a link, or of all links of a listener, to FILE as pcapng, until interrupted: decrypted, as UDP datagrams with "
-    .. "their real addresses as far as known. LINK is its name in kt status. What cannot be written fast enough is left out, and counted. "
+    .. "their real addresses as far as known. LINK is its name in kt status. Packets that cannot be written fast enough are left out and counted. "
     .. "FILE then holds what the tunnel carries: keep it as safe as a key.",
 }
 verb {

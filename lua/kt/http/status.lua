@@ -29,7 +29,7 @@ end
 
 local TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 
--- ---- who may ask ----
+-- ---- access control ----
 
 --- The token that a request brings: "Bearer TOKEN", or the password of "Basic", which is what browsers can send.
 local function token_of(field)

@@ -805,7 +805,7 @@ local app = {}
 ---@class (exact) kt.sim.app.echo_options
 ---@field timeout? kt.duration Timeout for the whole call. (duration, at most "1000000000s"; default "10s")
 
---- Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not. What it sends is the text, then "\0echo-N\n", where N numbers the echoes of the world; by that an echo server says which host it is on.
+--- Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not. It sends the text, then "\0echo-N\n", where N numbers the echoes of the world; by that an echo server says which host it is on.
 ---
 --- Callable from the body of a spec and tasks.
 ---@param text string The text to send.

@@ -183,7 +183,7 @@ ssize_t kt_uv_try_write(uv_stream_t *stream, const struct kt_iov *iov, size_t pi
 /* The socket is connected: sets it up, names its ends and starts reading. peer: NULL, or the name from accept;
  * then the socket already has its options. */
 int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len);
-/* For a conn that the peer accepted and reset before it was ready. What arrived until then can be read. */
+/* For a conn that the peer accepted and reset before it was ready. Bytes that arrived before can be read. */
 void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer);
 /* Ends a conn that was never handed to a user. */
 void kt_uv_conn_abort(struct uv_conn *c);

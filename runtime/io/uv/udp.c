@@ -1,7 +1,7 @@
 /* UDP on a plain non-blocking socket watched by libuv: opening, events and closing.
  *
  * Invariant: the user is called only from on_event, never from inside its own calls or from the flush at the end
- * of a turn. What a send finds out there (an error, room again) is stored, and the socket is polled for
+ * of a turn. The result of a send there (an error, room again) is stored, and the socket is polled for
  * "writable", which calls on_event in the next turn. */
 #include "io/uv/udp.h"
 

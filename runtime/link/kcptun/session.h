@@ -87,7 +87,7 @@ bool kt_kcptun_session_answers(
 bool kt_kcptun_session_fits(const struct kt_kcptun_session *s, const struct kt_kcp_head *head);
 /* µs since the peer last sent something new. */
 uint64_t kt_kcptun_session_stale_us(const struct kt_kcptun_session *s);
-/* From now on the peer is reached by this route, and its address is validated. What is in flight is sent
+/* From now on the peer is reached by this route, and its address is validated. Packets in flight are sent
  * again. */
 void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_session_way *way);
 /* The socket is writable again. */

@@ -82,7 +82,7 @@ static bool given(const struct kt_kcptun_config *c, const char *path)
 }
 
 /* A session alone may take half of the memory for what it holds: a quarter for a full window of KCP in either
- * direction (session_limits.c stores no more). What is held is taken off the windows of smux as it changes. */
+ * direction (session_limits.c stores no more). Bytes that are held reduce the windows of smux as they change. */
 void kt_kcptun_settle(struct kt_kcptun_config *c)
 {
     if (!kt_kcptun_automatic(c)) return;

@@ -74,8 +74,8 @@ size_t kt_smux_spare(const struct kt_smux *m, bool first)
     return m->owner.spare && !m->ended ? m->owner.spare(m->ctx, first) : SIZE_MAX / 2;
 }
 
-/* Bytes of the buffer, unread ones included, as far as there is memory. What is held takes memory twice, from the
- * session and from what it may have of all. */
+/* Bytes of the buffer, unread ones included, as far as there is memory. Held bytes take memory twice, from the
+ * session and from its share of the memory of all. */
 static size_t capacity(const struct kt_smux *m)
 {
     const size_t memory = kt_smux_spare(m, false) / 2 + m->buffered;

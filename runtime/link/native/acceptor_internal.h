@@ -43,7 +43,7 @@ struct guest {
     struct kt_timer expire;   /* while it is not proven */
     struct kt_list links;     /* of kt_accepted */
     bool proven, listed;      /* listed: in acceptor->instances */
-    bool present;             /* `presence` was told so */
+    bool present;             /* as last reported by `presence` */
 };
 
 struct acceptor {

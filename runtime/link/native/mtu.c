@@ -1,4 +1,4 @@
-/* The search for the largest packet, as a ladder of sizes, and the count that shows a black hole. See mtu.h. */
+/* The search for the largest packet, as a ladder of sizes, and the count that shows a black hole (mtu.h). */
 #include "link/native/mtu.h"
 
 #include <assert.h>

@@ -1,6 +1,6 @@
 /* Decides which streams of a path get copies of what they send (docs/wire.md, 6.3), and when. copies.h decides
  * how many; this file remembers what to copy. A stream is sparse while what it has in flight fits into one
- * small packet. What it sends is remembered as contents, so a copy is built from what the peer still lacks, and
+ * small packet. A sent packet is remembered as contents, so a copy is built from what the peer still lacks, and
  * costs nothing if that is nothing.
  *
  * Only a few streams at a time are remembered: if more are sparse at once, the one whose copies began first

@@ -213,8 +213,8 @@ void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset);
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window);
 /* Enlarges max_data, which is used up, as far as memory allows. */
 void kt_native_credit_more(struct kt_native_streams *s);
-/* Streams that the peer may have opened since the start, no less than it was told. It may have twice as many open as it
- * has, up to what the owner allows. */
+/* Streams that the peer may have opened since the start, at least as many as were announced. It may have twice as many
+ * open as it has, up to what the owner allows. */
 uint64_t kt_native_credit_streams(const struct kt_native_streams *s);
 /* Call when the peer has opened or closed a stream, or has waited for a while: announces more, in steps. */
 void kt_native_credit_count_streams(struct kt_native_streams *s);

@@ -1,5 +1,5 @@
-/* Frames of streams from the peer. What the parser accepted (frame.h) is checked here against what the association
- * knows: who opens which ids, and the credit that was announced.
+/* Frames of streams from the peer. Frames that the parser accepted (frame.h) are checked here against what the
+ * association knows: who opens which ids, and the credit that was announced.
  *
  * A frame changes state only after it has been checked. Errors name the frame and the rule. */
 #include "link/native/stream.h"

@@ -1,5 +1,5 @@
 /* Frames to the peer. Those about credit and ends go first; then data, with the OPEN of streams that start, by priority
- * and weight. What was lost is due again only if it still matters.
+ * and weight. A lost frame is due again only if it still matters.
  *
  * Invariant: a stream is in `ready` exactly while it has an OPEN, bytes or an end to send that its credit allows; in
  * `starved` if only the association's credit keeps it from that. */

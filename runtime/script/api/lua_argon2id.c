@@ -1,5 +1,5 @@
-/* kt.crypto.argon2id: takes long on purpose, so it runs as work of the io, one call at a time. Whoever may try
- * passwords could queue calls without end, so a script has CALLS_MAX at most.
+/* kt.crypto.argon2id: deliberately slow, so it runs as work of the io, one call at a time. A client that may try
+ * passwords could queue calls without end, so a script has at most CALLS_MAX.
  *
  * Invariant: the password and the result are only ever in the job, which is locked memory. */
 #include <string.h>

@@ -1,7 +1,7 @@
 /* The handle of a task that kt.spawn started, and the calls that wait for tasks: task:wait and kt.first.
  *
  * Such a call is a race: a userdata on the stack of the task that waits, with one runner for each task that it
- * waits for. What a task returned stays on its thread for as long as the handle is held.
+ * waits for. A task's results stay on its thread for as long as the handle is held.
  *
  * Most handles are dropped at once. So they have no finalizer, which would keep each for a second cycle of the
  * collector; the registry anchors a handle while its task runs.

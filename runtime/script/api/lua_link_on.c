@@ -148,8 +148,7 @@ static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *w
     }
 }
 
-/* Peers of an acceptor are told of by their presence (lua_accept.c), whether or not a script has asked for their
- * links. */
+/* Events of an acceptor's peers come from their presence (lua_accept.c), even if no script uses their links. */
 static void emit(const struct kt_lua_link *l, enum kt_event_type type, const char *text)
 {
     if (l->peer) return;

@@ -91,7 +91,7 @@ static void header_refused(void *ctx, struct kt_conn *conn, int code)
     note_refused(ctx, conn, why);
 }
 
-/* Conns of a unix socket have no address; whoever may open its file is trusted. */
+/* Conns of a unix socket have no address; its clients are trusted, as they may open its file. */
 static bool trusts(const struct kt_lua_listener *l, const struct kt_conn *conn)
 {
     struct kt_addr peer;

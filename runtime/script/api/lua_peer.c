@@ -1,5 +1,5 @@
-/* Keeps the far side's address and words in uservalues, so that they outlive the conn, stream or flow. What nobody said
- * costs no table. */
+/* Keeps the far side's address and words in uservalues, so that they outlive the conn, stream or flow. Without
+ * any there is no table. */
 #include "script/api/lua_peer.h"
 #include "link/link.h"
 

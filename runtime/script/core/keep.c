@@ -1,7 +1,7 @@
 /* Hands tables of a script to the one that replaces it (kt.keep).
  *
- * The new script asks for a table by name while its main chunk runs. The old one stands still then, so a copy
- * made at that moment is what it would have had. Only plain data is copied: the two scripts have two states,
+ * The new script asks for a table by name while its main chunk runs. The old one does not run then, so a copy
+ * made at that moment is its last state. Only plain data is copied: the two scripts have two states,
  * and functions, handles and metatables belong to one of them.
  *
  * Invariant: reading the old state allocates nothing there except stack, so it cannot raise. */

@@ -61,7 +61,7 @@ struct kt_runtime_opts {
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
     /* Called when very many slices ran without the clock advancing, with a text that names a task. A
-     * simulated clock stands still while code runs, so tasks that wake each other would never end. NULL: no
+     * simulated clock does not advance while code runs, so tasks that wake each other would never end. NULL: no
      * check. */
     void (*livelock)(void *ctx, const char *text);
     void *livelock_ctx;

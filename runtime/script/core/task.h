@@ -160,8 +160,9 @@ void kt_task_own(struct kt_task *t, struct kt_owned *o);
 
 /* ---- the end of a task ---- */
 
-/* Ends a task early: at once if it waits or has not begun, else at its next wait. What it owns is reset, and its
- * scopes are left, which runs their __close metamethods. Does not run Lua before the task's next turn. */
+/* Ends a task early: at once if it waits or has not begun, else at its next wait. Its conns and other handles are
+ * reset, and its scopes are left, which runs their __close metamethods. Does not run Lua before the task's next
+ * turn. */
 void kt_task_stop(struct kt_task *t);
 
 /* Told of a task's end; embedded in the handle that kt.spawn returns. */

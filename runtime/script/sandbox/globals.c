@@ -345,7 +345,7 @@ void kt_globals_end_module(lua_State *L)
 }
 
 /* Methods of strings come from the library itself, which modules in the binary rely on; the script's `string`
- * is a copy. What the script adds to it also becomes a method; what it changes does not. */
+ * is a copy. A function that the script adds to it also becomes a method; one that it replaces does not. */
 static void part_strings(lua_State *L)
 {
     lua_getglobal(L, LUA_STRLIBNAME);

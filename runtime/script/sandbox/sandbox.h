@@ -1,6 +1,6 @@
 /* The sandbox of one Lua state: bounds on a script's time and memory, and Lua's library made safe.
  *
- * It knows nothing of tasks, services or handles. What it needs of the runtime around it comes in struct
+ * It knows nothing of tasks, services or handles. Its needs of the runtime around it come in struct
  * kt_sandbox_host. */
 #ifndef KT_SCRIPT_SANDBOX_SANDBOX_H
 #define KT_SCRIPT_SANDBOX_SANDBOX_H

@@ -1,7 +1,7 @@
 /* Sockets: a spec's own UDP sockets on simulated hosts, and the lookups of the names that they send to. Nothing here
  * waits; lua/kt/sim/socket.lua builds waiting calls on top.
  *
- * Received datagrams are queued until Lua takes them. What does not fit is dropped, as a kernel would. */
+ * Received datagrams are queued until Lua takes them. Datagrams that do not fit are dropped, as in a kernel. */
 #include <stdio.h>
 #include <string.h>
 #include "base/dgramq.h"

@@ -20,7 +20,7 @@ return function(with)
   local text = { name = "text", type = "string", doc = "The text to send." }
   waiting {
     name = "echo", returns = "reply", signature = 'echo(text, { timeout = "10s" }) → reply', params = { text },
-    doc = "Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not. What it sends is the "
+    doc = "Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not. It sends the "
       .. 'text, then "\\0echo-N\\n", where N numbers the echoes of the world; by that an echo server says which host it is on.',
   }
   waiting {
