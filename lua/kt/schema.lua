@@ -64,7 +64,7 @@ function schema.distance(a, b)
   return last[#b]
 end
 
-local WORD_MAX = 64 -- bytes; what is longer is no name, and slow to compare
+local WORD_MAX = 64 -- bytes; a longer word is not a name, and slow to compare
 
 --- The closest name, or nil if none is close enough to be a typo.
 function schema.suggest(name, names)

@@ -39,7 +39,7 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Writes to standard error, after what the logger has written there; in other formats than text, to the log. */
+/* Writes to standard error, after the logger's lines; in other formats than text, to the log. */
 static int complain(const struct kt_logger *logger, const char *text)
 {
     if (logger->format != KT_LOG_TEXT) {

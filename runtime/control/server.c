@@ -29,7 +29,7 @@ struct kt_control_client {
     struct kt_control_server *s;
     struct kt_pipe *pipe;
     struct kt_turn doomed_turn; /* ends it outside of the pipe's and the user's calls */
-    struct kt_turn flush_turn;  /* sends what a stream has queued */
+    struct kt_turn flush_turn;  /* sends a stream's queued lines */
     struct kt_timer patience;
     struct kt_timer next; /* looks for the next request */
     struct text in, out;
@@ -84,7 +84,7 @@ static void on_doomed(void *ctx)
     end_client(c, c->ends);
 }
 
-/* Ends it at the end of the turn. clean: what was written is delivered. */
+/* Ends it at the end of the turn. clean: written lines are delivered. */
 static void doom(struct kt_control_client *c, bool clean)
 {
     if (c->doomed) return;

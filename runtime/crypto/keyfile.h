@@ -1,6 +1,6 @@
 /* Key files of kt's own wire, as `kt keygen` writes them: shared keys, and X25519 key pairs in two files. A file is
  * text: one line with 32 bytes in base64; blank lines and lines that begin with # are comments. The comment
- * "# kt private key" (or public, or shared) says what the key is, and a file that says something else than the
+ * "# kt private key" (or public, or shared) names the kind of key, and a file that names another kind than the
  * reader wants is refused: all keys look alike, and the wrong one would lead to silence. */
 #ifndef KT_CRYPTO_KEYFILE_H
 #define KT_CRYPTO_KEYFILE_H

@@ -42,7 +42,7 @@ struct kt_conversation_events {
  * KT_ENOMEM. */
 int kt_conversation_new(struct kt_conversation **out, const struct kt_conversation_config *cfg,
     struct kt_io *io, struct kt_slab *slab, const struct kt_conversation_events *events, void *ctx);
-/* NULL is harmless. What was not acknowledged is lost. */
+/* NULL is harmless. Bytes that were not acknowledged are lost. */
 void kt_conversation_free(struct kt_conversation *c);
 
 /* Takes a packet from the peer. 0, or KT_EPROTO: it belongs to another conversation, or is malformed from some point

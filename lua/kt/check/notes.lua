@@ -10,7 +10,7 @@ end
 function notes.place(m) return ("%s:%d:%s"):format(m.file, m.line, m.path or "") end
 
 --- mistake: { file, line, column, path, message, suggestion, hint }. Line 0 means the whole file; column, path and suggestion may be
---- nil; a hint is no mistake.
+--- nil; a hint is not a mistake.
 function notes:add(mistake)
   local key = notes.place(mistake) .. ":" .. mistake.message
   local seen = self.seen[key]

@@ -64,7 +64,7 @@ function reflector.fill(stream, seconds, rate)
     if not stream:write(block, { timeout = 5 }) then return false end
     now = kt.now()
     if rate then
-      due = math.max(due + size / rate, now - PACE) -- what is late is not made up for
+      due = math.max(due + size / rate, now - PACE) -- lost time is not made up for
       if due > now then kt.sleep(math.min(due, ends) - now) end
       now = kt.now()
     end

@@ -71,7 +71,7 @@ end
 local idempotent = { GET = true, HEAD = true, OPTIONS = true, TRACE = true, PUT = true, DELETE = true }
 
 --- Whether a request that failed on a used conn may be sent again on a new one (RFC 9112, section 9.3.1): the server had closed the conn
---- before it answered anything, and to do twice what is asked is the same as once.
+--- before it answered anything, and doing the request twice has the same effect as once.
 function client.may_repeat(request, err, came)
   return idempotent[request.method] and not came and (err.code == "reset" or err.code == "closed")
 end

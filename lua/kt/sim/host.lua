@@ -111,7 +111,7 @@ end
 server.__close = server.close
 
 --- Serves conns to `on` with a server of kind "echo", "sink" or "source", or with fn, called as a task with each conn. Serves datagrams
---- to `udp` with kind "echo", or with fn, called as a task with each one; what it returns is the answer.
+--- to `udp` with kind "echo", or with fn, called as a task with each one; its result is the answer.
 function host:serve(opts)
   opts = complain.checked("host:serve", shape.serve, opts)
   local fn = opts.fn or opts.udp and serve.same or serve[opts.kind]

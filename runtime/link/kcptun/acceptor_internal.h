@@ -36,7 +36,7 @@ struct guest {
     struct kt_timer forget;
     struct kt_list links; /* of kt_accepted: the session as a link, for each user so far */
     bool mismatch_logged;
-    bool present; /* what `presence` was told last */
+    bool present; /* as last reported by `presence` */
     bool listed;  /* gets the packets without a conv (parity) from its address */
 };
 

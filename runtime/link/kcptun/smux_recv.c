@@ -76,7 +76,7 @@ static void on_fin(struct kt_smux *m, uint32_t id)
     kt_smux_touch(s, KT_SMUX_EV_READABLE | KT_SMUX_EV_WRITABLE | KT_SMUX_EV_CLOSED);
 }
 
-/* The peer has aborted the stream: what it sent is incomplete. */
+/* The peer has aborted the stream: its data is incomplete. */
 static void on_rst(struct kt_smux *m, uint32_t id, const uint8_t *body, size_t len)
 {
     struct kt_smux_stream *s = heard(m, id);

@@ -7,7 +7,7 @@
 
 #define LOST_US 3000000u /* of silence, until a path may be given another socket, and between two */
 
-/* True if the path's round trip is known. If not, asks for one, as a guess is no reason to prefer a path. */
+/* True if the path's round trip is known. If not, asks for one, because a path must not be preferred by a guess. */
 static bool measured(struct kt_native_path *p)
 {
     if (p->recovery.rtt.min > 0) return true;

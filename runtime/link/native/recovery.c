@@ -375,7 +375,7 @@ static bool acknowledge(struct kt_native_recovery *r, uint64_t number, uint64_t 
 }
 
 /* A delay counts as far as the peer announced it, as in RFC 9002. One that is longer than a probe timeout counts in
- * full: the ACKs before were lost, as in an outage, which is no round trip. */
+ * full: the ACKs before were lost, as in an outage, which does not measure a round trip. */
 static void sample(struct kt_native_recovery *r, uint64_t us, uint64_t delay_us, uint64_t now_us)
 {
     uint32_t delay = r->cfg.peer_ack_delay_us;

@@ -106,7 +106,7 @@ struct kt_tap *kt_services_tap(const struct kt_runtime *rt, const char *name);
 
 /* The service declared after s, or the first if s is NULL; NULL: there is none. */
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s);
-/* From 1 on, in the order of declaration; to go on from where the list was left in an earlier turn. */
+/* From 1 on, in the order of declaration; to continue a list that was left in an earlier turn. */
 uint64_t kt_service_number(const struct kt_service *s);
 
 /* Adds the service, whose handle is on top of the stack, to the runtime's list. name: for messages; cut to

@@ -73,7 +73,7 @@ struct kt_runtime_opts {
     void *source_ctx;
     /* The last number given to a conn or a stream; outlives the runtime and its successors. NULL: its own. */
     uint64_t *pipe_numbers;
-    /* Where it tells of links, pools and failed tasks; outlives the runtime. NULL: its own. */
+    /* For events of links, pools and failed tasks; outlives the runtime. NULL: its own. */
     struct kt_events *events;
     struct kt_process process;
     /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
