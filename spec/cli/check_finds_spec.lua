@@ -296,6 +296,11 @@ local CASES = {
       "hint: kt.resolve: the result is nil if it fails, and is used unchecked; keep it in a local and check that, or write assert(…)" },
     { "kt.first(kt.spawn(far.open, far), kt.spawn(function() return far:open() end))",
       "hint: kt.first: the stream that it returns is not used, and stays open until it is collected; write: local stream, err = …" },
+    { "local q = kt.queue {} q:push { conn = conn }",
+      "hint: queue:push: the conn in the table stays with its task, and closes with it; push the conn itself" },
+    { "local t = kt.spawn(function() local s = assert(far:open()) return { stream = s } end) t:wait()",
+      "hint: kt.spawn: the stream in the table stays with its task, and closes with it; return the stream itself, before other values" },
+    { "local q = kt.queue {} q:push(conn) q:push { link = far, name = 'x' }" },
     { "kt.listen { on = ':5' }", "kt.listen: has no handler; add :serve(function(conn) … end)" },
     { "print(kt.duration '5s' + 1, assert(kt.json.decode(conn.peer)).x, kt.json.decode('{}').x) kt.first(kt.spawn(function() kt.sleep(1) end), "
       .. "kt.spawn(print))" },

@@ -92,6 +92,29 @@ local function hint_dropped(f, call, kind, note)
   }
 end
 
+--- The kind of a handle that a table of the script has, of those that belong to a task; nil if it has none.
+local function inside(inferred, of)
+  for _, one in ipairs(of or {}) do
+    for _, item in ipairs(one.is == "table" and one.node.items or {}) do
+      local kind = owned(inferred:type(item.value))
+      if kind then return kind end
+    end
+  end
+end
+
+--- A handle in a table that goes to another task, which does not get the handle.
+local function check_handed(inferred, f, call, note)
+  local of
+  if f.name == "queue:push" then of = call.args[1] and inferred:type(call.args[1])
+  elseif f.name == "kt.spawn" then of = call.args[1] and inferred:outcome(call.args[1], 1) end
+  local kind = inside(inferred, of)
+  if not kind then return end
+  note {
+    token = call.file.tokens[call.at], path = f.name, message = ("the %s in the table stays with its task, and closes with it"):format(kind), hint = true,
+    suggestion = f.name == "kt.spawn" and ("return the %s itself, before other values"):format(kind) or ("push the %s itself"):format(kind),
+  }
+end
+
 --- The name that a condition tests for nil: not s, s == nil.
 local function absent(condition)
   if condition.tag == "unary" and condition.op == "not" and condition.operand.tag == "name" then return condition.operand end
@@ -128,6 +151,7 @@ function results.check(inferred, file, note)
     local f = node.tag == "call" and inferred:called(node)
     local kind = f and node.statement and dropped(inferred, f, node)
     if kind then hint_dropped(f, node, kind, note) end
+    if f then check_handed(inferred, f, node, note) end
     if f and needs_value(inferred, node) and may_fail(inferred, f, node) then hint(f, node, note) end
     local var = node.tag == "name" and not node.var.global and node.var.uses[1] == node and node.var
     local def = var and #var.defs == 1 and var.group and var.defs[1]
