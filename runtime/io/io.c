@@ -382,17 +382,19 @@ static void direct_close(struct kt_appender *a, bool wait)
     free(a);
 }
 
-int kt_append_open(struct kt_io *io, const char *path, bool real, const char *head,
-    const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err)
+int kt_append_open(
+    struct kt_io *io, const struct kt_append_options *options, struct kt_appender **out, struct kt_err *err)
 {
+    const char *path = options->path, *head = options->head;
     *out = NULL;
-    if (io->ops->append_open) return io->ops->append_open(io, path, real, head, events, ctx, out, err);
+    if (io->ops->append_open) return io->ops->append_open(io, options, out, err);
     int rc = kt_file_append(io, path, "", 0, err);
     if (rc) return rc;
     const size_t size = strlen(path) + 1, head_size = head ? strlen(head) + 1 : 0;
     struct direct *d = calloc(1, sizeof *d + size + head_size);
     if (!d) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
-    *d = (struct direct){{direct_put, direct_close}, io, events, ctx, head ? d->path + size : NULL};
+    *d = (struct direct){
+        {direct_put, direct_close}, io, options->events, options->ctx, head ? d->path + size : NULL};
     memcpy(d->path, path, size);
     if (head) memcpy(d->path + size, head, head_size);
     *out = &d->appender;

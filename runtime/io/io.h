@@ -367,11 +367,17 @@ struct kt_append_events {
     /* This text could not be written to the file. */
     void (*failed)(void *ctx, const struct kt_err *err, const char *text, size_t len);
 };
-/* Creates the file with mode 0600 if it does not exist. real: the path is real; as for kt_file_read_real, at each
- * write. head (may be NULL) is written first whenever the file is empty, as it is again after a rename. The events must
- * outlive the appender, which may outlive the io. */
-int kt_append_open(struct kt_io *io, const char *path, bool real, const char *head,
-    const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err);
+struct kt_append_options {
+    const char *path;
+    const char
+        *head; /* written first whenever the file is empty, as it is again after a rename; NULL: nothing */
+    bool real; /* the path is real; as for kt_file_read_real, at each write */
+    const struct kt_append_events *events; /* outlive the appender, which may outlive the io */
+    void *ctx;
+};
+/* Creates the file with mode 0600 if it does not exist. */
+int kt_append_open(
+    struct kt_io *io, const struct kt_append_options *options, struct kt_appender **out, struct kt_err *err);
 void kt_append(struct kt_appender *a, const char *text, size_t len);
 /* wait: return once everything is written, but do not wait for a stalled file system; use it when the process
  * ends. Otherwise the rest is written later. No event follows. NULL is harmless. */
@@ -416,8 +422,8 @@ struct kt_io_ops {
         struct kt_input **, struct kt_err *);
     int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
     /* NULL if file_append never blocks; it is used instead. */
-    int (*append_open)(struct kt_io *, const char *, bool, const char *, const struct kt_append_events *,
-        void *, struct kt_appender **, struct kt_err *);
+    int (*append_open)(
+        struct kt_io *, const struct kt_append_options *, struct kt_appender **, struct kt_err *);
 };
 
 struct kt_udp_ops {

@@ -201,8 +201,9 @@ static int start_thread(struct kt_writer *w)
 
 /* ---- the callers ---- */
 
+/* of->path NULL: writes to fd. */
 static int make(struct kt_writer **out, int fd, void (*record)(int fd, const char *data, size_t len),
-    const char *path, bool real, const char *head, const struct kt_append_events *events, void *ctx)
+    const struct kt_append_options *of)
 {
     struct kt_writer *w = calloc(1, sizeof *w);
     *out = NULL;
@@ -218,12 +219,12 @@ static int make(struct kt_writer **out, int fd, void (*record)(int fd, const cha
     pthread_condattr_destroy(&attr);
     w->fd = fd;
     w->record = record;
-    w->real = real;
-    w->events = events;
-    w->ctx = ctx;
+    w->real = of->real;
+    w->events = of->events;
+    w->ctx = of->ctx;
     int rc = 0;
-    if (path && !(w->path = strdup(path))) rc = ENOMEM;
-    if (head && !(w->head = strdup(head))) rc = ENOMEM;
+    if (of->path && !(w->path = strdup(of->path))) rc = ENOMEM;
+    if (of->head && !(w->head = strdup(of->head))) rc = ENOMEM;
     if (rc == 0) rc = start_thread(w);
     if (rc) {
         destroy(w);
@@ -235,13 +236,13 @@ static int make(struct kt_writer **out, int fd, void (*record)(int fd, const cha
 
 int kt_writer_new(struct kt_writer **out, int fd, const struct kt_append_events *events, void *ctx)
 {
-    return make(out, fd, NULL, NULL, false, NULL, events, ctx);
+    return make(out, fd, NULL, &(struct kt_append_options){.events = events, .ctx = ctx});
 }
 
 int kt_writer_new_records(struct kt_writer **out, int fd,
     void (*record)(int fd, const char *data, size_t len), const struct kt_append_events *events, void *ctx)
 {
-    return make(out, fd, record, NULL, false, NULL, events, ctx);
+    return make(out, fd, record, &(struct kt_append_options){.events = events, .ctx = ctx});
 }
 
 static bool append(struct buffer *b, const char *text, size_t len)
@@ -401,16 +402,17 @@ static void file_close(struct kt_appender *a, bool wait)
     free(a);
 }
 
-int kt_writer_append_open(struct kt_io *io, const char *path, bool real, const char *head,
-    const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err)
+int kt_writer_append_open(
+    struct kt_io *io, const struct kt_append_options *options, struct kt_appender **out, struct kt_err *err)
 {
+    const char *path = options->path;
     *out = NULL;
     (void)io;
-    int rc = to_file(path, real, "", 0, err);
+    int rc = to_file(path, options->real, "", 0, err);
     if (rc) return rc;
     struct file_appender *f = calloc(1, sizeof *f);
     if (!f) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
-    rc = make(&f->writer, -1, NULL, path, real, head, events, ctx);
+    rc = make(&f->writer, -1, NULL, options);
     if (rc) {
         free(f);
         return kt_err_set(err, rc, "%s: cannot start a thread to write it: %s", path, kt_strerror(rc));

@@ -40,7 +40,7 @@ uint64_t kt_writer_lost(struct kt_writer *w);
 void kt_writer_close(struct kt_writer *w);
 
 /* kt_append_open for files of this machine. */
-int kt_writer_append_open(struct kt_io *io, const char *path, bool real, const char *head,
-    const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err);
+int kt_writer_append_open(
+    struct kt_io *io, const struct kt_append_options *options, struct kt_appender **out, struct kt_err *err);
 
 #endif

@@ -160,14 +160,15 @@ static int into_packet(lua_State *L)
     i->L = L;
     if (kt_replay_check(&i->seen, number) != KT_REPLAY_NEW) return 1;
     kt_replay_add(&i->seen, number);
-    kt_native_parity_in_packet(&i->in, number, frames, len, &i->seen, on_rebuilt, i);
+    const struct kt_native_parity_arrival in = {
+        .number = number, .frames = frames, .len = len, .seen = &i->seen, .sink = on_rebuilt, .ctx = i};
+    kt_native_parity_in_packet(&i->in, &in);
     if (kt_native_frame_read(&f, frames, len, &err) > 0 && f.type == KT_NATIVE_FRAME_PARITY) {
         if (!kt_native_parity_in_on(&i->in)) {
             if (!kt_native_parity_in_start(&i->in)) return luaL_error(L, "out of memory");
-            kt_native_parity_in_packet(&i->in, number, frames, len, &i->seen, on_rebuilt, i);
+            kt_native_parity_in_packet(&i->in, &in);
         }
-        rc = kt_native_parity_in_take(
-            &i->in, &f.parity, number, frames, &i->seen, on_rebuilt, i, arg(L, 4), &err);
+        rc = kt_native_parity_in_take(&i->in, &f.parity, &in, arg(L, 4), &err);
     }
     if (!rc) return 1;
     lua_pushnil(L);

@@ -92,12 +92,23 @@ static void count_failures(struct kt_native_path *p, const struct kt_native_pari
     p->a->c->counters->FECErrs += p->rebuild.errors - before->errors;
 }
 
+static struct kt_native_parity_arrival for_parity(struct kt_native_path *p, const struct arrival *in)
+{
+    return (struct kt_native_parity_arrival){.number = in->number,
+        .frames = in->frames,
+        .len = in->len,
+        .seen = &p->seen,
+        .sink = on_rebuilt,
+        .ctx = p};
+}
+
 /* Keeps it while the peer sends parity. */
 static void keep(struct kt_native_path *p, const struct arrival *in)
 {
     if (!kt_native_parity_in_on(&p->rebuild)) return;
     const struct kt_native_parity_in before = p->rebuild;
-    kt_native_parity_in_packet(&p->rebuild, in->number, in->frames, in->len, &p->seen, on_rebuilt, p);
+    const struct kt_native_parity_arrival arrival = for_parity(p, in);
+    kt_native_parity_in_packet(&p->rebuild, &arrival);
     count_failures(p, &before);
 }
 
@@ -111,8 +122,8 @@ static int take_parity(struct kt_native_path *p, const struct kt_native_parity *
         keep(p, in);
     }
     const struct kt_native_parity_in before = p->rebuild;
-    const int rc = kt_native_parity_in_take(
-        &p->rebuild, f, in->number, in->frames, &p->seen, on_rebuilt, p, in->now_us, &a->why);
+    const struct kt_native_parity_arrival arrival = for_parity(p, in);
+    const int rc = kt_native_parity_in_take(&p->rebuild, f, &arrival, in->now_us, &a->why);
     count_failures(p, &before);
     return rc;
 }

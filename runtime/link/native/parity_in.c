@@ -188,13 +188,12 @@ static void attempt(struct kt_native_parity_in *p, struct group *g, const struct
     }
 }
 
-void kt_native_parity_in_packet(struct kt_native_parity_in *p, uint64_t number, const uint8_t *frames,
-    size_t len, const struct kt_replay *seen, kt_native_parity_sink sink, void *ctx)
+void kt_native_parity_in_packet(struct kt_native_parity_in *p, const struct kt_native_parity_arrival *in)
 {
     struct kt_native_parity_store *s = p->store;
-    if (!s || !keep(s, number, frames, len)) return;
+    if (!s || !keep(s, in->number, in->frames, in->len)) return;
     for (unsigned i = 0; i < GROUPS; i++)
-        if (is_member(&s->groups[i], number)) attempt(p, &s->groups[i], seen, sink, ctx);
+        if (is_member(&s->groups[i], in->number)) attempt(p, &s->groups[i], in->seen, in->sink, in->ctx);
 }
 
 /* The group of a PARITY frame; a new one takes the place of the oldest. */
@@ -218,21 +217,20 @@ static struct group *group_of(
     return g;
 }
 
-int kt_native_parity_in_take(struct kt_native_parity_in *p, const struct kt_native_parity *f, uint64_t number,
-    const uint8_t *frames, const struct kt_replay *seen, kt_native_parity_sink sink, void *ctx,
-    uint64_t now_us, struct kt_err *err)
+int kt_native_parity_in_take(struct kt_native_parity_in *p, const struct kt_native_parity *f,
+    const struct kt_native_parity_arrival *in, uint64_t now_us, struct kt_err *err)
 {
     struct kt_native_parity_store *s = p->store;
     const uint64_t last = f->first + kt_native_parity_span(f->members) - 1;
-    if (last >= number)
+    if (last >= in->number)
         return kt_err_set(err, KT_EPROTO, "frame PARITY (0x20): about packets that were not sent before it");
     p->frames++;
     p->heard_us = now_us;
-    if (!s || f->first + KT_NATIVE_PARITY_KEPT <= seen->next || !kept(s, number)) return 0;
-    struct group *g = group_of(p, f, seen);
+    if (!s || f->first + KT_NATIVE_PARITY_KEPT <= in->seen->next || !kept(s, in->number)) return 0;
+    struct group *g = group_of(p, f, in->seen);
     g->have |= 1u << f->index;
-    g->parity[f->index].number = number;
-    g->parity[f->index].at = (uint16_t)(HEAD + (size_t)(f->shard - frames));
-    attempt(p, g, seen, sink, ctx);
+    g->parity[f->index].number = in->number;
+    g->parity[f->index].at = (uint16_t)(HEAD + (size_t)(f->shard - in->frames));
+    attempt(p, g, in->seen, in->sink, in->ctx);
     return 0;
 }

@@ -45,14 +45,21 @@ void kt_native_parity_in_free(struct kt_native_parity_in *p);
 /* True if it keeps packets for nothing. */
 bool kt_native_parity_in_idle(const struct kt_native_parity_in *p, uint64_t now_us);
 
-/* The packet with this number has arrived, with these frames (1..KT_NATIVE_DATAGRAM_MAX bytes). Rebuilds what that
- * makes possible. `seen` has the numbers that arrived. Before its PARITY frames are taken. */
-void kt_native_parity_in_packet(struct kt_native_parity_in *p, uint64_t number, const uint8_t *frames,
-    size_t len, const struct kt_replay *seen, kt_native_parity_sink sink, void *ctx);
-/* A PARITY frame, in `frames` of the packet with this number. 0, or KT_EPROTO with a sentence: it is about packets that
- * were not sent before it. */
-int kt_native_parity_in_take(struct kt_native_parity_in *p, const struct kt_native_parity *f, uint64_t number,
-    const uint8_t *frames, const struct kt_replay *seen, kt_native_parity_sink sink, void *ctx,
-    uint64_t now_us, struct kt_err *err);
+/* A packet that has arrived. */
+struct kt_native_parity_arrival {
+    uint64_t number;
+    const uint8_t *frames; /* 1..KT_NATIVE_DATAGRAM_MAX bytes */
+    size_t len;
+    const struct kt_replay *seen; /* the numbers that arrived */
+    kt_native_parity_sink sink;   /* for what it makes possible to rebuild */
+    void *ctx;
+};
+
+/* A packet has arrived. Before its PARITY frames are taken. */
+void kt_native_parity_in_packet(struct kt_native_parity_in *p, const struct kt_native_parity_arrival *in);
+/* A PARITY frame among the frames of `in`. 0, or KT_EPROTO with a sentence: it is about packets that were not sent
+ * before it. */
+int kt_native_parity_in_take(struct kt_native_parity_in *p, const struct kt_native_parity *f,
+    const struct kt_native_parity_arrival *in, uint64_t now_us, struct kt_err *err);
 
 #endif

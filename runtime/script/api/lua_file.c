@@ -158,8 +158,8 @@ static struct appended *open_file(lua_State *L, const char *real, struct kt_err 
         return NULL;
     }
     struct appended *a = kt_handle_push(L, APPENDED, sizeof *a, 0);
-    if (kt_append_open(kt_runtime_io(kt_runtime_of(L)), real, true, NULL, &events, a, &a->to, err))
-        return NULL;
+    const struct kt_append_options options = {.path = real, .real = true, .events = &events, .ctx = a};
+    if (kt_append_open(kt_runtime_io(kt_runtime_of(L)), &options, &a->to, err)) return NULL;
     lua_pushvalue(L, -1);
     lua_setfield(L, files, real);
     return a;

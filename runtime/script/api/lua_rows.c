@@ -42,7 +42,8 @@ static int open_rows(
     close_rows(rows);
     rows->path = strdup(path);
     if (!rows->path) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
-    int rc = kt_append_open(io, path, false, head, &events, rows, &rows->to, err);
+    const struct kt_append_options options = {.path = path, .head = head, .events = &events, .ctx = rows};
+    int rc = kt_append_open(io, &options, &rows->to, err);
     if (rc) close_rows(rows);
     return rc;
 }

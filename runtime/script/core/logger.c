@@ -214,7 +214,8 @@ int kt_log_file_open(struct kt_logger *l, const char *path, struct kt_log_file *
     static const struct kt_append_events events = {.lost = kt_logger_lost, .failed = on_failed};
     *out = (struct kt_log_file){0};
     if (!path) return 0;
-    int rc = kt_append_open(l->io, path, false, NULL, &events, l, &out->to, err);
+    const struct kt_append_options options = {.path = path, .events = &events, .ctx = l};
+    int rc = kt_append_open(l->io, &options, &out->to, err);
     if (rc) return rc;
     out->path = strdup(path);
     if (out->path) return 0;
