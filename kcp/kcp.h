@@ -111,7 +111,7 @@ int kt_kcp_message(const struct kt_kcp *k);
 
 enum kt_kcp_origin {
     KT_KCP_REGULAR,
-    KT_KCP_RECOVERED, /* rebuilt by FEC, maybe late: leaves the peer's window and the RTT as they are (wire-kcptun.md 6.6) */
+    KT_KCP_RECOVERED, /* rebuilt by FEC, maybe late: leaves the peer's window and the RTT alone (wire-kcptun.md 6.6) */
 };
 
 /* Takes a KCP packet. 0, or KT_EPROTO for another conv, an unknown command or a wrong length: segments

@@ -1,9 +1,9 @@
-/* Watches a file by its folder, since editors replace files instead of writing to them. Names that begin with ".." count
- * too: a Kubernetes volume changes all its files at once by replacing the link "..data".
+/* Watches a file by its folder, since editors replace files instead of writing to them. Names that begin with ".."
+ * count too: a Kubernetes volume changes all its files at once by replacing the link "..data".
  *
  * The folder shows nothing of a change behind a symbolic link: of the file that it leads to, or of a link on the way
- * that is replaced. So a path with a link in it is also looked at every POLL_US, and so is one whose folder was moved or
- * removed. A path without links costs nothing while nothing happens.
+ * that is replaced. So a path with a link in it is also looked at every POLL_US, and so is one whose folder was moved
+ * or removed. A path without links costs nothing while nothing happens.
  *
  * Invariant: `seen` is what the path led to when the timer was set last. */
 #include <assert.h>
@@ -16,7 +16,7 @@
 
 #define POLL_US UINT64_C(1000000)
 
-/* What a path leads to; all zero: nothing. */
+/* The file that a path leads to; all zero: none. */
 struct seen {
     dev_t dev;
     ino_t ino;

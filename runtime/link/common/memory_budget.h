@@ -33,7 +33,7 @@ static inline void kt_memory_budget_take(struct kt_memory_budget *b, uint64_t *o
     *own = now;
 }
 
-/* What is left of `all` bytes to a user that takes `own`. */
+/* The part of `all` bytes that is left to a user of `own` bytes. */
 static inline uint64_t kt_memory_budget_left(const struct kt_memory_budget *b, uint64_t own, uint64_t all)
 {
     const uint64_t others = b->taken - own;

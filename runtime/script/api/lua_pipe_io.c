@@ -103,8 +103,8 @@ int kt_lua_pipe_is_gone(lua_State *L)
     return 1;
 }
 
-/* core.stop_if_gone(pipe, on): whether the calling task, which owns the pipe, is stopped when that breaks while the task
- * waits for something else. */
+/* core.stop_if_gone(pipe, on): whether the calling task, which owns the pipe, is stopped when that breaks while the
+ * task waits for something else. */
 int kt_lua_pipe_stop_if_gone(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_lua_pipe_test(L, 1);
