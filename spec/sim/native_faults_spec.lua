@@ -4,11 +4,11 @@ local sim = require "kt.sim"
 
 local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
 
---- Two hosts with the scripts of spec/fixtures/native. opts: seed, line, nat, target, client (its script, if it is another).
+--- Two hosts with the scripts of spec/fixtures/native. opts: seed, line, nat, target, addresses (of the server), client (its script, if it is another).
 local function tunnel(opts)
   opts = opts or {}
   local w = sim.world { seed = opts.seed or 3, files = { ["client.key"] = KEY, ["server.key"] = KEY } }
-  local t = { w = w, at_client = w:host "client", at_server = w:host "server" }
+  local t = { w = w, at_client = w:host "client", at_server = w:host("server", { address = opts.addresses }) }
   if opts.nat then t.at_client:nat { public = "198.51.100.1" } end
   t.line = w:link("client", "server", opts.line or { delay = "50ms" })
   t.at_server:serve(opts.target or { on = "127.0.0.1:8388", kind = "echo" })
@@ -65,6 +65,33 @@ describe("an outage of kt's own wire", function()
       until_true(t, function() return got() == 6000000 end, "60s")
       assert.equal(1, t.client:stats().counters.ActiveOpens)
     end)
+  end
+
+  for i, seconds in ipairs { 2, 8, 13, 20, 60, 300 } do
+    for _, owed in ipairs { true, false } do
+      local what = ("of %d s, with %s, that ends at another address of the client ends within"):format(seconds, owed and "a byte owed" or "nothing owed")
+      -- A client that owes nothing may have to notice first that nothing answers.
+      it(("%s %s, on the same link"):format(what, owed and "1.2 s" or "3.2 s"), function()
+        for _, dead in ipairs { false, "10.0.2.1" } do -- an address of the server that goes dead with the outage
+          local t = tunnel { seed = i, line = { delay = "20ms" }, addresses = dead and { dead, "10.0.2.2" } or nil }
+          local app = t.connect()
+          app:echo "before"
+          t.w:run_for(0.5 + i * 0.31)
+          t.line:cut()
+          if dead then t.w:rule { from = "client", to = "server", fn = function(p) return p.dst:find(dead, 1, true) and "drop" or nil end } end
+          if owed then app:write "x" end
+          t.w:run_for(seconds + 0.1)
+          t.at_client:move "10.0.9.1"
+          t.line:heal()
+          local from = t.w:now()
+          if not owed then app:write "x" end
+          assert.equal("x", app:read_exactly(1, { timeout = dead and "40s" or "10s" }))
+          assert.equal(1, t.client:stats().counters.ActiveOpens)
+          local took = t.w:now() - from
+          if not dead then assert.is_true(took < (owed and 1.2 or 3.2), took) end
+        end
+      end)
+    end
   end
 
   it("on a line with a round trip of more than a second ends within a few round trips, on the same link", function()

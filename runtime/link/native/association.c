@@ -497,9 +497,12 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
     kt_native_context_unref(context);
 }
 
-void kt_native_association_move(struct kt_native_association *a, unsigned path, struct kt_udp *udp)
+void kt_native_association_move(
+    struct kt_native_association *a, unsigned path, struct kt_udp *udp, const struct kt_addr *peer)
 {
+    const struct kt_native_place to = {.udp = udp, .peer = *peer, .connected = true};
     struct kt_native_path *p = a->paths[path];
+    if (!kt_addr_equal(&p->place.peer, peer)) kt_native_path_move(p, &to);
     if (p->moving.active && p->moving.place.udp == p->place.udp) p->moving.place.udp = udp;
     p->place.udp = udp;
     p->full = false;

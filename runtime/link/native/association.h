@@ -89,8 +89,10 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port);
 
 /* Replaces the socket of a path of a link. Packets in flight stay in flight; once the peer answers, what it lacks is
- * sent again. */
-void kt_native_association_move(struct kt_native_association *a, unsigned path, struct kt_udp *udp);
+ * sent again. peer: where that socket is connected. If it is another address than before, which the peer must have
+ * proven, packets in flight are lost, and the path's measurements begin again. */
+void kt_native_association_move(
+    struct kt_native_association *a, unsigned path, struct kt_udp *udp, const struct kt_addr *peer);
 /* Tries another address of the peer, with a socket that is connected to it and lives until the next try
  * ends. If the peer answers there, the path moves, and `moved` is raised. Datagrams that arrive at the
  * previous socket are still taken. An earlier try ends. */

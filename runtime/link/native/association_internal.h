@@ -175,6 +175,8 @@ void kt_native_path_challenged(
     struct kt_native_path *p, const struct kt_native_place *from, const uint8_t data[KT_NATIVE_CHALLENGE]);
 void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_place *from,
     const uint8_t data[KT_NATIVE_CHALLENGE], uint64_t now_us);
+/* The path continues at a place where the peer has proven to be. */
+void kt_native_path_move(struct kt_native_path *p, const struct kt_native_place *to);
 /* Starts to challenge the peer at another place. */
 void kt_native_path_try(struct kt_native_path *p, const struct kt_native_place *place, uint64_t now_us);
 /* True if far more was lost lately than before. */

@@ -2,7 +2,8 @@
  * a server that has forgotten the association answers nothing else that could be believed. If another
  * instance answers, the peer has restarted, and dial.c replaces the association at once. If the same
  * instance answers, it may have given the association up, or the path has just come back. Then the
- * association is on trial: the peer is asked a few times in it, and if it is not heard, it is replaced.
+ * association continues between the addresses of that handshake, as the old ones may be gone, and is on trial: the peer
+ * is asked a few times in it, and if it is not heard, it is replaced.
  *
  * An outage costs initiations only after a few seconds, and ever fewer. The peer's names are looked up
  * again at once, and a new address is checked at once, as the server may have moved. */
@@ -95,6 +96,7 @@ void kt_native_check_try(
 {
     struct check *c = &l->check;
     end_trial(l);
+    if (c->silences > 0) kt_native_dial_follow(l, s);
     c->socket = s;
     c->agreed = *agreed;
     c->rtt_us = rtt_us;

@@ -51,14 +51,25 @@ bool kt_native_extra_paths_has(const struct link *l, const struct kt_native_sock
     return false;
 }
 
-void kt_native_extra_paths_renew(struct link *l, unsigned path)
+static void replace(struct link *l, unsigned path, const struct kt_addr *peer)
 {
     struct kt_native_socket *old = l->extra_sockets[path], *fresh;
     struct kt_err err;
-    if (!old || kt_native_socket_open(l, &old->peer, old->local, &fresh, &err)) return;
-    kt_native_association_move(l->a, path, fresh->udp);
+    if (kt_native_socket_open(l, peer, old->local, &fresh, &err)) return;
+    kt_native_association_move(l->a, path, fresh->udp, peer);
     kt_native_socket_close(old);
     l->extra_sockets[path] = fresh;
+}
+
+void kt_native_extra_paths_renew(struct link *l, unsigned path)
+{
+    if (l->extra_sockets[path]) replace(l, path, &l->extra_sockets[path]->peer);
+}
+
+void kt_native_extra_paths_follow(struct link *l, const struct kt_native_socket *s)
+{
+    for (unsigned i = 1; i < KT_NATIVE_PATHS; i++)
+        if (l->extra_sockets[i] && l->extra_sockets[i]->local == s->local) replace(l, i, &s->peer);
 }
 
 static void on_timer(void *ctx)

@@ -124,6 +124,10 @@ void kt_native_dial_serve(struct link *l);
 void kt_native_dial_begin(
     struct link *l, struct kt_native_socket *s, const struct kt_native_agreed *agreed, uint64_t rtt_us);
 
+/* The silent peer has answered a handshake at this socket, so its address and this host's are good: the association
+ * continues between them, on a socket of its own. */
+void kt_native_dial_follow(struct link *l, const struct kt_native_socket *s);
+
 /* A datagram has arrived, which may close the socket. */
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram);
 
@@ -193,6 +197,8 @@ void kt_native_extra_paths_init(struct link *l);
 void kt_native_extra_paths_open(struct link *l);
 /* Gives a path another socket, as its address may be gone, or a NAT on the way has forgotten it. */
 void kt_native_extra_paths_renew(struct link *l, unsigned path);
+/* Moves the path from this socket's address to the socket's peer, with a socket of its own. */
+void kt_native_extra_paths_follow(struct link *l, const struct kt_native_socket *s);
 /* True if this is the socket of one of these paths. */
 bool kt_native_extra_paths_has(const struct link *l, const struct kt_native_socket *s);
 /* After the association has ended. */

@@ -215,7 +215,7 @@ uint64_t kt_native_path_challenge_due(const struct kt_native_path *p)
 
 /* Datagrams on their way to the place before will not arrive, unless the peer moved on purpose and still
  * listens there for a while. */
-static void move(struct kt_native_path *p, const struct kt_native_place *to)
+void kt_native_path_move(struct kt_native_path *p, const struct kt_native_place *to)
 {
     struct kt_native_association *a = p->a;
     char text[KT_ADDR_TEXT];
@@ -359,7 +359,7 @@ static void arrive(struct kt_native_path *p, const struct kt_native_place *from)
     }
     const bool mine = p->moving.mine;
     const struct kt_native_place to = *from;
-    move(p, &to);
+    kt_native_path_move(p, &to);
     if (mine) a->owner.moved(a->owner.ctx);
 }
 
