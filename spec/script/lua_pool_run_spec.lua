@@ -372,7 +372,8 @@ end)]])
     local function check(text)
       local p = s.kt("check", s.write("s.lua", scripts.HEAD .. text .. "\nkt.spawn(function() end)\n"))
       p:wait_exit(20)
-      return (p.stdout:gsub("(%.lua:%d+):%d+:", "%1:"):gsub("s.lua: [%dno]+ mistakes?\n$", "")) -- without columns
+      return (p.stdout:gsub("(%.lua:%d+):%d+:", "%1:"):gsub("[^\n]*: hint: [^\n]*\n", "")
+        :gsub("s.lua: [%dno]+ mistakes?[^\n]*\n$", "")) -- without columns and hints
     end
 
     it("passes when all is well", function()
