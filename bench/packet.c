@@ -47,7 +47,9 @@ static void run(enum kt_aead_method method, size_t size)
             struct kt_native_header h;
             uint64_t got;
             if (kt_native_peek(header_key, pkts[i], size, &h)) die("not a packet");
-            if (kt_native_open(&rx, 0, &seen, &h, pkts[i], size, 0, &drops, &got) < 0) die("does not open");
+            if (kt_native_open(
+                    &rx, &(struct kt_native_rx_path){0, &seen, &drops}, &h, pkts[i], size, 0, &got) < 0)
+                die("does not open");
         }
         sealing += between - from;
         opening += cpu_s() - between;

@@ -119,8 +119,8 @@ static void take(struct world *w, unsigned port, const uint8_t *data, size_t len
     CHECK(kt_native_peek(w->secrets.header_key, copy, len, &h) == 0);
     if (h.kind == KT_NATIVE_DATA) {
         if (!w->agreed || memcmp(h.id, w->cid, sizeof w->cid) != 0) return;
-        const int n =
-            kt_native_open(&w->rx, 0, &w->seen, &h, copy, len, kt_sim_now(w->t.sim), &w->drops, &number);
+        const int n = kt_native_open(&w->rx, &(struct kt_native_rx_path){0, &w->seen, &w->drops}, &h, copy,
+            len, kt_sim_now(w->t.sim), &number);
         CHECK(n > 0);
         take_frames(w, port, copy + KT_NATIVE_HEADER, (size_t)n, number);
         return;

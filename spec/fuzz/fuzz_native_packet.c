@@ -32,7 +32,8 @@ static int arrive(struct ends *e, const uint8_t *dgram, size_t len, uint8_t **co
     if (h.kind != KT_NATIVE_DATA) return KT_EINVAL;
     for (unsigned p = 0; p < KT_NATIVE_PATHS; p++)
         if (memcmp(h.id, e->tx.cids[p], sizeof h.id) == 0)
-            return kt_native_open(&e->rx, p, &e->seen[p], &h, *copy, len, e->now, &e->drops, number);
+            return kt_native_open(&e->rx, &(struct kt_native_rx_path){p, &e->seen[p], &e->drops}, &h, *copy,
+                len, e->now, number);
     return KT_EINVAL;
 }
 

@@ -237,7 +237,9 @@ static int rx_open(lua_State *L) /* (path, datagram, now) -> frames, number */
             rc = KT_EAUTH;
         }
     }
-    if (rc == 0) rc = kt_native_open(&r->rx, path, &r->seen[path], &h, datagram, n, now, &r->drops, &packet);
+    if (rc == 0)
+        rc = kt_native_open(&r->rx, &(struct kt_native_rx_path){path, &r->seen[path], &r->drops}, &h,
+            datagram, n, now, &packet);
     if (rc >= 0) lua_pushlstring(L, (const char *)datagram + KT_NATIVE_HEADER, (size_t)rc);
     free(datagram);
     if (rc < 0) return fail(L, rc);
@@ -264,8 +266,8 @@ static int rx_storm(lua_State *L)
         const size_t size = damage(datagram, in, len, i, &state);
         if (kt_native_peek(r->header_key, datagram, size, &h) || h.kind != KT_NATIVE_DATA) continue;
         if (memcmp(own, h.id, sizeof own) != 0) continue;
-        opened +=
-            kt_native_open(&r->rx, path, &r->seen[path], &h, datagram, size, now, &r->drops, &number) >= 0;
+        opened += kt_native_open(&r->rx, &(struct kt_native_rx_path){path, &r->seen[path], &r->drops}, &h,
+                      datagram, size, now, &number) >= 0;
     }
     lua_pushinteger(L, opened);
     return 1;

@@ -212,8 +212,8 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
     struct kt_replay fresh, *seen = p ? &p->seen : &fresh;
     if (!p) fresh = (struct kt_replay){0}; /* it is large */
     const uint64_t next = seen->next;
-    const int len =
-        kt_native_open(&a->rx, path, seen, header, dgram->data, dgram->len, now, &a->c->drops, &number);
+    const int len = kt_native_open(&a->rx, &(struct kt_native_rx_path){path, seen, &a->c->drops}, header,
+        dgram->data, dgram->len, now, &number);
     if (len < 0) {
         kt_native_context_dropped(a->c, dgram->from, false);
         return;

@@ -218,15 +218,14 @@ static void follow(struct kt_native_rx *rx, uint64_t now_us)
     kt_native_next_secret(rx->secret, rx->secret);
 }
 
-int kt_native_open(struct kt_native_rx *rx, unsigned path, struct kt_replay *seen,
-    const struct kt_native_header *header, uint8_t *dgram, size_t len, uint64_t now_us,
-    struct kt_native_drops *drops, uint64_t *number)
+int kt_native_open(struct kt_native_rx *rx, const struct kt_native_rx_path *path,
+    const struct kt_native_header *header, uint8_t *dgram, size_t len, uint64_t now_us, uint64_t *number)
 {
-    assert(path < KT_NATIVE_PATHS && len >= KT_NATIVE_DATAGRAM_MIN && header->kind == KT_NATIVE_DATA);
-    *number = kt_native_number(seen->next, header->number);
-    const enum kt_replay_verdict verdict = kt_replay_check(seen, *number);
+    assert(path->number < KT_NATIVE_PATHS && len >= KT_NATIVE_DATAGRAM_MIN && header->kind == KT_NATIVE_DATA);
+    *number = kt_native_number(path->seen->next, header->number);
+    const enum kt_replay_verdict verdict = kt_replay_check(path->seen, *number);
     if (verdict != KT_REPLAY_NEW) {
-        ++*(verdict == KT_REPLAY_SEEN ? &drops->replayed : &drops->old);
+        ++*(verdict == KT_REPLAY_SEEN ? &path->drops->replayed : &path->drops->old);
         return KT_EAUTH;
     }
 
@@ -237,13 +236,13 @@ int kt_native_open(struct kt_native_rx *rx, unsigned path, struct kt_replay *see
 
     uint8_t nonce[KT_AEAD_NONCE];
     const size_t n = len - KT_NATIVE_OVERHEAD;
-    nonce_of(path, *number, nonce);
+    nonce_of(path->number, *number, nonce);
     if (kt_aead_open(other ? rx->other : rx->aead, nonce, header->bytes, KT_NATIVE_HEADER,
             dgram + KT_NATIVE_HEADER, n)) {
-        drops->forged++;
+        path->drops->forged++;
         return KT_EAUTH;
     }
-    kt_replay_add(seen, *number);
+    kt_replay_add(path->seen, *number);
     if (next) follow(rx, now_us);
     return (int)n;
 }

@@ -113,12 +113,17 @@ int kt_native_rx_init(
     struct kt_native_rx *rx, enum kt_aead_method method, const uint8_t secret[KT_NATIVE_KEY]);
 void kt_native_rx_free(struct kt_native_rx *rx);
 
-/* Opens a data packet in place; `header` is what kt_native_peek read from it, `path` the one that its connection id
- * stands for, `seen` the packet numbers of that path. Returns the length of its frames, at least 1, which begin at
- * dgram + KT_NATIVE_HEADER; *number is its packet number. Or an error, counted in drops, after which nothing but
- * dgram has changed: KT_EAUTH (replayed, old or forged), KT_ENOMEM. */
-int kt_native_open(struct kt_native_rx *rx, unsigned path, struct kt_replay *seen,
-    const struct kt_native_header *header, uint8_t *dgram, size_t len, uint64_t now_us,
-    struct kt_native_drops *drops, uint64_t *number);
+/* The path that a packet arrived on, by its connection id. */
+struct kt_native_rx_path {
+    unsigned number;
+    struct kt_replay *seen; /* its packet numbers */
+    struct kt_native_drops *drops;
+};
+
+/* Opens a data packet in place; `header` is what kt_native_peek read from it. Returns the length of its frames, at
+ * least 1, which begin at dgram + KT_NATIVE_HEADER; *number is its packet number. Or an error, counted in drops, after
+ * which nothing but dgram has changed: KT_EAUTH (replayed, old or forged), KT_ENOMEM. */
+int kt_native_open(struct kt_native_rx *rx, const struct kt_native_rx_path *path,
+    const struct kt_native_header *header, uint8_t *dgram, size_t len, uint64_t now_us, uint64_t *number);
 
 #endif
