@@ -88,7 +88,7 @@ static void arrive(struct world *w, const struct packet *p)
         CHECK(rc == 0 || (rc == KT_EPROTO && !w->honest && err.text[0]));
     }
     free(exact);
-    if (kt_native_parity_in_idle(&w->in, w->now)) kt_native_parity_in_free(&w->in);
+    if (kt_native_parity_in_due(&w->in) <= w->now) kt_native_parity_in_free(&w->in);
 }
 
 /* A packet arrives now, later, or not at all. */

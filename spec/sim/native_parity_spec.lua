@@ -118,6 +118,16 @@ describe("parity of a stream", function()
     assert.is_true(lost > 0.035 and lost < 0.065, lost)
   end)
 
+  it("costs the receiver no memory once none has come for 10 s, although the peer is silent", function()
+    local t = tunnel { loss = "5%" }
+    drip(t, 6000, 0.01, 6)
+    t.w:link("near", "far"):cut()
+    local before = t.far:stats().counters.BytesHeld
+    t.w:run_for "11s"
+    local freed = before - t.far:stats().counters.BytesHeld
+    assert.is_true(freed >= 256 * 1024, freed)
+  end)
+
   it("helps where two or three packets are lost in a row", function()
     local burst = { enter = 0.01, leave = 0.4 }
     local without, with = tunnel({ burst = burst }, { link = "parity = false" }), tunnel { burst = burst }

@@ -195,7 +195,7 @@ static int into_facts(lua_State *L)
 
 static int into_idle(lua_State *L)
 {
-    lua_pushboolean(L, kt_native_parity_in_idle(&to_into(L)->in, arg(L, 2)));
+    lua_pushboolean(L, kt_native_parity_in_due(&to_into(L)->in) <= arg(L, 2));
     return 1;
 }
 

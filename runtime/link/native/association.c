@@ -251,6 +251,7 @@ static void arm(struct kt_native_association *a, uint64_t now_us)
         kt_native_association_output_due(a, now_us),
         kt_patience_due(&a->patience),
         kt_native_paths_keepalive_due(a),
+        kt_native_paths_forget_due(a),
         survives_until(a),
         a->quiet_us,
         kt_native_flows_due(a->flows),
@@ -328,6 +329,7 @@ static void work(struct kt_native_association *a, uint64_t now_us)
     kt_native_association_clock_flows(a, now_us);
     if (kt_native_flows_due(a->flows) <= now_us) kt_native_flows_timer(a->flows);
     if (kt_native_paths_keepalive_due(a) <= now_us) kt_native_paths_keep_alive(a, now_us);
+    kt_native_paths_forget(a, now_us);
     check_quiet(a, now_us);
     check_health(a, now_us);
     if (!a->over && survives_until(a) <= now_us) {

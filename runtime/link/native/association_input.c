@@ -162,7 +162,6 @@ static void take_frames(struct kt_native_association *a, struct kt_native_path *
     bool eliciting = false;
     const uint8_t *at = in->frames;
     size_t len = in->len;
-    if (kt_native_parity_in_idle(&p->rebuild, in->now_us)) kt_native_path_forget(p);
     keep(p, in);
     while (len > 0 && !a->over) {
         struct kt_native_frame f;

@@ -228,6 +228,10 @@ void kt_native_paths_ask(struct kt_native_association *a);
 uint64_t kt_native_paths_keepalive_due(const struct kt_native_association *a);
 void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us);
 
+/* When packets that a path keeps to rebuild others are of no use any more (UINT64_MAX: none keeps any); and frees them. */
+uint64_t kt_native_paths_forget_due(const struct kt_native_association *a);
+void kt_native_paths_forget(struct kt_native_association *a, uint64_t now_us);
+
 struct kt_native_sums {
     uint64_t acked, lost; /* packets, since the start */
     uint64_t spurious;    /* of the lost: those that were acknowledged after all */

@@ -65,9 +65,9 @@ void kt_native_parity_in_free(struct kt_native_parity_in *p)
     p->store = NULL;
 }
 
-bool kt_native_parity_in_idle(const struct kt_native_parity_in *p, uint64_t now_us)
+uint64_t kt_native_parity_in_due(const struct kt_native_parity_in *p)
 {
-    return p->store && now_us - p->heard_us >= KT_NATIVE_PARITY_IDLE_US;
+    return p->store ? p->heard_us + KT_NATIVE_PARITY_IDLE_US : UINT64_MAX;
 }
 
 /* ---- slots ---- */

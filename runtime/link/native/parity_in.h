@@ -42,8 +42,8 @@ static inline bool kt_native_parity_in_on(const struct kt_native_parity_in *p)
 /* Begins to keep packets. False: out of memory. */
 bool kt_native_parity_in_start(struct kt_native_parity_in *p);
 void kt_native_parity_in_free(struct kt_native_parity_in *p);
-/* True if it keeps packets for nothing. */
-bool kt_native_parity_in_idle(const struct kt_native_parity_in *p, uint64_t now_us);
+/* When it keeps packets for nothing, as no PARITY has come for long; UINT64_MAX: it keeps none. */
+uint64_t kt_native_parity_in_due(const struct kt_native_parity_in *p);
 
 /* A packet that has arrived. */
 struct kt_native_parity_arrival {

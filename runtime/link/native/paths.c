@@ -161,3 +161,18 @@ void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us
         kt_native_path_trim(p);
     }
 }
+
+uint64_t kt_native_paths_forget_due(const struct kt_native_association *a)
+{
+    uint64_t due = UINT64_MAX;
+    for (unsigned i = 0; i < a->path_end; i++)
+        if (a->paths[i]) due = kt_min64(due, kt_native_parity_in_due(&a->paths[i]->rebuild));
+    return due;
+}
+
+void kt_native_paths_forget(struct kt_native_association *a, uint64_t now_us)
+{
+    for (unsigned i = 0; i < a->path_end; i++)
+        if (a->paths[i] && kt_native_parity_in_due(&a->paths[i]->rebuild) <= now_us)
+            kt_native_path_forget(a->paths[i]);
+}
