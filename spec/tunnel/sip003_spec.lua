@@ -29,7 +29,7 @@ describe("kt as a plugin of shadowsocks", function()
       end
       local server = shadowsocks("ss-server", [[server;key=a\;b\=c\\d]])
       local client = shadowsocks("ss-local", [[key=a\;b\=c\\d;mtu=1200;nocomp]], "-b", "127.0.0.1", "-l", ("%d"):format(socks))
-      client:expect "mtu up to 1200"
+      client:expect "on kt's wire: [^\n]*mtu 1200"
       local curl = h.start { name = "curl", cmd = { "curl", "-sS", "--max-time", "20", "--socks5-hostname", "127.0.0.1:" .. socks,
         ("http://127.0.0.1:%d/"):format(web.at) } }
       assert.equal(0, curl:wait_exit(30))
