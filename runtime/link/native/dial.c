@@ -142,8 +142,7 @@ static void on_moved(void *ctx)
 static void use_socket(struct link *l, struct kt_native_socket *fresh)
 {
     kt_native_association_move(l->a, 0, fresh->udp, &fresh->peer);
-    kt_native_socket_close(l->before);
-    l->before = l->socket;
+    kt_native_socket_close(l->socket);
     l->socket = fresh;
 }
 
