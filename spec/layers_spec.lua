@@ -50,7 +50,7 @@ local inner = {
 -- The engine is pure: it may not know that there are sockets, clocks or files.
 local pure = { ["kcp"] = { "assert", "errno", "inttypes", "limits", "stdalign", "stdbool", "stddef", "stdint", "stdlib", "string", "isa%-l" } }
 
--- What is nondeterministic comes through io's seam, so that the simulator can stand in for it.
+-- Nondeterminism comes through io's seam, so that the simulator can stand in for it.
 local only_in_io = {
   "clock_gettime", "gettimeofday", "time", "rand", "random", "getrandom", "randombytes_buf", "randombytes_random",
   "gcry_randomize", "gcry_create_nonce", "socket", "bind", "connect", "accept4", "sendto", "sendmsg", "sendmmsg", "recvfrom",
@@ -101,7 +101,7 @@ local function folder_of_include(path, name)
   end
 end
 
---- What a file includes: {name, folder}; folder is nil for a header of a library.
+--- The includes of a file: {name, folder}; folder is nil for a header of a library.
 local function includes(path)
   local found = {}
   for line in io.lines(path) do

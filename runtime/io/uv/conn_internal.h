@@ -1,4 +1,5 @@
-/* The fields of a conn and what its files share: conn.c has its life, conn_read.c and conn_write.c its two directions. */
+/* Fields and functions that the files of a conn share: conn.c has its life, conn_read.c and conn_write.c its two
+ * directions. */
 #ifndef KT_IO_UV_CONN_INTERNAL_H
 #define KT_IO_UV_CONN_INTERNAL_H
 

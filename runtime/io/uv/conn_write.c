@@ -1,5 +1,5 @@
-/* Writing to a conn: straight to the system; of what that does not accept, the conn takes a few bytes, only so that libuv
- * says when there is room again.
+/* Writing to a conn: straight to the system. If that does not accept all, the conn takes a few bytes more, only so that
+ * libuv reports when there is room again.
  *
  * Invariant: FIN follows the last byte written, and a write that came up short is followed by `writable` once there is
  * room. */

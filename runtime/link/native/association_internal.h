@@ -228,7 +228,8 @@ void kt_native_paths_ask(struct kt_native_association *a);
 uint64_t kt_native_paths_keepalive_due(const struct kt_native_association *a);
 void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us);
 
-/* When packets that a path keeps to rebuild others are of no use any more (UINT64_MAX: none keeps any); and frees them. */
+/* The time after which packets that a path keeps to rebuild others are of no use (UINT64_MAX: no path keeps any), and
+ * the call that frees them then. */
 uint64_t kt_native_paths_forget_due(const struct kt_native_association *a);
 void kt_native_paths_forget(struct kt_native_association *a, uint64_t now_us);
 

@@ -38,7 +38,7 @@ struct kt_task {
     struct kt_conn *conn; /* the same, if it is a conn */
 };
 
-/* What log lines of a task are about; those that it spawns share it. */
+/* Subject of a task's log lines; tasks that it spawns share it. */
 struct about {
     uint32_t refs, peer; /* peer: where that begins in text */
     char text[];         /* conn and peer, each with a final zero; "": none */
