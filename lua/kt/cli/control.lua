@@ -50,7 +50,7 @@ end
 function run.drain(_, kt_, flags)
   local r, err = kt_:ask "drain"
   if not r then return nil, err end
-  out(("ending; %d conns and streams have %g s to finish\n"):format(r.conns, r.seconds))
+  out(("ending; %d %s %g s to finish\n"):format(r.conns, r.conns == 1 and "conn or stream has" or "conns and streams have", r.seconds))
   if flags.wait then kt_:next() end -- until the socket is closed
   return true
 end

@@ -165,11 +165,27 @@ end
 
 local marks = { ok = "ok", note = "note", finding = "FINDING", unknown = "unknown" }
 
+-- The advice of the checks that are findings, each once, after the names of its checks.
+local function advice_of(checks)
+  local list, known = {}, {}
+  for _, check in ipairs(checks) do
+    if check.status == "finding" then
+      local one = known[check.advice]
+      if not one then
+        one = { text = check.advice, names = {} }
+        known[check.advice], list[#list + 1] = one, one
+      end
+      one.names[#one.names + 1] = check.name
+    end
+  end
+  return list
+end
+
 local function doctor_report(facts, whole)
-  local checks, advice = verdict.checks(facts), {}
+  local checks = verdict.checks(facts)
+  local advice = advice_of(checks)
   for _, check in ipairs(checks) do
     if not own.json then out(("%-8s %-14s %s\n"):format(marks[check.status], check.name, check.text)) end
-    if check.status == "finding" then advice[#advice + 1] = check.advice end
   end
   local code = not whole and measuring.INTERRUPTED or not facts.at and measuring.UNREACHABLE or #advice > 0 and measuring.FINDINGS or measuring.FINE
   if own.json then
@@ -178,7 +194,7 @@ local function doctor_report(facts, whole)
     return code
   end
   if #advice > 0 then out "\nWhat to change:\n" end
-  for i, text in ipairs(advice) do out(("%2d. %s\n"):format(i, text)) end
+  for i, one in ipairs(advice) do out(("%2d. %s: %s\n"):format(i, table.concat(one.names, ", "), one.text)) end
   if code == measuring.FINE then out "\nNothing to change.\n" end
   return code
 end

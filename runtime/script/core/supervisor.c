@@ -315,8 +315,9 @@ void kt_supervisor_end(struct kt_supervisor *sv, const char *by)
     if (sv->opts.ending) sv->opts.ending(sv->opts.ctx);
     kt_io_timer_cancel(sv->io, &sv->reload);
     const uint64_t us = kt_runtime_drain_us(sv->now);
-    kt_log(&sv->logger->log, KT_LOG_INFO, "%s: ending; %zu conns and streams have %g s to finish", by,
-        kt_supervisor_pipes(sv), (double)us / 1e6);
+    const size_t pipes = kt_supervisor_pipes(sv);
+    kt_log(&sv->logger->log, KT_LOG_INFO, "%s: ending; %zu %s %g s to finish", by, pipes,
+        pipes == 1 ? "conn or stream has" : "conns and streams have", (double)us / 1e6);
     for (size_t i = 0; i < sv->n; i++) kt_runtime_drain(sv->old[i], us);
     kt_runtime_drain(sv->now, us);
 }
