@@ -33,7 +33,20 @@ static void write_line(const struct kt_log *log, enum kt_log_level level, const 
         memcpy(line + keep, CUT_MARK, sizeof CUT_MARK);
     }
     kt_text_clean(line);
-    log->sink(log->ctx, level, fields, line);
+    struct kt_log_fields all = *fields;
+    if (log->to) {
+        if (!all.link) all.link = log->link;
+        log = log->to;
+    }
+    log->sink(log->ctx, level, &all, line);
+}
+
+const struct kt_log *kt_log_of_link(struct kt_log_of_link *of, const struct kt_log *log, const char *link)
+{
+    if (!link || !log) return log;
+    snprintf(of->link, sizeof of->link, "%s", link);
+    of->log = (struct kt_log){.to = log, .link = of->link};
+    return &of->log;
 }
 
 void kt_log(const struct kt_log *log, enum kt_log_level level, const char *fmt, ...)

@@ -10,7 +10,8 @@ enum kt_log_level { KT_LOG_DEBUG, KT_LOG_INFO, KT_LOG_WARN, KT_LOG_ERROR, KT_LOG
 
 /* The subject of a line, for logs that are read by programs; NULL: none. The text of the line names it too. */
 struct kt_log_fields {
-    const char *link; /* a link's name */
+    const char *link; /* a link's name: of kt.link its remote, in a line about a pool its name there */
+    const char *pool; /* a pool's name */
     const char *conn; /* address of a local client or target, or of the stream's client */
     const char *peer; /* address of a link's other end */
 };
@@ -21,7 +22,19 @@ struct kt_log {
      * as the caller gave them. */
     void (*sink)(void *ctx, enum kt_log_level level, const struct kt_log_fields *fields, const char *line);
     void *ctx;
+    /* Not NULL: lines go there, and level and sink are not used. Set by kt_log_of_link. */
+    const struct kt_log *to;
+    const char *link; /* of lines that have none; with `to` only */
 };
+
+/* A log whose lines are about one link, and its name, cut to fit. */
+struct kt_log_of_link {
+    struct kt_log log;
+    char link[280];
+};
+
+/* Sets up `of`, and returns its log, which passes lines on to `log`; with a link that is NULL, returns `log`. */
+const struct kt_log *kt_log_of_link(struct kt_log_of_link *of, const struct kt_log *log, const char *link);
 
 /* Formats one line and passes it to the sink if `level` is enabled. Lines over 1 KiB are cut and end in "...".
  * Bytes from a peer are safe as arguments: control characters are replaced by '?'. */
@@ -40,6 +53,7 @@ static inline struct kt_log_fields kt_log_peer(const char *address)
 
 static inline bool kt_log_on(const struct kt_log *log, enum kt_log_level level)
 {
+    if (log && log->to) log = log->to;
     return log && log->sink && level >= log->level;
 }
 

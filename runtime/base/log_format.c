@@ -96,6 +96,7 @@ static void write_json(struct writer *w, const struct kt_log_line *line)
     put_optional(w, "level", kt_log_level_name(line->level));
     put_optional(w, "script", line->script);
     put_optional(w, "link", line->fields.link);
+    put_optional(w, "pool", line->fields.pool);
     put_optional(w, "conn", line->fields.conn);
     put_optional(w, "peer", line->fields.peer);
     put_key(w, "msg", line->text, strlen(line->text));
@@ -127,6 +128,7 @@ static void write_journal(struct writer *w, const struct kt_log_line *line)
     put_text(w, "SYSLOG_IDENTIFIER=kt\n");
     put_optional_field(w, "KT_SCRIPT", line->script);
     put_optional_field(w, "KT_LINK", line->fields.link);
+    put_optional_field(w, "KT_POOL", line->fields.pool);
     put_optional_field(w, "KT_CONN", line->fields.conn);
     put_optional_field(w, "KT_PEER", line->fields.peer);
     if (line->repeated) put_number(w, "KT_REPEATED=", line->repeated, "\n");

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-
-struct kt_addr;
+#include "base/addr.h"
+#include "io/io.h"
 
 struct kt_tapped {
     const char *
@@ -20,7 +20,7 @@ struct kt_tapped {
     unsigned path;              /* on kt's wire; else 0 */
     uint64_t number;            /* of the packet, on kt's wire; else 0 */
     const struct kt_addr *peer; /* NULL: a connected socket's */
-    const struct kt_addr *here; /* this host's address; NULL: unknown */
+    const struct kt_addr *here; /* this host's address; NULL: unknown, for kt_tap_show the socket's */
     const uint8_t *data;
     size_t len;
 };
@@ -55,6 +55,17 @@ static inline void kt_tap_unref(struct kt_tap *t)
 static inline bool kt_tap_on(const struct kt_tap *t)
 {
     return t && t->fn;
+}
+
+/* Shows a packet of this socket; call it only while the tap is on. */
+static inline void kt_tap_show(const struct kt_tap *t, struct kt_tapped packet, const struct kt_udp *udp)
+{
+    struct kt_addr local;
+    if (!packet.here) {
+        kt_udp_local(udp, &local);
+        packet.here = &local;
+    }
+    t->fn(t->ctx, &packet);
 }
 
 #endif

@@ -111,7 +111,7 @@ end)
 
 describe("a log line is written", function()
   local LINE = {
-    level = "warn", script = "client", text = 'say "hi" \\ ů', link = "vps:29900", conn = "127.0.0.1:5", peer = "192.0.2.1:29900",
+    level = "warn", script = "client", text = 'say "hi" \\ ů', link = "vps:29900", pool = "out", conn = "127.0.0.1:5", peer = "192.0.2.1:29900",
     date = "2026-11-22 10:33:58 ", wall_us = 1795343638123999,
   }
 
@@ -121,13 +121,13 @@ describe("a log line is written", function()
   end)
 
   it("as JSON, with what it is about, and without what it lacks", function()
-    assert.equal([[{"time":"2026-11-22T10:33:58.123Z","level":"warn","script":"client","link":"vps:29900","conn":"127.0.0.1:5",]]
+    assert.equal([[{"time":"2026-11-22T10:33:58.123Z","level":"warn","script":"client","link":"vps:29900","pool":"out","conn":"127.0.0.1:5",]]
       .. [["peer":"192.0.2.1:29900","msg":"say \"hi\" \\ ů"}]] .. "\n", base.log_write("json", LINE))
     assert.equal('{"level":"info","msg":""}\n', base.log_write("json", { level = "info", text = "", peer = "" }))
   end)
 
   it("as a datagram for the journal, where a value cannot begin another field", function()
-    assert.equal("PRIORITY=4\nSYSLOG_IDENTIFIER=kt\nKT_SCRIPT=client\nKT_LINK=vps:29900\nKT_CONN=127.0.0.1:5\nKT_PEER=192.0.2.1:29900\n"
+    assert.equal("PRIORITY=4\nSYSLOG_IDENTIFIER=kt\nKT_SCRIPT=client\nKT_LINK=vps:29900\nKT_POOL=out\nKT_CONN=127.0.0.1:5\nKT_PEER=192.0.2.1:29900\n"
       .. 'MESSAGE=say "hi" \\ ů\n', base.log_write("journald", LINE))
     assert.equal("PRIORITY=7\nSYSLOG_IDENTIFIER=kt\nKT_PEER=a UNIT=x\nMESSAGE=x\n",
       base.log_write("journald", { level = "debug", text = "x", peer = "a\nUNIT=x" }))

@@ -38,7 +38,7 @@ describe("kt", function()
       local client = objects(near.stderr, "client")
       assert.truthy(client:find(('\n"conn":"%s","msg":"open %s'):format(own, own), 1, true), client)
       assert.truthy(client:find(('\n"conn":"%s","msg":"closed'):format(own), 1, true), client)
-      assert.truthy(client:find('\n"peer":"127.0.0.1:%d+","msg":"link to [^\n]* is up'), client)
+      assert.truthy(client:find('\n"link":"127.0.0.1:%d+","peer":"127.0.0.1:%d+","msg":"link to [^\n]* is up'), client)
       assert.truthy(client:find '\n"msg":"BytesSent %d+"\n', client)
       local server = objects(far.stderr, "server")
       assert.truthy(server:find(('\n"conn":"%s","peer":"127.0.0.1:%%d+","msg":"open'):format(own)), server)
@@ -67,6 +67,19 @@ describe("kt", function()
       assert.truthy(text:find('\n"msg":"one"\n', 1, true), text)
       assert.truthy(text:find('\n"conn":"unix:","msg":"two \\"2\\""\n', 1, true), text)
       assert.truthy(text:find('\n"conn":"unix:","msg":"task failed: t.lua:3: three', 1, true), text)
+      s.write("p.lua", ([[
+        local kt = require "kt"
+        local far = kt.link { remote = "127.0.0.1:%d", key = "k" }
+        kt.pool { name = "out", links = { { link = far, name = "a" } }, check = { every = "0.1s", timeout = "0.1s", fall = 1 } }
+        kt.spawn(function() kt.sleep "1m" end)]]):format(
+        h.sockets.free_port "udp"))
+      p = s.kt("run", "--log-format", "json", "--control", "none", "p.lua")
+      p:expect "a is down"
+      p:expect "nothing listens"
+      p:stop()
+      text = objects(p.stderr, "p")
+      assert.truthy(text:find('\n"link":"a","pool":"out","msg":"out: a is down', 1, true), text)
+      assert.truthy(text:find '\n"link":"127.0.0.1:%d+","peer":"127.0.0.1:%d+","msg":"[^\n]*nothing listens there', text)
     end)
   end)
 

@@ -420,6 +420,12 @@ describe("verbs for a running kt", function()
           assert.equal("\x0A\x0D\x0D\x0A", file:sub(1, 4))
           assert.is_truthy(file:find(text, 1, true))
           assert.is_truthy(file:find(wire .. " out", 1, true) and file:find(wire .. " in", 1, true))
+          local packets = 0
+          for from, to in file:gmatch "\x7F\0\0\1\x7F\0\0\1(..)(..)" do -- in an IPv4 header and the UDP header after it
+            assert.is_true(from ~= "\0\0" and to ~= "\0\0")
+            packets = packets + 1
+          end
+          assert.equal(4, packets)
         end
         local gone = start("trace", "client", link, "gone.pcapng")
         gone:expect "writing 127.0.0.1"

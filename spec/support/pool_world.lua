@@ -34,6 +34,7 @@ function world.new()
   end
 
   local env = { log = { info = logger "info", warn = logger "warn" }, happened = function() end }
+  function env.log_about(level, _, _, text) env.log[level]("%s", text) end
   function env.now() return w.now end
   function env.random() return w.luck or 0.5 end
   function env.self() return current.co end

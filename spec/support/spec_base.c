@@ -621,11 +621,11 @@ static int log_line(lua_State *L)
     return lua_gettop(L) - top;
 }
 
-/* log_write(format, { level, script, text, link, conn, peer, date, wall_us }, repeated) → the line, or nil for an
+/* log_write(format, { level, script, text, link, pool, conn, peer, date, wall_us }, repeated) → the line, or nil for an
  * unknown format */
 static int log_write(lua_State *L)
 {
-    static const char *const keys[] = {"script", "text", "link", "conn", "peer", "date"};
+    static const char *const keys[] = {"script", "text", "link", "conn", "peer", "date", "pool"};
     const char *values[sizeof keys / sizeof keys[0]];
     enum kt_log_format format;
     enum kt_log_level level;
@@ -643,7 +643,7 @@ static int log_write(lua_State *L)
         .wall_us = (uint64_t)lua_tointeger(L, -1),
         .level = level,
         .script = values[0] ? values[0] : "",
-        .fields = {.link = values[2], .conn = values[3], .peer = values[4]},
+        .fields = {.link = values[2], .conn = values[3], .peer = values[4], .pool = values[6]},
         .text = values[1],
         .repeated = (uint64_t)luaL_optinteger(L, 3, 0)};
     lua_pushlstring(L, out, kt_log_write(format, &line, out));

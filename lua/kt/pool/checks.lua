@@ -118,7 +118,7 @@ local function run(pool, m)
     local began = pool.env.now()
     m.poke = false
     local ok, wrong = pcall(round, pool, m) -- on failure, such as out of memory, try again next time
-    if not ok then pool.env.log.warn("%s: %s could not be checked: %s", pool.name, m.name, choice.raised(wrong)) end
+    if not ok then events.say(pool, "warn", m.name, "%s could not be checked: %s", m.name, choice.raised(wrong)) end
     rest(pool, m, began)
   end
   m.checker = nil

@@ -58,7 +58,7 @@ end
 local function complain(pool, kind, fmt, ...)
   if pool.told[kind] then return end
   pool.told[kind] = true
-  pool.env.log.warn("%s%s; further mistakes of this kind are not logged", pool.where, fmt:format(...))
+  pool.env.log_about("warn", pool.name, nil, ("%s%s; further mistakes of this kind are not logged"):format(pool.where, fmt:format(...)))
 end
 choice.complain = complain
 

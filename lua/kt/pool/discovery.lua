@@ -3,6 +3,8 @@
 ---
 --- While lookups fail, the links stay: an unreachable resolver must not take down the tunnel. A removed link gets no new streams and is
 --- closed after its last one. SRV priorities become tiers, SRV weights become link weights (RFC 2782).
+local events = require "kt.pool.events"
+
 local discovery = {}
 
 local LINKS_MAX = 64 -- per name, against mistakes and hostile answers
@@ -78,7 +80,7 @@ local function make_link(pool, entry)
   for key, value in next, pool.discover.link do settings[key] = value end
   local ok, link, err = pcall(pool.env.link, settings)
   if ok and link then return link end
-  pool.env.log.warn("%s: skipped %s from %s: %s", pool.name, entry.remote, pool.discover.name, tostring(ok and err or link))
+  events.say(pool, "warn", entry.remote, "skipped %s from %s: %s", entry.remote, pool.discover.name, tostring(ok and err or link))
 end
 
 --- Updates the pool to match the plan. self: { pool, found = remote → link, retired }
@@ -90,7 +92,7 @@ local function apply(self, plan)
     if link then
       self.found[entry.remote] = link
       pool:enter { link = link, weight = entry.weight, tier = entry.tier }
-      pool.env.log.info("%s: added %s from %s", pool.name, entry.remote, pool.discover.name)
+      events.say(pool, "info", entry.remote, "added %s from %s", entry.remote, pool.discover.name)
     end
   end
   for _, entry in ipairs(keep) do pool:change(self.found[entry.remote], entry.weight, entry.tier) end
@@ -99,7 +101,7 @@ local function apply(self, plan)
     self.found[remote] = nil
     pool:leave(link)
     self.retired[#self.retired + 1] = link
-    pool.env.log.info("%s: removed %s, no longer in %s; its streams stay open", pool.name, remote, pool.discover.name)
+    events.say(pool, "info", remote, "removed %s, no longer in %s; its streams stay open", remote, pool.discover.name)
   end
 end
 
@@ -114,14 +116,14 @@ local function look(self)
   if not ttl then
     self.failures = self.failures + 1
     if self.failures == 1 then
-      env.log.warn("%s: no %s records of %s: %s%s", pool.name, d.type, d.name, answers and "no usable record in the answer" or tostring(err),
+      events.say(pool, "warn", nil, "no %s records of %s: %s%s", d.type, d.name, answers and "no usable record in the answer" or tostring(err),
         next(self.found) and "; keeping the current links" or "")
     end
     return math.min(AGAIN_MAX, AGAIN_MIN * 2 ^ math.min(self.failures - 1, 16))
   end
   if dropped > 0 and not self.told_many then
     self.told_many = true
-    env.log.warn("%s: %s has more than %d links; using the first %d", pool.name, d.name, LINKS_MAX, LINKS_MAX)
+    events.say(pool, "warn", nil, "%s has more than %d links; using the first %d", d.name, LINKS_MAX, LINKS_MAX)
   end
   self.failures = 0
   apply(self, plan)
@@ -134,7 +136,7 @@ local function run(pool)
   pool.discoverer = env.self()
   while not pool.closed do
     local ok, seconds = pcall(look, self) -- on failure, such as out of memory, try again later
-    if not ok then env.log.warn("%s: %s could not be looked up: %s", pool.name, pool.discover.name, tostring(seconds)) end
+    if not ok then events.say(pool, "warn", nil, "%s could not be looked up: %s", pool.discover.name, tostring(seconds)) end
     local due = env.now() + (ok and seconds or AGAIN_MAX)
     while not pool.closed and env.now() < due do
       close_idle(self.retired)

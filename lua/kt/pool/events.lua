@@ -17,9 +17,14 @@ function events.on(pool, name, fn)
   return true
 end
 
+--- Logs a line about a pool and, unless that is nil, a link's name in it.
+function events.say(pool, level, link, fmt, ...)
+  pool.env.log_about(level, pool.name, link, ("%s: " .. fmt):format(pool.name, ...))
+end
+
 --- Logs what has happened, and tells those who follow the process's events.
 function events.tell(pool, name, link, text)
-  pool.env.log[name == "down" and "warn" or "info"]("%s: %s", pool.name, text)
+  events.say(pool, name == "down" and "warn" or "info", link, "%s", text)
   pool.env.happened(name, pool.name, link, text)
 end
 
@@ -30,7 +35,7 @@ function events.emit(pool, name, event)
     local copy = {}
     for key, value in next, event do copy[key] = value end
     local ok, wrong = pcall(pool.env.handle, handler.handler, name, handler.fn, copy)
-    if not ok then pool.env.log.warn("%s: could not run the handler of \"%s\": %s", pool.name, name, wrong) end
+    if not ok then events.say(pool, "warn", nil, "could not run the handler of \"%s\": %s", name, wrong) end
   end
 end
 

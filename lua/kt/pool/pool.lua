@@ -1,5 +1,5 @@
 --- A pool: several links behind one open. Assembles the other modules, and depends on kt only through `env`:
----   now() → seconds, random() → [0, 1), log.info, log.warn (fmt, …)
+---   now() → seconds, random() → [0, 1), log.warn (fmt, …), log_about(level, pool, link or nil, text)
 ---   happened(type, pool, link, text): tells those who follow the process's events (runtime/script/core/events.h)
 ---   self() → this task; alive(task); park(seconds): sleeps until then, until unpark(task), or until a spurious wakeup
 ---   spawn(fn, …): starts a task that does not keep the script alive
@@ -13,6 +13,7 @@
 local checks = require "kt.pool.checks"
 local choice = require "kt.pool.choice"
 local discovery = require "kt.pool.discovery"
+local events = require "kt.pool.events"
 local facts = require "kt.pool.facts"
 local members = require "kt.pool.members"
 local opening = require "kt.pool.opening"
@@ -76,7 +77,7 @@ function pool:set(what, change)
   if change.weight then m.weight, m.weighed = change.weight, true end
   if change.drain ~= nil and change.drain ~= m.draining then
     m.draining = change.drain
-    self.env.log.info("%s: %s %s", self.name, m.name, m.draining and "is draining: it gets no new streams" or "is back in use")
+    events.say(self, "info", m.name, "%s %s", m.name, m.draining and "is draining: it gets no new streams" or "is back in use")
     choice.reconsider(self)
   end
   return true

@@ -177,25 +177,26 @@ static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)
         text);
 }
 
-static void show(const struct kt_kcptun_context *sh, bool out, const struct kt_addr *peer,
-    const struct kt_addr *here, const uint8_t *data, size_t len)
+static void show(const struct kt_kcptun_context *sh, bool out, const struct kt_udp *udp,
+    const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *data, size_t len)
 {
     const struct kt_tapped packet = {
         .wire = "kcptun", .out = out, .peer = peer, .here = here, .data = data, .len = len};
-    sh->tap->fn(sh->tap->ctx, &packet);
+    kt_tap_show(sh->tap, packet, udp);
 }
 
-void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_addr *peer,
-    const struct kt_addr *here, const uint8_t *buf, size_t len)
+void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_udp *udp,
+    const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *buf, size_t len)
 {
-    if (kt_tap_on(sh->tap)) show(sh, true, peer, here, buf + kt_seal_header(sh->seal), len);
+    if (kt_tap_on(sh->tap)) show(sh, true, udp, peer, here, buf + kt_seal_header(sh->seal), len);
 }
 
-bool kt_kcptun_context_open(struct kt_kcptun_context *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len)
+bool kt_kcptun_context_open(struct kt_kcptun_context *sh, const struct kt_udp *udp, struct kt_dgram *dgram,
+    uint8_t **body, size_t *len)
 {
     sh->counters->InBytes += dgram->len;
     if (kt_open_packet(sh->seal, dgram->data, dgram->len, body, len) == 0) {
-        if (kt_tap_on(sh->tap)) show(sh, false, dgram->from, dgram->to, *body, *len);
+        if (kt_tap_on(sh->tap)) show(sh, false, udp, dgram->from, dgram->to, *body, *len);
         return true;
     }
     forged(sh, dgram->from);
@@ -206,7 +207,7 @@ void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, ui
     const struct kt_addr *to, const struct kt_addr *from)
 {
     uint8_t nonce[KT_SEAL_MAX_NONCE];
-    kt_kcptun_context_show(sh, to, from, buf, len);
+    kt_kcptun_context_show(sh, udp, to, from, buf, len);
     kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
     len = kt_seal_packet(sh->seal, buf, len, nonce);
     kt_udp_commit(udp, buf, buf, len, to, from);
@@ -242,7 +243,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     sh->refs = 1;
     sh->wire = wire;
     sh->io = env->io;
-    sh->log = env->log;
+    sh->log = kt_log_of_link(&sh->log_of_link, env->log, env->name);
     sh->counters = env->counters;
     sh->tap = kt_tap_ref(env->tap);
     sh->budget = kt_memory_budget_ref(env->budget);

@@ -23,6 +23,7 @@ struct kt_kcptun_context {
     const struct kt_wire *wire;
     struct kt_io *io;
     const struct kt_log *log;
+    struct kt_log_of_link log_of_link; /* what `log` is if this is a link's */
     struct kt_counters *counters;
     struct kt_tap *tap;          /* may be NULL */
     struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were consumed */
@@ -103,13 +104,13 @@ size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh);
 size_t kt_kcptun_context_spare(
     const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first);
 
-/* Shows a packet that is about to be sealed to the tap: buf is as for kt_seal_packet, with a body of len bytes. */
-void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_addr *peer,
-    const struct kt_addr *here, const uint8_t *buf, size_t len);
-/* Counts a datagram and opens it in place: true and its body, or false if it does not authenticate, which is
+/* Shows a packet that is about to be sealed, and sent by this socket, to the tap: buf is as for kt_seal_packet, with a body of len bytes. */
+void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_udp *udp,
+    const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *buf, size_t len);
+/* Counts a datagram of this socket and opens it in place: true and its body, or false if it does not authenticate, which is
  * logged at most once a minute. */
-bool kt_kcptun_context_open(
-    struct kt_kcptun_context *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len);
+bool kt_kcptun_context_open(struct kt_kcptun_context *sh, const struct kt_udp *udp, struct kt_dgram *dgram,
+    uint8_t **body, size_t *len);
 
 /* Seals a body of len bytes, which starts kt_seal_header bytes into a buffer reserved from udp, and sends it
  * without FEC. to, from: as for kt_udp_commit. */

@@ -314,7 +314,7 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
         uint8_t *body;
         size_t len;
         struct kt_kcp_head head;
-        if (!kt_kcptun_context_open(sh, &dgrams[i], &body, &len)) continue;
+        if (!kt_kcptun_context_open(sh, d->udp, &dgrams[i], &body, &len)) continue;
         if (kt_fec_peek(body, len, &head) && head.conv != kt_kcptun_session_conv(d->session)) {
             sh->counters->InErrs++;
             continue;

@@ -171,7 +171,7 @@ static void seal_all(struct outgoing *o)
     if (o->n == 0) return;
     const struct kt_addr *from = kt_kcptun_path_from(p);
     for (size_t i = 0; kt_tap_on(sh->tap) && i < o->n; i++)
-        kt_kcptun_context_show(sh, p->to, from, o->jobs[i].pkt, o->jobs[i].len);
+        kt_kcptun_context_show(sh, p->udp, p->to, from, o->jobs[i].pkt, o->jobs[i].len);
     kt_io_random(sh->io, nonces, o->n * kt_seal_nonce(sh->seal));
     kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
     for (size_t i = 0; i < o->n; i++) {

@@ -205,7 +205,7 @@ static size_t on_batch(void *ctx, size_t index, struct kt_dgram *dgrams, size_t 
         uint8_t *body;
         size_t len;
         struct kt_kcptun_context *sh = settings_for(port, &dgrams[i], &body, &len);
-        if (!body && !kt_kcptun_context_open(sh, &dgrams[i], &body, &len)) continue;
+        if (!body && !kt_kcptun_context_open(sh, port->udp, &dgrams[i], &body, &len)) continue;
         struct arrival in = {.port = port,
             .sh = sh,
             .from = dgrams[i].from,

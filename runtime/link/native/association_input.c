@@ -233,7 +233,7 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
             .here = dgram->to,
             .data = dgram->data + KT_NATIVE_HEADER,
             .len = (size_t)len};
-        a->c->tap->fn(a->c->tap->ctx, &shown);
+        kt_tap_show(a->c->tap, shown, udp);
     }
     if (!a->up_us) a->up_us = now;
     a->fresh = true;

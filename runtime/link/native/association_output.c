@@ -141,7 +141,7 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
             .here = to->from.sa.sa_family ? &to->from : NULL,
             .data = k->buf + KT_NATIVE_HEADER,
             .len = k->len};
-        a->c->tap->fn(a->c->tap->ctx, &shown);
+        kt_tap_show(a->c->tap, shown, to->udp);
     }
     if (k->protect) add_to_group(k, number, now_us);
     const int len =

@@ -226,13 +226,13 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
     *c = (struct kt_native_context){.refs = 1,
         .wire = wire,
         .io = env->io,
-        .log = env->log,
         .counters = env->counters,
         .phrases = env->phrases,
         .tap = kt_tap_ref(env->tap),
         .budget = kt_memory_budget_ref(env->budget),
         .cfg = *cfg,
         .client = client};
+    c->log = kt_log_of_link(&c->log_of_link, env->log, env->name);
     struct kt_settings *common = &c->cfg.common;
     common->key = common->private_key = common->server_key = NULL;
     common->authorized = NULL;

@@ -24,6 +24,7 @@ struct kt_native_context {
     const struct kt_wire *wire;
     struct kt_io *io;
     const struct kt_log *log;
+    struct kt_log_of_link log_of_link; /* what `log` is if this is a link's */
     struct kt_counters *counters;
     struct kt_phrases *phrases;  /* may be NULL */
     struct kt_tap *tap;          /* may be NULL */

@@ -236,15 +236,17 @@ void kt_config_forget_key(struct kt_settings *s)
 }
 
 void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
-    const char *what)
+    const char *what, bool is_link)
 {
     if (kt_origin_embedded(kt_service_origin(service)->source)) return;
     const struct kt_log *log = kt_runtime_log(kt_service_runtime(service));
     char text[500];
     wire->summary(s, text, sizeof text);
-    kt_log(log, KT_LOG_INFO, "%s %s: %s", what, kt_service_name(service), text);
+    const struct kt_log_fields about = {.link = is_link ? kt_service_name(service) : NULL};
+    kt_log_with(log, KT_LOG_INFO, about, "%s %s: %s", what, kt_service_name(service), text);
     const char *weak = wire->weak_key(s);
-    if (weak) kt_log(log, KT_LOG_WARN, "the key is %s: anyone can read and use this tunnel", weak);
+    if (weak)
+        kt_log_with(log, KT_LOG_WARN, about, "the key is %s: anyone can read and use this tunnel", weak);
 }
 
 struct kt_wire_env kt_config_env(const struct kt_runtime *rt)

@@ -179,7 +179,7 @@ static int open(struct kt_service *s, struct kt_err *err)
         a->door = door;
         kt_log(
             kt_runtime_log(kt_service_runtime(s)), KT_LOG_INFO, "listening on %s (UDP)", kt_service_name(s));
-        kt_config_log(a->wire, a->settings, s, "accepting links on");
+        kt_config_log(a->wire, a->settings, s, "accepting links on", false);
     } else {
         kt_tap_unref(door->tap);
         free(door);
@@ -287,7 +287,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     kt_io_turn_cancel(&o->adopt);
     o->door = NULL;
     kt_acceptor_apply(a->door->acceptor, &change);
-    if (change.changed) kt_config_log(a->wire, a->settings, s, "accepting links on");
+    if (change.changed) kt_config_log(a->wire, a->settings, s, "accepting links on", false);
     if (change.changed && change.sessions)
         kt_log(kt_runtime_log(kt_service_runtime(s)), KT_LOG_INFO,
             "%s: %zu sessions keep their old settings%s", kt_service_name(s), change.sessions,

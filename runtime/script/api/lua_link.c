@@ -80,8 +80,9 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct kt_lua_link *l = (struct kt_lua_link *)s;
     struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
     env.tap = l->tap = kt_tap_new();
+    env.name = kt_service_name(s);
     int rc = l->wire->link(l->wire, &env, l->settings, &l->link, err);
-    if (rc == 0) kt_config_log(l->wire, l->settings, s, "link to");
+    if (rc == 0) kt_config_log(l->wire, l->settings, s, "link to", true);
     kt_config_forget_key(l->settings);
     if (rc) {
         kt_tap_unref(l->tap);

@@ -70,6 +70,18 @@ static int log_line(lua_State *L)
     return 0;
 }
 
+/* core.log_about(level, pool, link, text): logs a line about a pool and, unless link is nil, one of its links */
+static int log_about(lua_State *L)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    const enum kt_log_level level = (enum kt_log_level)luaL_checkoption(L, 1, NULL, levels);
+    struct kt_log_fields about = kt_task_about(kt_task_of(L));
+    about.pool = luaL_checkstring(L, 2);
+    about.link = luaL_optstring(L, 3, NULL);
+    kt_log_with(kt_runtime_log(kt_runtime_of(L)), level, about, "%s", luaL_checkstring(L, 4));
+    return 0;
+}
+
 /* core.happened(type, pool, link, text): tells those who follow the process's events; pool and link may be nil */
 static int happened(lua_State *L)
 {
@@ -90,6 +102,8 @@ void kt_lua_log(lua_State *L)
 {
     lua_pushcfunction(L, happened);
     lua_setfield(L, -2, "happened");
+    lua_pushcfunction(L, log_about);
+    lua_setfield(L, -2, "log_about");
     static const struct {
         const char *name;
         enum kt_log_level level;

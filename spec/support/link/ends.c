@@ -46,7 +46,7 @@ static void end_end(struct handle *h)
 
 static void prepare_end(struct end *e)
 {
-    e->log = (struct kt_log){KT_LOG_DEBUG, on_line, e};
+    e->log = (struct kt_log){.level = KT_LOG_DEBUG, .sink = on_line, .ctx = e};
 }
 
 int world_link(lua_State *L)
