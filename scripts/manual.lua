@@ -261,7 +261,7 @@ CASES
       *) words+=" $each" ;;
     esac
   done
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word" | sort -u)
   if [[ $files ]]; then
     compopt -o filenames
     mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$word")

@@ -15,13 +15,13 @@ local function installed(program) return (os.execute(("command -v %s >/dev/null"
 describe("completion of kt's command line", function()
   local dir
 
-  -- A kt before the built one in PATH, which says that two instances run.
+  -- A kt before the built one in PATH, which says that instances run, two of the same name.
   setup(function()
     dir = os.tmpname()
     os.remove(dir)
     sh("mkdir -p %s/bin", dir)
     sh("cmake -DKT=%s -DVERSION=0 -DDIR=%s/made -P cmake/Manual.cmake", kt, dir)
-    h.write_file(dir .. "/bin/kt", ("#!/bin/sh\n[ \"$*\" = 'list --names' ] && exec printf 'edge\\nhome\\n'\nexec %s \"$@\"\n"):format(kt))
+    h.write_file(dir .. "/bin/kt", ("#!/bin/sh\n[ \"$*\" = 'list --names' ] && exec printf 'edge\\nhome\\nedge\\n'\nexec %s \"$@\"\n"):format(kt))
     sh("chmod +x %s/bin/kt", dir)
   end)
   teardown(function() os.execute("rm -rf " .. dir) end)
@@ -99,6 +99,7 @@ describe("completion of kt's command line", function()
 
   it("offers files where files are expected, and values after an equals sign, in bash", function()
     assert.equal("json\n", ways.bash { "kt client --logformat = js" }[1])
+    assert.equal("edge\n", ways.bash { "kt status ed" }[1]) -- two of that name run
     assert.equal("fast\nfast2\nfast3\n", ways.bash { "kt client -mode fa" }[1])
     assert.matches("spec/cli/completions_spec%.lua\n", ways.bash { "kt check spec/cli/compl" }[1])
   end)
