@@ -340,6 +340,20 @@ local function kinds(world)
       if not near.nat and near.host:is_up() then near.host:move { ("10.7.%d.1"):format(n), ("fd00:7::%x"):format(n) } end
     end
   end)
+  table.insert(harsh, function(lasts)
+    local near, n = d.pick(net.nears), d.between(1, 250)
+    local text = "outage of all lines of %s, which " .. (near.nat and "has another port after it" or "moves to 10.7.%d.2 in it")
+    return text:format(near.name, n), function()
+      for _, tunnel in ipairs(near.tunnels) do tunnel.link:cut() end
+      w:sleep(lasts)
+      if near.nat then
+        near.host:nat_rebind()
+      elseif near.host:is_up() then
+        near.host:move { ("10.7.%d.2"):format(n), ("fd00:7::2:%x"):format(n) }
+      end
+      for _, tunnel in ipairs(near.tunnels) do tunnel.link:heal() end
+    end
+  end)
   table.insert(gentle, function()
     -- Ends of kt's own wire refuse each other if their clocks are two minutes apart.
     local h, by = d.pick(world.hosts), d.between(-5000, 5000) // (net.native and 1000 or 1)

@@ -112,6 +112,7 @@ function settings.ills(d, harsh)
   local o = { delay = d.between(0, 120) / 1000, jitter = d.between(0, 15) / 1000, loss = d.share(harsh and 0.15 or 0.03) }
   if d.one_in(3) then o.duplicate = d.share(0.05) end
   if d.one_in(3) then o.reorder = d.share(0.1) end
+  if harsh and d.one_in(8) then o.loss, o.reorder = d.share(0.5), d.share(0.2) end
   if harsh and d.one_in(3) then o.burst = { enter = d.share(0.01), leave = 0.1 + d.share(0.4) } end
   if d.one_in(2) then
     o.rate = d.pick { 30000, 100000, 1000000, 10000000 }
