@@ -113,7 +113,7 @@ end
 local function see_also(out, names)
   out[#out + 1] = ".SH SEE ALSO"
   for i, name in ipairs(names) do out[#out + 1] = (".BR %s (1)%s"):format(roff(name), i < #names and "," or "") end
-  out[#out + 1] = ".PP\nThe guides in /usr/share/doc/kt, and"
+  out[#out + 1] = ".PP\nThe guides in /usr/share/doc/kt/docs, and"
   out[#out + 1] = roff "kt help NAME for a function of scripts."
   return table.concat(out, "\n") .. "\n"
 end

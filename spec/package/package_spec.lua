@@ -52,7 +52,7 @@ describe("the Debian package", function()
     local folder = root .. "/usr/share/doc/kt"
     local readme, pages = ok("gzip -dc %s/README.md.gz 2>/dev/null || cat %s/README.md", folder, folder), 0
     for page in readme:gmatch "%]%(docs/([%w-]+%.md)%)" do
-      ok("ls %s/%s %s/%s.gz 2>/dev/null | grep .", folder, page, folder, page)
+      assert(io.open(("%s/docs/%s"):format(folder, page))):close()
       pages = pages + 1
     end
     assert.is_true(pages > 10)
