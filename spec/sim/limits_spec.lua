@@ -304,3 +304,27 @@ describe("a session whose unread downloads use up its share of --maxbuffered at 
     assert.equal(20000, got)
   end)
 end)
+
+describe("thirty connections of one client that send and receive at once, where both ends have little memory", function()
+  for mb, seconds in pairs { [1] = 5, [2] = 4 } do
+    it(("move 200 kB each way in %d s with %d MiB, and stay within it"):format(seconds, mb), function()
+      local w, done, flag = sim.world {}, 0, ("%dMiB"):format(mb)
+      local far, connect = server(w, "--maxbuffered", flag), client(w, "client", "--maxbuffered", flag)
+      for _ = 1, 30 do
+        w:task(function()
+          local app = connect()
+          w:task(function() app:write(("x"):rep(200000), { timeout = "1h" }) end)
+          app:read_exactly(200000, { timeout = "1h" })
+          done = done + 1
+        end)
+      end
+      local most = 0
+      for _ = 1, seconds * 20 do
+        w:run_for "50ms"
+        most = math.max(most, far:stats().counters.BytesHeld)
+      end
+      assert.equal(30, done)
+      assert.is_true(most < mb << 20, most)
+    end)
+  end
+end)

@@ -12,7 +12,11 @@
 #include "link/kcptun/snappy_stream.h"
 #include "link/stream.h"
 
-#define STREAM_BLOCK 16384u  /* two of these hold any frame of the default size */
+/* Two of these hold any frame of the default size. Where memory is short, small ones, because each queue that holds
+ * anything takes one. */
+#define STREAM_BLOCK 16384u
+#define SMALL_BLOCK 4096u
+#define SHORT_MEMORY 8388608u
 #define TUNCRYPT_COST 34816u /* two messages more (tuncrypt.c) */
 
 /* A session's structs, its keys and tables, without the rest of its FEC decoder. */
@@ -228,7 +232,7 @@ static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *c
     if (cfg->compress && !(sh->scratch = malloc(KT_SNAPPY_MOST)))
         return kt_err_set(err, KT_ENOMEM, "out of memory");
     if ((rc = kt_slab_new(&sh->segs, kt_kcp_block_size(cfg->mtu), 0)) ||
-        (rc = kt_slab_new(&sh->bufs, STREAM_BLOCK, 0)))
+        (rc = kt_slab_new(&sh->bufs, sh->cfg.max_buffered > SHORT_MEMORY ? STREAM_BLOCK : SMALL_BLOCK, 0)))
         return kt_err_set(err, rc, "out of memory");
     return 0;
 }

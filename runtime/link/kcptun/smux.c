@@ -41,8 +41,8 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
     kt_list_init(&s->grant);
     kt_bufq_init(&s->send, m->bufs);
     kt_bufq_init(&s->recv, m->bufs);
-    kt_bufq_bill(&s->send, &m->blocks);
-    kt_bufq_bill(&s->recv, &m->blocks);
+    kt_bufq_bill(&s->send, &m->send_blocks);
+    kt_bufq_bill(&s->recv, &m->recv_blocks);
     if (qpp) {
         kt_qpp_start(qpp, &s->qpp[0]);
         kt_qpp_start(qpp, &s->qpp[1]);
@@ -58,7 +58,7 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
 
 static void destroy(struct kt_smux *m)
 {
-    assert(m->count == 0 && m->buffered == 0 && m->claimed == 0 && m->queued == 0 && m->blocks == 0);
+    assert(m->count == 0 && m->buffered == 0 && m->claimed == 0 && m->queued == 0 && kt_smux_held(m) == 0);
     void (*released)(void *) = m->cfg.released;
     void *arg = m->cfg.released_arg;
     kt_hmap_free(&m->table);
@@ -274,8 +274,8 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     from->claimed -= s->claim;
     from->queued -= s->send.len;
     to->queued += s->send.len;
-    kt_bufq_bill(&s->send, &to->blocks);
-    kt_bufq_bill(&s->recv, &to->blocks);
+    kt_bufq_bill(&s->send, &to->send_blocks);
+    kt_bufq_bill(&s->recv, &to->recv_blocks);
     s->claim = 0;
     from->recount = to->recount = true;
     const unsigned events = s->events;
@@ -339,7 +339,7 @@ size_t kt_smux_streams(const struct kt_smux *m)
 
 size_t kt_smux_held(const struct kt_smux *m)
 {
-    return m->blocks * kt_slab_block_size(m->bufs);
+    return (m->send_blocks + m->recv_blocks) * kt_slab_block_size(m->bufs);
 }
 
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features)

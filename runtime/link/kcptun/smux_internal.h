@@ -138,7 +138,7 @@ struct kt_smux {
 
     size_t buffered;
     size_t queued;                     /* bytes in the streams' send queues */
-    size_t blocks;                     /* blocks of the slab, in send and receive queues */
+    size_t send_blocks, recv_blocks;   /* blocks of the slab, in send and in receive queues */
     size_t claimed;                    /* sum of the streams' claims */
     struct kt_list granted, shrunk[2]; /* smux_window.c */
     uint64_t read;                     /* bytes that were consumed or dropped so far */

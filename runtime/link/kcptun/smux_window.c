@@ -30,8 +30,13 @@
 #define LEASTS 16u
 /* Share of memory that is not granted, for blocks that are not full and segments that are not read yet: 1/SLACK. */
 #define SLACK 16u
-/* Share of the held memory that full send queues leave free: 1/STALLED. */
-#define STALLED 8u
+/* Share of memory that send queues may take, so that data to receive always has room: 1/SENDS. As much again,
+ * 1/FIRSTS of it, is for the first bytes of further queues. */
+#define SENDS 2u
+#define FIRSTS 2u
+/* The least window, in bytes: smaller ones take a round trip and a frame for next to nothing, and a single unread byte
+ * takes a block as well. */
+#define WINDOW_LEAST 2048u
 
 size_t kt_smux_hold_most(const struct kt_smux *m)
 {
@@ -82,18 +87,26 @@ static size_t capacity(const struct kt_smux *m)
     return kt_min_size(kt_smux_hold_most(m), memory - memory / SLACK);
 }
 
-/* Whatever the others claim, each stream gets this much, so that none waits for them. */
+/* Whatever the others claim, each stream gets a least window, so that none waits for them. */
 static uint32_t bounded(const struct kt_smux *m, size_t window, size_t room)
 {
-    const size_t least = room / LEASTS / (m->count + 1);
+    const size_t share = room / LEASTS / (m->count + 1), least = share > WINDOW_LEAST ? share : WINDOW_LEAST;
     if (window < least) window = least;
-    return window > 0 ? (uint32_t)kt_min_size(window, m->cfg.stream_buffer) : 1;
+    return (uint32_t)kt_min_size(window, m->cfg.stream_buffer);
+}
+
+/* Bytes of memory that send queues may still take. */
+static size_t send_spare(const struct kt_smux *m, bool first)
+{
+    const size_t taken = m->send_blocks * kt_slab_block_size(m->bufs), spare = kt_smux_spare(m, first);
+    const size_t most = (kt_smux_held(m) + kt_smux_spare(m, false)) / SENDS;
+    return kt_min_size(spare, less(first ? most + most / FIRSTS : most, taken));
 }
 
 /* Whether a stream may queue its first bytes, which take a block. */
 static bool begins(const struct kt_smux_stream *s)
 {
-    return s->send.len > 0 || kt_smux_spare(s->m, true) >= kt_slab_block_size(s->m->bufs);
+    return s->send.len > 0 || send_spare(s->m, true) >= kt_slab_block_size(s->m->bufs);
 }
 
 size_t kt_smux_send_most(const struct kt_smux_stream *s)
@@ -103,7 +116,7 @@ size_t kt_smux_send_most(const struct kt_smux_stream *s)
     size_t most = less(m->cfg.session_buffer, others) / 2;
     if (most < KT_SMUX_SEND_LEAST) most = KT_SMUX_SEND_LEAST;
     if (most > KT_SMUX_SEND_BUFFER) most = KT_SMUX_SEND_BUFFER;
-    const size_t fits = s->send.len + less(kt_smux_spare(m, false), kt_smux_held(m) / STALLED) / 2;
+    const size_t fits = s->send.len + send_spare(m, false) / 2;
     return fits < KT_SMUX_SEND_LEAST && begins(s) ? KT_SMUX_SEND_LEAST : kt_min_size(most, fits);
 }
 
