@@ -328,3 +328,32 @@ describe("thirty connections of one client that send and receive at once, where 
     end)
   end
 end)
+
+describe("a client of kt's wire that opens sixty connections at once, with a server that has memory for fewer", function()
+  it("has none refused: the server keeps memory for those that it allowed, and the rest wait until others end", function()
+    local w, done = sim.world {}, 0
+    w:host "server"
+    w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+    local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered", "2MiB" } })
+    w:host "client"
+    w:link("client", "server", { delay = "10ms" })
+    w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k" } })
+    w:run_for "1s"
+    local apps = {}
+    for i = 1, 60 do
+      w:task(function()
+        apps[i] = w:host("client"):connect "127.0.0.1:12948"
+        apps[i]:echo(("x"):rep(8000), { timeout = "1h" })
+        done = done + 1
+      end)
+    end
+    w:run_for "3s"
+    assert.equal(0, far:stats().counters.StreamsRefused)
+    assert.is_true(done > 50 and done < 60, done)
+    assert.equal(1, times(far:log "wait", "streams open; further ones wait %(the remaining memory is for other links"))
+    for i = 1, 20 do apps[i]:close() end
+    w:run_for "3s"
+    assert.equal(60, done)
+    assert.equal(0, far:stats().counters.StreamsRefused)
+  end)
+end)

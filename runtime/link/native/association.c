@@ -56,10 +56,12 @@ static uint64_t on_more(void *ctx, uint64_t want)
     return a->first + a->promised;
 }
 
-/* Whether it may have `own` streams. NULL, or what is lacking. */
-static const char *lacks(const struct kt_native_association *a, size_t own)
+/* Whether it may have `own` streams. NULL, or what is lacking. Memory is kept for streams that the peer was told of, so
+ * those that are open may exceed the share as long as they fit. */
+static const char *lacks(const struct kt_native_association *a, size_t own, bool open)
 {
-    if (own > kt_native_context_share(a->c, a->stream_count))
+    const bool fits = open && kt_native_context_fits(a->c, own > a->stream_count ? own - a->stream_count : 0);
+    if (!fits && own > kt_native_context_share(a->c, a->stream_count + a->told))
         return "the remaining memory is for other links; raise max_buffered (--maxbuffered)";
     if (own > kt_descriptors_share(a->c->io, a->c->counters, a->stream_count))
         return "the remaining descriptors are for other links; raise ulimit -n";
@@ -81,7 +83,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
     struct kt_native_association *a = ctx;
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
-    const char *why = lacks(a, facts.streams);
+    const char *why = lacks(a, facts.streams, true);
     if (why) {
         refuse(a, stream, facts.streams - 1, why);
         return;
@@ -93,7 +95,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
 static size_t on_allows(void *ctx)
 {
     const struct kt_native_association *a = ctx;
-    return kt_min_size(kt_native_context_share(a->c, a->stream_count),
+    return kt_min_size(kt_native_context_share(a->c, a->stream_count + a->told),
         kt_descriptors_share(a->c->io, a->c->counters, a->stream_count));
 }
 
@@ -103,19 +105,29 @@ static void tell_exhausted(struct kt_native_association *a)
     if (a->full_logged || !kt_native_streams_exhausted(a->streams)) return;
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
-    const char *why = lacks(a, facts.streams + 1);
+    const char *why = lacks(a, facts.streams + 1, false);
     if (!why) return; /* it has max_streams */
     a->full_logged = true;
     kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
         "link with %s: %zu streams open; further ones wait (%s)", a->peer_text, facts.streams, why);
 }
 
+/* The peer may open that many streams more, for which memory is kept. */
+static void count_told(struct kt_native_association *a, uint64_t told)
+{
+    kt_native_context_told(a->c, a->told, (size_t)told);
+    a->told = (size_t)told;
+}
+
 static void on_count(void *ctx, size_t n)
 {
     struct kt_native_association *a = ctx;
+    struct kt_native_streams_facts facts;
+    kt_native_streams_facts(a->streams, &facts);
+    count_told(a, facts.told);
     kt_native_context_streams(a->c, a->stream_count, n);
     a->stream_count = n;
-    if (a->full_logged && !lacks(a, 2 * n)) a->full_logged = false;
+    if (a->full_logged && !lacks(a, 2 * n, false)) a->full_logged = false;
     kt_native_association_schedule(a);
 }
 
@@ -172,6 +184,7 @@ static void count(struct kt_native_association *a, uint64_t now_us)
     a->sum.bytes_out = facts.sent;
     a->sum.bytes_in = facts.received;
     count_flows(a);
+    count_told(a, facts.told);
     a->sum.retrans = lost;
     kt_recent_note(&a->recent, &a->sum, now_us);
 }
@@ -483,6 +496,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         context->counters->CurrEstab--;
         kt_native_context_link(context, false);
         kt_native_context_streams(context, a->stream_count, 0);
+        kt_native_context_told(context, a->told, 0);
         kt_native_context_promise_end(context, a->promised);
         probes_end(a, code);
         kt_native_streams_free(a->streams, code);

@@ -93,6 +93,11 @@ void kt_native_context_streams(struct kt_native_context *c, size_t before, size_
     count(c);
 }
 
+void kt_native_context_told(struct kt_native_context *c, size_t before, size_t now)
+{
+    c->told += now - before;
+}
+
 bool kt_native_context_parity(struct kt_native_context *c, bool begins)
 {
     const uint64_t fit = c->cfg.max_buffered / PARITY_SHARE / KT_NATIVE_PARITY_IN_BYTES;
@@ -145,14 +150,17 @@ bool kt_native_context_admits_links(const struct kt_native_context *c, size_t mo
 
 size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queued)
 {
-    return (size_t)less(left(c, c->streams), c->client ? 0 : in_memory(queued));
+    const uint64_t rest = left(c, c->streams),
+                   kept = kt_min64(rest - left(c, c->streams + c->told), rest / 2);
+    return (size_t)less(rest - kept, c->client ? 0 : in_memory(queued));
 }
 
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want)
 {
     const uint64_t rest = less(in_streams(c->cfg.max_buffered / PROMISES), c->promised - before);
     const uint64_t share = c->client ? rest : rest / 2;
-    const uint64_t granted = kt_min64(want, kt_min64(share, before + in_streams(left(c, c->streams))));
+    const uint64_t granted =
+        kt_min64(want, kt_min64(share, before + in_streams(left(c, c->streams + c->told))));
     if (granted < before + (want - before) / 2) return before; /* too little for a frame */
     c->promised += granted - before;
     return granted;
@@ -166,9 +174,14 @@ void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes)
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted)
 {
     const uint64_t least = c->cfg.max_buffered / STREAMS_LEASTS / (c->links ? c->links : 1) / STREAM_COST;
-    const uint64_t fit = left(c, c->streams - counted) / 2 / STREAM_COST,
+    const uint64_t fit = left(c, c->streams + c->told - counted) / 2 / STREAM_COST,
                    few = between(STREAMS_FEW, least, STREAMS_LEAST);
     return (size_t)(fit > few ? fit : few);
+}
+
+bool kt_native_context_fits(const struct kt_native_context *c, size_t uncounted)
+{
+    return left(c, c->streams + uncounted) > 0;
 }
 
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c)

@@ -36,8 +36,9 @@ struct kt_native_context {
     struct kt_native_slabs slabs;      /* the bytes of streams */
     size_t links;                      /* associations */
     size_t streams;                    /* of all of them */
-    size_t parities;                   /* paths that keep packets to rebuild others, of all associations */
-    size_t held;                       /* bytes of all these, as counted in BytesHeld */
+    size_t told;     /* streams that peers may open beside those, as far as they are kept for them */
+    size_t parities; /* paths that keep packets to rebuild others, of all associations */
+    size_t held;     /* bytes of all these, as counted in BytesHeld */
     struct kt_memory_budget *budget;
     uint64_t taken;    /* of it */
     uint64_t promised; /* credit that associations gave beyond their first, in bytes of streams */
@@ -69,6 +70,9 @@ void kt_native_context_busy(struct kt_native_context *c);
 void kt_native_context_link(struct kt_native_context *c, bool begins);
 /* An association has that many streams now. */
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
+/* The peer of an association may open that many more now, for which memory is kept: credit leaves all of it, data to
+ * send all but what would be more than half of what is left. */
+void kt_native_context_told(struct kt_native_context *c, size_t before, size_t now);
 /* A path begins to keep packets, to rebuild others, or ends that. False: it may not begin, for lack of memory. */
 bool kt_native_context_parity(struct kt_native_context *c, bool begins);
 /* Whether `more` associations may begin: there is memory for their state. */
@@ -83,9 +87,11 @@ size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queue
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want);
 /* It ended, and had given that many. */
 void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
-/* Streams that an association may have, of which `counted` are in kt_native_context_streams: they may cost as much as
- * is left for all others. */
+/* Streams that an association may have, of which `counted` are in kt_native_context_streams or _told: they may cost as
+ * much as is left for all others. */
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted);
+/* Whether there is memory for `uncounted` streams beside those in kt_native_context_streams. */
+bool kt_native_context_fits(const struct kt_native_context *c, size_t uncounted);
 /* How many streams a link may open, beside those of the peer. */
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c);
 /* Counts a datagram that was dropped for any reason in `drops`; one that does not authenticate is logged at most once

@@ -172,10 +172,11 @@ uint64_t kt_native_streams_due(const struct kt_native_streams *s);
 void kt_native_streams_timer(struct kt_native_streams *s, bool heard);
 
 struct kt_native_streams_facts {
-    size_t streams;                     /* open, of both ends */
-    uint64_t queued;                    /* bytes written that the peer does not hold yet */
-    uint64_t unread;                    /* bytes that arrived in order and were not taken */
-    uint64_t sent, received;            /* bytes since the start: sent for the first time; arrived in order */
+    size_t streams;          /* open, of both ends */
+    uint64_t told;           /* how many more the peer may open, if it was told of more than its first ones */
+    uint64_t queued;         /* bytes written that the peer does not hold yet */
+    uint64_t unread;         /* bytes that arrived in order and were not taken */
+    uint64_t sent, received; /* bytes since the start: sent for the first time; arrived in order */
     uint64_t charged_in, max_data_in;   /* of the credit that this end gave, and how much it is */
     uint64_t charged_out, max_data_out; /* of the peer's */
     uint64_t resent;                    /* bytes sent again, since the start */
