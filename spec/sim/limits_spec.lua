@@ -108,6 +108,15 @@ end)
 
 local PLAIN = { "--crypt", "null", "--nocomp", "--ds", "0", "--ps", "0" }
 
+--- A target that answers pings, or sends without end.
+local function pong_or_blast(conn)
+  if conn:read_until "\n" == "ping\n" then
+    repeat local ok = conn:write "pong\n" until not ok or not conn:read_until("\n", { timeout = "1h" })
+  else
+    while conn:write(("x"):rep(65536), { timeout = "1h" }) do end
+  end
+end
+
 -- A peer that has the key and keeps no rule: 1,000 streams in segments that offer no window, and nothing is ever acknowledged.
 local BLAST = [[
 local kt = require "kt"
@@ -130,13 +139,7 @@ describe("a peer that opens streams to a target that blasts, and acknowledges no
   it("makes the server hold at most three quarters of --maxbuffered, and a neighbour is unaffected", function()
     local w = sim.world { files = { ["blast.lua"] = BLAST } }
     w:host "server"
-    w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
-      if conn:read_until "\n" == "ping\n" then
-        repeat local ok = conn:write "pong\n" until not ok or not conn:read_until("\n", { timeout = "1h" })
-      else
-        while conn:write(("x"):rep(65536), { timeout = "1h" }) do end
-      end
-    end }
+    w:host("server"):serve { on = "127.0.0.1:8388", fn = pong_or_blast }
     local far = w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered",
       tostring(8 << 20), table.unpack(PLAIN) } })
     local connect = client(w, "client", table.unpack(PLAIN))
@@ -186,13 +189,7 @@ describe("a hundred sessions of a peer that acknowledges nothing, with streams t
     local SESSION, budget = 14336, 2 << 20
     local w = sim.world { files = { ["crowd.lua"] = CROWD } }
     w:host "server"
-    w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
-      if conn:read_until "\n" == "ping\n" then
-        repeat local ok = conn:write "pong\n" until not ok or not conn:read_until("\n", { timeout = "1h" })
-      else
-        while conn:write(("x"):rep(65536), { timeout = "1h" }) do end
-      end
-    end }
+    w:host("server"):serve { on = "127.0.0.1:8388", fn = pong_or_blast }
     local far = w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k",
       "--maxbuffered", tostring(budget), table.unpack(PLAIN) } })
     local app = client(w, "client", table.unpack(PLAIN))()

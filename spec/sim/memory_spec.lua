@@ -50,6 +50,12 @@ for wire, settings in pairs(wires) do
   end
 end
 
+--- A target that sends without end, once it has been asked.
+local function send_without_end(conn)
+  conn:read_exactly(1)
+  while conn:write(("x"):rep(8192), { timeout = "1h" }) do end
+end
+
 it("clogged downloads of many links on kt's wire share --maxbuffered", function()
   local w, taken, streams = sim.world { tcp_buffer = "4KiB" }, 0, 0
   w:host "server"
@@ -140,10 +146,7 @@ end)
 it("a link on kt's wire whose downloads are not read leaves half of --maxbuffered to others", function()
   local w, budget = sim.world { tcp_buffer = "4KiB" }, 4 << 20
   w:host "server"
-  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
-    conn:read_exactly(1)
-    while conn:write(("x"):rep(8192), { timeout = "1h" }) do end
-  end }
+  w:host("server"):serve { on = "127.0.0.1:8388", fn = send_without_end }
   local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
     "--maxbuffered", tostring(budget) } })
   local apps = {}
@@ -207,10 +210,7 @@ end)
 it("links of both wires share --maxbuffered: of what one leaves, the other takes half", function()
   local w, budget = sim.world { tcp_buffer = "4KiB" }, 4 << 20
   w:host "server"
-  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
-    conn:read_exactly(1)
-    while conn:write(("x"):rep(8192), { timeout = "1h" }) do end
-  end }
+  w:host("server"):serve { on = "127.0.0.1:8388", fn = send_without_end }
   local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--nocomp",
     "--maxbuffered", tostring(budget) } })
   local function held() return far:stats().counters.BytesHeld end
