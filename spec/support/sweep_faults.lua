@@ -121,6 +121,7 @@ local function kinds(world)
     local o = { rate = d.pick { 5000, 20000, 10000000 }, queue = { time = "400ms" }, delay = d.between(0, 800) / 1000, jitter = d.between(0, 100) / 1000 }
     return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal(o)), function()
       net.late = true
+      net.small = net.small or o.rate == 5000 -- 2000 bytes fit the queue: mostly large packets are lost
       tunnel.link:set(o)
     end
   end)
