@@ -24,7 +24,7 @@
 #define RUN_EXTRA 32u /* two groups and this many more packets in a row are a long run */
 
 struct group {
-    uint8_t *shards;                 /* FEC_STRIDE apart, in order of arrival; NULL: none yet, or done */
+    uint8_t *shards;                 /* KT_FEC_STRIDE apart, in order of arrival; NULL: none yet, or done */
     unsigned room;                   /* shards that fit the buffer */
     bool done;                       /* complete or rebuilt: needs no further shards */
     unsigned count;                  /* shards kept */
@@ -92,7 +92,7 @@ static void give_up(struct kt_fec_dec *d, struct group *g)
 static void free_spare(struct kt_fec_dec *d)
 {
     free(d->spare[--d->spares].shards);
-    d->kept -= (size_t)d->spare[d->spares].room * FEC_STRIDE;
+    d->kept -= (size_t)d->spare[d->spares].room * KT_FEC_STRIDE;
 }
 
 static void forget(struct kt_fec_dec *d)
@@ -234,7 +234,7 @@ static bool fits(const struct kt_fec_dec *d, size_t buffers)
 /* One group, which is of use only when it is whole. */
 static bool group_fits(const struct kt_fec_dec *d)
 {
-    return fits(d, (size_t)d->data * FEC_STRIDE);
+    return fits(d, (size_t)d->data * KT_FEC_STRIDE);
 }
 
 void kt_fec_dec_limit(struct kt_fec_dec *d, size_t bytes)
@@ -270,7 +270,7 @@ static bool take_spare(struct kt_fec_dec *d, struct group *g)
     g->shards = d->spare[--d->spares].shards;
     g->room = d->spare[d->spares].room;
     if (!own) return true;
-    memcpy(g->shards, own, (size_t)g->count * FEC_STRIDE);
+    memcpy(g->shards, own, (size_t)g->count * KT_FEC_STRIDE);
     d->spare[d->spares].shards = own;
     d->spare[d->spares++].room = own_room;
     return true;
@@ -284,7 +284,7 @@ static bool give_buffer(struct kt_fec_dec *d, struct group *g)
     if (g->count < g->room || take_spare(d, g)) return true;
     unsigned room = g->room ? 2 * g->room : 1;
     if (room > d->data) room = d->data;
-    const size_t more = (size_t)(room - g->room) * FEC_STRIDE;
+    const size_t more = (size_t)(room - g->room) * KT_FEC_STRIDE;
     while (!fits(d, d->kept + more)) {
         if (d->spares > 0) {
             free_spare(d);
@@ -295,9 +295,9 @@ static bool give_buffer(struct kt_fec_dec *d, struct group *g)
         give_up(d, old);
         if (take_spare(d, g)) return true;
     }
-    uint8_t *shards = aligned_alloc(64, (size_t)room * FEC_STRIDE);
+    uint8_t *shards = aligned_alloc(64, (size_t)room * KT_FEC_STRIDE);
     if (!shards) return false;
-    if (g->count > 0) memcpy(shards, g->shards, (size_t)g->count * FEC_STRIDE);
+    if (g->count > 0) memcpy(shards, g->shards, (size_t)g->count * KT_FEC_STRIDE);
     free(g->shards);
     g->shards = shards;
     g->room = room;
@@ -322,7 +322,7 @@ static void rebuild(struct kt_fec_dec *d, struct group *g, kt_fec_sink sink, voi
     size_t len = g->parity_len;
     for (unsigned pos = 0; pos < d->data + d->parity; pos++) {
         if (g->len[pos]) {
-            uint8_t *shard = g->shards + (size_t)g->at[pos] * FEC_STRIDE;
+            uint8_t *shard = g->shards + (size_t)g->at[pos] * KT_FEC_STRIDE;
             memset(shard + g->len[pos], 0, len - g->len[pos]);
             known[have] = (uint8_t)pos;
             shards[have++] = shard;
@@ -332,7 +332,7 @@ static void rebuild(struct kt_fec_dec *d, struct group *g, kt_fec_sink sink, voi
     }
     const uint8_t *out = kt_fec_solver_run(&d->solver, known, shards, wanted, missing, len);
     if (!out) return;
-    for (unsigned i = 0; i < missing; i++, out += FEC_STRIDE) {
+    for (unsigned i = 0; i < missing; i++, out += KT_FEC_STRIDE) {
         /* Nonzero padding shows that the shards were not of one group. */
         size_t size = kt_get16(out);
         if (size < FEC_SIZE_LEN || size > len || !empty_tail(out, size, len)) {
@@ -366,7 +366,7 @@ static void file(
         give_up(d, g);
         return;
     }
-    memcpy(g->shards + (size_t)g->count * FEC_STRIDE, shard, len);
+    memcpy(g->shards + (size_t)g->count * KT_FEC_STRIDE, shard, len);
     g->at[pos] = (uint8_t)g->count++;
     g->len[pos] = (uint16_t)len;
     if (is_data) {

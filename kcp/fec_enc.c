@@ -1,16 +1,12 @@
-/* FEC encoder: parity sums, not packets.
+/* FEC encoder: keeps parity sums (fec_sums.h), not packets.
  *
- * Invariant: between calls, sum[k] for each k below `rows` holds the sum of M[k][c] * shard_c over the data
- * shards c of the open group so far, and zeros beyond `longest`; the other sums are zeros. A shorter shard
- * counts as padded with zeros, and adding zeros changes nothing, so only its own bytes are added. After the
- * last data shard the sums are the parity; they stay until the next data packet opens a group and clears
- * them. */
+ * Invariant: between calls, the sums are those of the open group's data packets so far, if it is sent with parity.
+ * After the last data packet they are the parity; they stay until the next data packet opens a group. */
 #include <assert.h>
-#include <isa-l/erasure_code.h>
 #include <stdlib.h>
 #include <string.h>
 #include "kcp/fec.h"
-#include "kcp/fec_matrix.h"
+#include "kcp/fec_sums.h"
 #include "kcp/fec_wire.h"
 
 struct kt_fec_enc {
@@ -21,12 +17,9 @@ struct kt_fec_enc {
     uint32_t parity_base; /* seqid of the finished group's first parity packet */
     uint32_t groups;      /* seqids wrap after this many groups */
     unsigned count;       /* data packets in the open group; == data: finished, parity may be fetched */
-    size_t longest;       /* longest shard of the group */
     uint64_t last_us;     /* time of the last data packet */
     bool started;         /* last_us is set */
-    uint8_t *tables;      /* ISA-L's expansion of the coding matrix */
-    uint8_t *sum[KT_FEC_MAX_SHARDS];
-    uint8_t *sums; /* what sum[] points into */
+    struct kt_fec_sums *sums;
 };
 
 int kt_fec_enc_new(struct kt_fec_enc **out, unsigned data, unsigned parity)
@@ -35,34 +28,24 @@ int kt_fec_enc_new(struct kt_fec_enc **out, unsigned data, unsigned parity)
     if (data < 1 || parity < 1 || data > KT_FEC_MAX_SHARDS || parity > KT_FEC_MAX_SHARDS - data)
         return KT_EINVAL;
     struct kt_fec_enc *e = calloc(1, sizeof *e);
-    uint8_t *rows = malloc((size_t)data * parity);
-    if (!e || !rows) goto fail;
-    e->tables = malloc((size_t)32 * data * parity);
-    e->sums = aligned_alloc(64, (size_t)parity * FEC_STRIDE);
-    if (!e->tables || !e->sums) goto fail;
-
-    kt_fec_parity_rows(data, parity, rows);
-    ec_init_tables((int)data, (int)parity, rows, e->tables);
-    free(rows);
-    memset(e->sums, 0, (size_t)parity * FEC_STRIDE);
-    for (unsigned k = 0; k < parity; k++) e->sum[k] = e->sums + (size_t)k * FEC_STRIDE;
+    if (!e) return KT_ENOMEM;
+    const int rc = kt_fec_sums_new(&e->sums, data, parity);
+    if (rc) {
+        free(e);
+        return rc;
+    }
     e->data = data;
     e->parity = e->limit = e->rows = parity;
     e->whole = KT_FEC_FULL_GROUPS;
     e->groups = fec_groups(data + parity);
     *out = e;
     return 0;
-fail:
-    free(rows);
-    kt_fec_enc_free(e);
-    return KT_ENOMEM;
 }
 
 void kt_fec_enc_free(struct kt_fec_enc *e)
 {
     if (!e) return;
-    free(e->tables);
-    free(e->sums);
+    kt_fec_sums_free(e->sums);
     free(e);
 }
 
@@ -88,23 +71,17 @@ static uint32_t advance(const struct kt_fec_enc *e, uint32_t seqid, unsigned by)
 unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_t now_us)
 {
     assert(len >= KT_FEC_HEADER && len <= KT_FEC_MAX_PACKET);
-    if (e->count == e->data) {
-        for (unsigned k = 0; k < e->rows; k++) memset(e->sum[k], 0, e->longest);
-        e->longest = 0;
-        e->count = 0;
-    }
+    if (e->count == e->data) e->count = 0;
     if (e->count == 0) {
         e->rows = e->whole > 0 ? e->parity : e->limit;
         if (e->whole > 0) e->whole--;
+        if (e->rows > 0) kt_fec_sums_begin(e->sums, e->rows);
     }
     size_t shard = len - FEC_OFF_SHARD;
     kt_put32(pkt, e->next);
     kt_put16(pkt + FEC_OFF_TYPE, KT_FEC_TYPE_DATA);
     kt_put16(pkt + FEC_OFF_SHARD, (uint32_t)shard);
-    if (e->rows > 0)
-        ec_encode_data_update(
-            (int)shard, (int)e->data, (int)e->rows, (int)e->count, e->tables, pkt + FEC_OFF_SHARD, e->sum);
-    if (shard > e->longest) e->longest = shard;
+    if (e->rows > 0) kt_fec_sums_add(e->sums, e->count, pkt + FEC_OFF_SHARD, shard);
     e->next = advance(e, e->next, 1);
     e->count++;
 
@@ -123,6 +100,8 @@ size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out)
     assert(e->count == e->data && i < e->rows);
     kt_put32(out, e->parity_base + i); /* a group never straddles the wrap */
     kt_put16(out + FEC_OFF_TYPE, KT_FEC_TYPE_PARITY);
-    memcpy(out + FEC_OFF_SHARD, e->sum[i], e->longest);
-    return FEC_OFF_SHARD + e->longest;
+    size_t len;
+    const uint8_t *sum = kt_fec_sums_row(e->sums, i, &len);
+    memcpy(out + FEC_OFF_SHARD, sum, len);
+    return FEC_OFF_SHARD + len;
 }

@@ -15,12 +15,11 @@
 #include "base/err.h"
 
 #define POSITIONS (KT_FEC_SPAN + KT_FEC_SPAN_ROWS)
-#define TABLE 32u /* bytes of ISA-L's expansion of a coefficient */
 
 struct kt_fec_rebuild {
     uint8_t all[POSITIONS]; /* for x: product over j in B, j != x, of (x - j) */
     uint8_t coefficients[KT_FEC_SPAN_ROWS * KT_FEC_SPAN];
-    uint8_t tables[TABLE * KT_FEC_SPAN_ROWS * KT_FEC_SPAN];
+    uint8_t tables[KT_FEC_TABLE * KT_FEC_SPAN_ROWS * KT_FEC_SPAN];
     uint8_t *out;
 };
 
@@ -29,7 +28,7 @@ int kt_fec_rebuild_new(struct kt_fec_rebuild **out)
     *out = NULL;
     struct kt_fec_rebuild *r = malloc(sizeof *r);
     if (!r) return KT_ENOMEM;
-    r->out = aligned_alloc(64, (size_t)KT_FEC_SPAN_ROWS * KT_FEC_REBUILT);
+    r->out = aligned_alloc(64, (size_t)KT_FEC_SPAN_ROWS * KT_FEC_STRIDE);
     if (!r->out) {
         free(r);
         return KT_ENOMEM;
@@ -79,7 +78,7 @@ const uint8_t *kt_fec_rebuild_run(struct kt_fec_rebuild *r, const struct kt_fec_
         for (unsigned c = 0; c < n; c++)
             r->coefficients[i * n + c] =
                 gf_mul(gf_mul(above, inverse[c]), gf_inv(wanted[i] ^ shards[c].position));
-        out[i] = r->out + (size_t)i * KT_FEC_REBUILT;
+        out[i] = r->out + (size_t)i * KT_FEC_STRIDE;
     }
     ec_init_tables((int)n, (int)count, r->coefficients, r->tables);
     ec_encode_data((int)len, (int)n, (int)count, r->tables, in, out);

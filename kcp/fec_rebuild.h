@@ -7,8 +7,6 @@
 #include <stdint.h>
 #include "kcp/fec_sums.h"
 
-#define KT_FEC_REBUILT 1536u /* bytes from one rebuilt shard to the next */
-
 struct kt_fec_rebuild;
 
 /* 0 or KT_ENOMEM. Takes about 58 KiB. */
@@ -23,7 +21,7 @@ struct kt_fec_shard {
 
 /* wanted: `count` positions of data that are missing, 1..KT_FEC_SPAN_ROWS. shards: those of the group's data that are
  * not missing, then `count` of parity, n in all; positions in neither count as zeros. Each has len bytes, at most
- * KT_FEC_SHARD. Returns the wanted ones, KT_FEC_REBUILT apart, valid until the next call. */
+ * KT_FEC_SHARD. Returns the wanted ones, KT_FEC_STRIDE apart, valid until the next call. */
 const uint8_t *kt_fec_rebuild_run(struct kt_fec_rebuild *r, const struct kt_fec_shard *shards, unsigned n,
     const uint8_t *wanted, unsigned count, size_t len);
 

@@ -23,7 +23,7 @@ void kt_fec_solver_reset(struct kt_fec_solver *s, unsigned data, unsigned parity
 void kt_fec_solver_free(struct kt_fec_solver *s);
 
 /* known[0..data): the positions of `shards`, each len bytes; wanted[0..count): the positions to rebuild, 1
- * <= count <= min(data, parity). Returns the rebuilt shards, FEC_STRIDE apart, valid until the next call;
+ * <= count <= min(data, parity). Returns the rebuilt shards, KT_FEC_STRIDE apart, valid until the next call;
  * NULL if out of memory. */
 const uint8_t *kt_fec_solver_run(struct kt_fec_solver *s, const uint8_t *known, uint8_t *const *shards,
     const uint8_t *wanted, unsigned count, size_t len);

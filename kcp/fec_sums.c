@@ -1,7 +1,8 @@
-/* Parity sums of one group, made as its shards leave.
+/* Parity sums of one group.
  *
  * Invariant: row k, below `rows`, is the sum of coefficient (k, position) times shard over the shards added, and zeros
- * beyond `longest`. */
+ * beyond `longest`. A shorter shard counts as padded with zeros, and adding zeros changes nothing, so only its own
+ * bytes are added. */
 #include "kcp/fec_sums.h"
 
 #include <assert.h>
@@ -9,36 +10,34 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
-#include "kcp/fec_matrix.h"
-
-#define STRIDE ((KT_FEC_SHARD + 63u) & ~63u)
-#define TABLE 32u /* bytes of ISA-L's expansion of a coefficient */
 
 struct kt_fec_sums {
+    unsigned data, parity;
     unsigned rows;
     size_t longest;
-    uint8_t *row[KT_FEC_SPAN_ROWS];
-    uint8_t tables[TABLE * KT_FEC_SPAN * KT_FEC_SPAN_ROWS];
-    uint8_t *block; /* what row[] points into */
+    uint8_t *tables; /* ISA-L's expansion of the coding matrix */
+    uint8_t *row[];  /* `parity` of them */
 };
 
-int kt_fec_sums_new(struct kt_fec_sums **out)
+/* The rows, then the tables. The matrix is needed only here, and is small enough for the place of the rows. */
+int kt_fec_sums_new(struct kt_fec_sums **out, unsigned data, unsigned parity)
 {
-    uint8_t matrix[KT_FEC_SPAN * KT_FEC_SPAN_ROWS];
+    const size_t rows = (size_t)parity * KT_FEC_STRIDE, tables = (size_t)KT_FEC_TABLE * data * parity;
     *out = NULL;
-    struct kt_fec_sums *s = calloc(1, sizeof *s);
-    if (!s) return KT_ENOMEM;
-    s->block = aligned_alloc(64, (size_t)KT_FEC_SPAN_ROWS * STRIDE);
-    if (!s->block) {
+    struct kt_fec_sums *s = calloc(1, sizeof *s + parity * sizeof *s->row);
+    uint8_t *block = s ? aligned_alloc(64, (rows + tables + 63) & ~(size_t)63) : NULL;
+    if (!block) {
         free(s);
         return KT_ENOMEM;
     }
-    kt_fec_parity_rows(KT_FEC_SPAN, KT_FEC_SPAN_ROWS, matrix);
-    ec_init_tables((int)KT_FEC_SPAN, (int)KT_FEC_SPAN_ROWS, matrix, s->tables);
-    for (unsigned k = 0; k < KT_FEC_SPAN_ROWS; k++) s->row[k] = s->block + (size_t)k * STRIDE;
-    s->longest = STRIDE;
-    s->rows = KT_FEC_SPAN_ROWS;
-    kt_fec_sums_begin(s, KT_FEC_SPAN_ROWS);
+    for (unsigned k = 0; k < parity; k++) s->row[k] = block + (size_t)k * KT_FEC_STRIDE;
+    s->tables = block + rows;
+    kt_fec_parity_rows(data, parity, block);
+    ec_init_tables((int)data, (int)parity, block, s->tables);
+    s->data = data;
+    s->parity = s->rows = parity;
+    s->longest = KT_FEC_STRIDE;
+    kt_fec_sums_begin(s, parity);
     *out = s;
     return 0;
 }
@@ -46,13 +45,13 @@ int kt_fec_sums_new(struct kt_fec_sums **out)
 void kt_fec_sums_free(struct kt_fec_sums *s)
 {
     if (!s) return;
-    free(s->block);
+    free(s->row[0]);
     free(s);
 }
 
 void kt_fec_sums_begin(struct kt_fec_sums *s, unsigned rows)
 {
-    assert(rows >= 1 && rows <= KT_FEC_SPAN_ROWS);
+    assert(rows >= 1 && rows <= s->parity);
     for (unsigned k = 0; k < s->rows; k++) memset(s->row[k], 0, s->longest);
     s->rows = rows;
     s->longest = 0;
@@ -60,10 +59,10 @@ void kt_fec_sums_begin(struct kt_fec_sums *s, unsigned rows)
 
 void kt_fec_sums_add(struct kt_fec_sums *s, unsigned position, const uint8_t *shard, size_t len)
 {
-    assert(position < KT_FEC_SPAN && len <= KT_FEC_SHARD);
+    assert(position < s->data && len <= KT_FEC_SHARD);
     /* ISA-L does not write to the data, but its parameter is not const. */
-    ec_encode_data_update((int)len, (int)KT_FEC_SPAN, (int)s->rows, (int)position, s->tables,
-        (uint8_t *)(uintptr_t)shard, s->row);
+    ec_encode_data_update(
+        (int)len, (int)s->data, (int)s->rows, (int)position, s->tables, (uint8_t *)(uintptr_t)shard, s->row);
     if (len > s->longest) s->longest = len;
 }
 

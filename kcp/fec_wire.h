@@ -5,13 +5,13 @@
 #include <stdint.h>
 #include "base/bytes.h"
 #include "kcp/fec.h"
+#include "kcp/fec_matrix.h"
 
 #define FEC_OFF_TYPE 4u
 #define FEC_OFF_SHARD 6u /* a shard starts with its size field */
 #define FEC_SIZE_LEN 2u
 
-/* The longest shard, rounded up so that rows of a buffer start on a cache line. */
-#define FEC_STRIDE ((KT_FEC_MAX_PACKET - FEC_OFF_SHARD + 63u) & ~63u)
+_Static_assert(KT_FEC_MAX_PACKET - FEC_OFF_SHARD <= KT_FEC_SHARD, "the longest shard fits");
 
 /* How many groups fit before seqids start over. The spec's paws is this times the group's size. */
 static inline uint32_t fec_groups(unsigned shards)

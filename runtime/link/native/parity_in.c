@@ -175,7 +175,7 @@ static void attempt(struct kt_native_parity_in *p, struct group *g, const struct
     const uint8_t *out = kt_fec_rebuild_run(s->rebuild, shards, n, wanted, count, g->len);
     const size_t most = g->len;
     drop(p, g, false);
-    for (unsigned i = 0; i < count; i++, out += KT_FEC_REBUILT) {
+    for (unsigned i = 0; i < count; i++, out += KT_FEC_STRIDE) {
         const uint64_t number = first + wanted[i];
         const size_t len = kt_get16(out);
         if (len == 0 || len + HEAD > most) {

@@ -58,7 +58,8 @@ bool kt_native_parity_out_open(struct kt_native_parity_out *p, const struct kt_n
         if (p->sums) kt_native_parity_out_free(p);
         return false;
     }
-    if (!p->sums) kt_fec_sums_new(&p->sums); /* without memory: no parity */
+    /* without memory: no parity */
+    if (!p->sums) kt_fec_sums_new(&p->sums, KT_FEC_SPAN, KT_FEC_SPAN_ROWS);
     return p->sums && p->waiting == 0;
 }
 
