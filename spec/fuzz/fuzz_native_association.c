@@ -17,12 +17,7 @@
 #include "link/counters.h"
 #include "link/native/ack_ranges.h"
 #include "link/native/frame.h"
-#include "link/native/handshake_client.h"
-#include "link/native/native.h"
-#include "link/native/packet.h"
-#include "tunnel.h"
-
-#define KEY "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#include "native_peer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,18 +29,14 @@ struct world {
     uint64_t got[PORTS]; /* bytes of datagrams, until the address has proven itself */
     bool proven[PORTS];
     /* The attacker's end, if it has the key. */
-    struct kt_native_secrets secrets;
-    struct kt_native_params params;
-    struct kt_native_drops drops;
-    struct kt_native_client hello;
-    struct kt_native_tx tx;
+    struct native_peer peer;
     struct kt_native_rx rx;
     struct kt_replay seen;
     struct kt_native_acks acks;
     uint8_t cid[KT_NATIVE_CID];
-    bool agreed, has_challenge[PORTS];
+    bool has_challenge[PORTS];
     uint8_t challenge[PORTS][KT_NATIVE_CHALLENGE];
-    uint64_t number, offset;
+    uint64_t offset;
     const uint8_t *in;
     size_t left;
 };
@@ -116,21 +107,18 @@ static void take(struct world *w, unsigned port, const uint8_t *data, size_t len
     struct kt_native_agreed agreed;
     uint64_t number;
     memcpy(copy, data, len);
-    CHECK(kt_native_peek(w->secrets.header_key, copy, len, &h) == 0);
+    CHECK(kt_native_peek(w->peer.secrets.header_key, copy, len, &h) == 0);
     if (h.kind == KT_NATIVE_DATA) {
-        if (!w->agreed || memcmp(h.id, w->cid, sizeof w->cid) != 0) return;
-        const int n = kt_native_open(&w->rx, &(struct kt_native_rx_path){0, &w->seen, &w->drops}, &h, copy,
-            len, kt_sim_now(w->t.sim), &number);
+        if (!w->peer.agreed || memcmp(h.id, w->cid, sizeof w->cid) != 0) return;
+        const int n = kt_native_open(&w->rx, &(struct kt_native_rx_path){0, &w->seen, &w->peer.drops}, &h,
+            copy, len, kt_sim_now(w->t.sim), &number);
         CHECK(n > 0);
         take_frames(w, port, copy + KT_NATIVE_HEADER, (size_t)n, number);
         return;
     }
-    if (w->agreed) return;
-    if (kt_native_client_input(&w->hello, &h, copy, len, &agreed, NULL) != KT_NATIVE_CLIENT_AGREED) return;
-    w->agreed = true;
-    CHECK(kt_native_tx_init(&w->tx, agreed.aead, w->secrets.header_key, agreed.tx_secret) == 0);
+    if (!native_peer_take(&w->peer, &h, copy, len, &agreed)) return;
     CHECK(kt_native_rx_init(&w->rx, agreed.aead, agreed.rx_secret) == 0);
-    kt_native_cid(w->secrets.header_key, agreed.rx_secret, 0, w->cid);
+    kt_native_cid(w->peer.secrets.header_key, agreed.rx_secret, 0, w->cid);
 }
 
 static void on_packet(void *ctx, const struct kt_sim_packet *p)
@@ -161,11 +149,10 @@ static void replay(struct world *w)
 
 static void seal(struct world *w, unsigned from, uint8_t *dgram, size_t n)
 {
-    if (n == 0 || !w->agreed) return;
-    const int len = kt_native_seal(&w->tx, 0, w->number++, dgram, n, kt_sim_now(w->t.sim));
-    CHECK(len > 0);
-    tunnel_inject(&w->t, from, dgram, (size_t)len);
-    tunnel_record(&w->t, dgram, (size_t)len);
+    if (n == 0 || !w->peer.agreed) return;
+    const size_t len = native_peer_seal(&w->peer, &w->t, dgram, n);
+    tunnel_inject(&w->t, from, dgram, len);
+    tunnel_record(&w->t, dgram, len);
 }
 
 static size_t put(struct world *w, unsigned what, uint8_t *out, size_t room)
@@ -193,7 +180,7 @@ static size_t put(struct world *w, unsigned what, uint8_t *out, size_t room)
     case 4: /* of packets before it, of which some were never sent */
         f.type = KT_NATIVE_FRAME_PARITY;
         f.parity.members = arg | 1u;
-        f.parity.first = w->number > 8 ? w->number - 8 : 0;
+        f.parity.first = w->peer.number > 8 ? w->peer.number - 8 : 0;
         f.parity.index = (uint8_t)(arg >> 4);
         for (unsigned i = 0; i < 40; i++) bytes[i] = (uint8_t)byte(w);
         f.parity.shard = bytes;
@@ -220,7 +207,7 @@ static void forge(struct world *w)
     if (shape & 64) n += put(w, 4, frames + n, room - n);
     const unsigned raw = shape & 16 ? byte(w) : 0;
     for (unsigned i = 0; i < raw && n < room; i++) frames[n++] = (uint8_t)byte(w);
-    if (shape & 32) w->number += byte(w);
+    if (shape & 32) w->peer.number += byte(w);
     seal(w, from, d, n);
 }
 
@@ -249,40 +236,18 @@ static void step(struct world *w)
 
 /* ---- life ---- */
 
-static struct kt_native_config settings(bool client)
-{
-    struct kt_native_config c;
-    kt_native_wire.defaults(&c.common, client);
-    c.common.key = KEY;
-    c.common.key_len = strlen(KEY);
-    return c;
-}
-
 /* The attacker, who has the key, makes an association from its first address. */
 static void greet(struct world *w)
 {
-    static const uint8_t psk[KT_NATIVE_KEY] = {1};
-    uint8_t out[KT_NATIVE_INITIATION_MAX];
-    kt_native_secrets_shared(&w->secrets, psk);
-    w->params = (struct kt_native_params){.present = KT_NATIVE_PARAMS_NEEDED,
-        .aead = KT_AEAD_CHACHA20_POLY1305,
-        .max_data = 100000,
-        .max_stream_data = 50000,
-        .min_stream_data = 1000,
-        .max_streams = 10,
-        .survive_s = 30};
     kt_native_acks_init(&w->acks, 1000);
-    kt_native_client_init(&w->hello, w->t.near, &w->secrets, &w->params, &w->drops);
-    tunnel_inject(&w->t, 0, out, kt_native_client_initiate(&w->hello, 0, out));
-    w->proven[0] = true; /* who reads the response has shown that */
-    tunnel_advance(&w->t, 1000);
-    CHECK(w->agreed);
+    w->proven[0] = true; /* reading the response will show that */
+    native_peer_greet(&w->peer, &w->t);
 }
 
 static void build(struct world *w, uint64_t seed)
 {
     static const struct kt_acceptor_events events = {.stream = tunnel_on_accepted, .link = on_accepted_link};
-    struct kt_native_config near = settings(true), far = settings(false);
+    struct kt_native_config near = native_peer_settings(true), far = native_peer_settings(false);
     tunnel_build(&w->t, &kt_native_wire, &far.common, seed, &events, on_packet, w);
     if (w->keyed) {
         greet(w);
@@ -312,8 +277,7 @@ static void finish(struct world *w)
 {
     if (w->opening_back) kt_open_cancel(w->opening_back);
     tunnel_close(&w->t);
-    kt_native_client_end(&w->hello);
-    kt_native_tx_free(&w->tx);
+    native_peer_end(&w->peer);
     kt_native_rx_free(&w->rx);
     tunnel_free(&w->t);
 }

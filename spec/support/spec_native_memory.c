@@ -7,12 +7,10 @@
  * blocks that were not freed. Aborts if an end does not come to its end, or takes a byte for another. */
 #include <lauxlib.h>
 #include <lua.h>
-#include "../fuzz/tunnel.h"
+#include "../fuzz/native_peer.h"
 #include "crypto/crypto.h"
 #include "link/flow.h"
-#include "link/native/native.h"
 
-#define KEY "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define ROUNDS 4u
 #define BYTES 2000u
 #define DEPARTURES 1024u /* size of the first queue of a simulated line, which cannot do without */
@@ -149,17 +147,10 @@ static bool echoes(struct tunnel *t)
     return t->echoed == BYTES;
 }
 
-static void settings(struct kt_settings *s, bool client)
-{
-    kt_native_wire.defaults(s, client);
-    s->key = KEY;
-    s->key_len = strlen(KEY);
-}
-
 static int run(lua_State *L)
 {
     static const struct kt_acceptor_events events = {.stream = tunnel_on_accepted, .flow = on_flow};
-    struct kt_native_config far, near;
+    struct kt_native_config near = native_peer_settings(true), far = native_peer_settings(false);
     struct tunnel *t = lua_newuserdatauv(L, sizeof *t, 0);
     const long before = memory.kept;
     size_t echoed = 0;
@@ -169,8 +160,6 @@ static int run(lua_State *L)
     own = NULL;
     memory.allocations = 0;
     memory.fails = luaL_checkinteger(L, 1);
-    settings(&far.common, false);
-    settings(&near.common, true);
     tunnel_build(t, &kt_native_wire, &far.common, 1, &events, NULL, NULL);
     const struct kt_wire_env env = {.io = t->near, .counters = &t->near_counters};
     kt_endpoint_parse(&near.common.at, "10.0.2.1:29900", KT_ENDPOINT_RANGE, NULL);
