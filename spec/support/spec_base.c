@@ -46,9 +46,7 @@ static int pool_new(lua_State *L)
 {
     size_t size = (size_t)luaL_checkinteger(L, 1);
     size_t max = (size_t)luaL_optinteger(L, 2, 0);
-    struct pool_box *box = lua_newuserdatauv(L, sizeof *box, 0);
-    box->pool = NULL;
-    luaL_setmetatable(L, "spec.pool");
+    struct pool_box *box = object(L, "spec.pool", sizeof *box);
     int rc = kt_slab_new(&box->pool, size, max);
     if (rc == 0) return 1;
     lua_pushnil(L);
@@ -230,8 +228,7 @@ static struct kt_bucket *check_bucket(lua_State *L)
 
 static int bucket_new(lua_State *L)
 {
-    memset(lua_newuserdatauv(L, sizeof(struct kt_bucket), 0), 0, sizeof(struct kt_bucket));
-    luaL_setmetatable(L, "spec.bucket");
+    object(L, "spec.bucket", sizeof(struct kt_bucket));
     return 1;
 }
 

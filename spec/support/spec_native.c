@@ -140,9 +140,7 @@ struct tx {
 
 static int new_tx(lua_State *L) /* (method, header_key, secret) -> sender */
 {
-    struct tx *t = lua_newuserdatauv(L, sizeof *t, 0);
-    memset(t, 0, sizeof *t);
-    luaL_setmetatable(L, TX);
+    struct tx *t = object(L, TX, sizeof *t);
     memcpy(t->header_key, exactly(L, 2, KT_NATIVE_KEY), KT_NATIVE_KEY);
     const int rc = kt_native_tx_init(&t->tx, method(L, 1), t->header_key, exactly(L, 3, KT_NATIVE_KEY));
     return rc ? fail(L, rc) : 1;
@@ -202,9 +200,7 @@ struct rx {
 
 static int new_rx(lua_State *L) /* (method, header_key, secret) -> receiver */
 {
-    struct rx *r = lua_newuserdatauv(L, sizeof *r, 0);
-    memset(r, 0, sizeof *r);
-    luaL_setmetatable(L, RX);
+    struct rx *r = object(L, RX, sizeof *r);
     memcpy(r->header_key, exactly(L, 2, KT_NATIVE_KEY), KT_NATIVE_KEY);
     memcpy(r->first_secret, exactly(L, 3, KT_NATIVE_KEY), KT_NATIVE_KEY);
     const int rc = kt_native_rx_init(&r->rx, method(L, 1), exactly(L, 3, KT_NATIVE_KEY));

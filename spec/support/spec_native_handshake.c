@@ -189,9 +189,7 @@ static int new_client(lua_State *L) /* {psk, own, server_public, params, seed, n
 {
     struct kt_native_params p;
     luaL_checktype(L, 1, LUA_TTABLE);
-    struct client *c = lua_newuserdatauv(L, sizeof *c, 0);
-    memset(c, 0, sizeof *c);
-    luaL_setmetatable(L, CLIENT);
+    struct client *c = object(L, CLIENT, sizeof *c);
     init_end(L, &c->end, true);
     lua_getfield(L, 1, "params");
     if (!lua_istable(L, -1)) lua_newtable(L);
@@ -302,10 +300,8 @@ static int new_server(lua_State *L) /* {psk, own, params, ask, seed, now, wall, 
 {
     struct kt_native_params p;
     luaL_checktype(L, 1, LUA_TTABLE);
-    struct server *s = lua_newuserdatauv(L, sizeof *s, 0);
-    memset(s, 0, sizeof *s);
+    struct server *s = object(L, SERVER, sizeof *s);
     s->ask = LUA_NOREF;
-    luaL_setmetatable(L, SERVER);
     init_end(L, &s->end, false);
     kt_session_starts_init(&s->starts, s->end.seed);
     lua_getfield(L, 1, "params");

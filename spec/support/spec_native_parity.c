@@ -53,9 +53,7 @@ static struct kt_native_parity_out *to_out(lua_State *L)
 
 static int out(lua_State *L)
 {
-    struct kt_native_parity_out *o = lua_newuserdatauv(L, sizeof *o, 0);
-    memset(o, 0, sizeof *o);
-    luaL_setmetatable(L, OUT);
+    object(L, OUT, sizeof(struct kt_native_parity_out));
     return 1;
 }
 
@@ -129,9 +127,7 @@ static struct into *to_into(lua_State *L)
 
 static int into(lua_State *L)
 {
-    struct into *i = lua_newuserdatauv(L, sizeof *i, 0);
-    memset(i, 0, sizeof *i);
-    luaL_setmetatable(L, INTO);
+    object(L, INTO, sizeof(struct into));
     return 1;
 }
 

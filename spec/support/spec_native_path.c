@@ -103,10 +103,8 @@ static int count(lua_State *L)
 static int copies(lua_State *L)
 {
     const uint64_t rate = arg64(L, 1);
-    struct thin *t = lua_newuserdatauv(L, sizeof *t, 0);
-    *t = (struct thin){0};
+    struct thin *t = object(L, COPIES, sizeof *t);
     kt_native_copies_allow(&t->allowance, rate, 0);
-    luaL_setmetatable(L, COPIES);
     return 1;
 }
 

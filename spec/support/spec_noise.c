@@ -249,9 +249,7 @@ static int key_phrase(lua_State *L) /* (passphrase) -> key */
 
 static int new_replay(lua_State *L)
 {
-    struct kt_replay *r = lua_newuserdatauv(L, sizeof *r, 0);
-    memset(r, 0, sizeof *r);
-    luaL_setmetatable(L, REPLAY);
+    object(L, REPLAY, sizeof(struct kt_replay));
     return 1;
 }
 
