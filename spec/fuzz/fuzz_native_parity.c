@@ -80,10 +80,7 @@ static void arrive(struct world *w, const struct packet *p)
         .number = p->number, .frames = exact, .len = p->len, .seen = &w->seen, .sink = on_rebuilt, .ctx = w};
     kt_native_parity_in_packet(&w->in, &in);
     if (kt_native_frame_read(&f, exact, p->len, &err) > 0 && f.type == KT_NATIVE_FRAME_PARITY) {
-        if (!kt_native_parity_in_on(&w->in)) {
-            CHECK(kt_native_parity_in_start(&w->in));
-            kt_native_parity_in_packet(&w->in, &in);
-        }
+        CHECK(kt_native_parity_in_on(&w->in) || kt_native_parity_in_start(&w->in, &in));
         const int rc = kt_native_parity_in_take(&w->in, &f.parity, &in, w->now, &err);
         CHECK(rc == 0 || (rc == KT_EPROTO && !w->honest && err.text[0]));
     }

@@ -160,10 +160,8 @@ static int into_packet(lua_State *L)
         .number = number, .frames = frames, .len = len, .seen = &i->seen, .sink = on_rebuilt, .ctx = i};
     kt_native_parity_in_packet(&i->in, &in);
     if (kt_native_frame_read(&f, frames, len, &err) > 0 && f.type == KT_NATIVE_FRAME_PARITY) {
-        if (!kt_native_parity_in_on(&i->in)) {
-            if (!kt_native_parity_in_start(&i->in)) return luaL_error(L, "out of memory");
-            kt_native_parity_in_packet(&i->in, &in);
-        }
+        if (!kt_native_parity_in_on(&i->in) && !kt_native_parity_in_start(&i->in, &in))
+            return luaL_error(L, "out of memory");
         rc = kt_native_parity_in_take(&i->in, &f.parity, &in, arg(L, 4), &err);
     }
     if (!rc) return 1;

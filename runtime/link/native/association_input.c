@@ -117,12 +117,11 @@ static int take_parity(struct kt_native_path *p, const struct kt_native_parity *
     struct kt_native_association *a = p->a;
     a->c->counters->FECParityShards++;
     if (!a->c->cfg.parity) return 0;
-    if (!kt_native_parity_in_on(&p->rebuild) && kt_native_context_parity(a->c, true)) {
-        if (!kt_native_parity_in_start(&p->rebuild)) kt_native_context_parity(a->c, false);
-        keep(p, in);
-    }
-    const struct kt_native_parity_in before = p->rebuild;
     const struct kt_native_parity_arrival arrival = for_parity(p, in);
+    if (!kt_native_parity_in_on(&p->rebuild) && kt_native_context_parity(a->c, true) &&
+        !kt_native_parity_in_start(&p->rebuild, &arrival))
+        kt_native_context_parity(a->c, false);
+    const struct kt_native_parity_in before = p->rebuild;
     const int rc = kt_native_parity_in_take(&p->rebuild, f, &arrival, in->now_us, &a->why);
     count_failures(p, &before);
     return rc;

@@ -109,9 +109,7 @@ struct kt_native_parity {
 /* Packet numbers from the first member to the last, inclusive. members: not 0. */
 static inline unsigned kt_native_parity_span(uint64_t members)
 {
-    unsigned n = 0;
-    for (; members > 0; members >>= 1) n++;
-    return n;
+    return 64u - (unsigned)__builtin_clzll(members);
 }
 
 struct kt_native_frame {

@@ -47,16 +47,6 @@ struct kt_native_parity_store {
 _Static_assert(sizeof(struct kt_native_parity_store) + 60000u <= KT_NATIVE_PARITY_IN_BYTES,
     "as promised to the context");
 
-bool kt_native_parity_in_start(struct kt_native_parity_in *p)
-{
-    assert(!p->store);
-    p->store = calloc(1, sizeof *p->store);
-    if (!p->store) return false;
-    if (kt_fec_rebuild_new(&p->store->rebuild) == 0) return true;
-    kt_native_parity_in_free(p);
-    return false;
-}
-
 void kt_native_parity_in_free(struct kt_native_parity_in *p)
 {
     if (!p->store) return;
@@ -157,15 +147,14 @@ static unsigned collect(struct kt_native_parity_store *s, const struct group *g,
 }
 
 /* Rebuilds what is missing, if there is enough parity. */
-static void attempt(struct kt_native_parity_in *p, struct group *g, const struct kt_replay *seen,
-    kt_native_parity_sink sink, void *ctx)
+static void attempt(struct kt_native_parity_in *p, struct group *g, const struct kt_native_parity_arrival *in)
 {
     struct kt_native_parity_store *s = p->store;
     struct kt_fec_shard shards[KT_FEC_SPAN];
     uint8_t wanted[ROWS];
     unsigned n;
     bool lost;
-    const uint64_t gone = missing(s, g, seen, &lost), first = g->first;
+    const uint64_t gone = missing(s, g, in->seen, &lost), first = g->first;
     if (!lost) {
         drop(p, g, false);
         return;
@@ -182,10 +171,23 @@ static void attempt(struct kt_native_parity_in *p, struct group *g, const struct
             p->errors++;
             continue;
         }
-        if (!keep(s, number, out + HEAD, len) || kt_replay_check(seen, number) != KT_REPLAY_NEW) continue;
+        if (!keep(s, number, out + HEAD, len) || kt_replay_check(in->seen, number) != KT_REPLAY_NEW) continue;
         p->rebuilt++;
-        sink(ctx, number, slot_of(s, number)->shard + HEAD, len);
+        in->sink(in->ctx, number, slot_of(s, number)->shard + HEAD, len);
     }
+}
+
+bool kt_native_parity_in_start(struct kt_native_parity_in *p, const struct kt_native_parity_arrival *in)
+{
+    assert(!p->store);
+    p->store = calloc(1, sizeof *p->store);
+    if (!p->store) return false;
+    if (kt_fec_rebuild_new(&p->store->rebuild)) {
+        kt_native_parity_in_free(p);
+        return false;
+    }
+    keep(p->store, in->number, in->frames, in->len);
+    return true;
 }
 
 void kt_native_parity_in_packet(struct kt_native_parity_in *p, const struct kt_native_parity_arrival *in)
@@ -193,7 +195,7 @@ void kt_native_parity_in_packet(struct kt_native_parity_in *p, const struct kt_n
     struct kt_native_parity_store *s = p->store;
     if (!s || !keep(s, in->number, in->frames, in->len)) return;
     for (unsigned i = 0; i < GROUPS; i++)
-        if (is_member(&s->groups[i], in->number)) attempt(p, &s->groups[i], in->seen, in->sink, in->ctx);
+        if (is_member(&s->groups[i], in->number)) attempt(p, &s->groups[i], in);
 }
 
 /* The group of a PARITY frame; a new one takes the place of the oldest. */
@@ -231,6 +233,6 @@ int kt_native_parity_in_take(struct kt_native_parity_in *p, const struct kt_nati
     g->have |= 1u << f->index;
     g->parity[f->index].number = in->number;
     g->parity[f->index].at = (uint16_t)(HEAD + (size_t)(f->shard - in->frames));
-    attempt(p, g, in->seen, in->sink, in->ctx);
+    attempt(p, g, in);
     return 0;
 }

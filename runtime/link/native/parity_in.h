@@ -39,8 +39,6 @@ static inline bool kt_native_parity_in_on(const struct kt_native_parity_in *p)
     return p->store != NULL;
 }
 
-/* Begins to keep packets. False: out of memory. */
-bool kt_native_parity_in_start(struct kt_native_parity_in *p);
 void kt_native_parity_in_free(struct kt_native_parity_in *p);
 /* When it keeps packets for nothing, as no PARITY has come for long; UINT64_MAX: it keeps none. */
 uint64_t kt_native_parity_in_due(const struct kt_native_parity_in *p);
@@ -55,6 +53,8 @@ struct kt_native_parity_arrival {
     void *ctx;
 };
 
+/* Begins to keep packets, with this one, which has PARITY. False: out of memory. */
+bool kt_native_parity_in_start(struct kt_native_parity_in *p, const struct kt_native_parity_arrival *in);
 /* A packet has arrived. Before its PARITY frames are taken. */
 void kt_native_parity_in_packet(struct kt_native_parity_in *p, const struct kt_native_parity_arrival *in);
 /* A PARITY frame among the frames of `in`. 0, or KT_EPROTO with a sentence: it is about packets that were not sent
