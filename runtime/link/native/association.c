@@ -68,14 +68,13 @@ static const char *lacks(const struct kt_native_association *a, size_t own, bool
     return NULL;
 }
 
-static void refuse(struct kt_native_association *a, struct kt_pipe *stream, size_t streams, const char *why)
+/* Logs what happens to further streams, once until there is room again. */
+static void log_full(struct kt_native_association *a, size_t streams, const char *happens, const char *why)
 {
-    a->c->counters->StreamsRefused++;
-    kt_pipe_reset(stream, KT_ELIMIT);
     if (a->full_logged) return;
     a->full_logged = true;
-    kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
-        "link with %s: %zu streams open; refusing new ones (%s)", a->peer_text, streams, why);
+    kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text), "link with %s: %zu streams open; %s (%s)",
+        a->peer_text, streams, happens, why);
 }
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
@@ -85,7 +84,9 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
     kt_native_streams_facts(a->streams, &facts);
     const char *why = lacks(a, facts.streams, true);
     if (why) {
-        refuse(a, stream, facts.streams - 1, why);
+        a->c->counters->StreamsRefused++;
+        kt_pipe_reset(stream, KT_ELIMIT);
+        log_full(a, facts.streams - 1, "refusing new ones", why);
         return;
     }
     a->c->counters->StreamsAccepted++;
@@ -99,17 +100,14 @@ static size_t on_allows(void *ctx)
         kt_descriptors_share(a->c->io, a->c->counters, a->stream_count));
 }
 
-/* Logs why streams of the peer wait at its end, once. */
+/* Logs why streams of the peer wait at its end. */
 static void tell_exhausted(struct kt_native_association *a)
 {
     if (a->full_logged || !kt_native_streams_exhausted(a->streams)) return;
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
     const char *why = lacks(a, facts.streams + 1, false);
-    if (!why) return; /* it has max_streams */
-    a->full_logged = true;
-    kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(a->peer_text),
-        "link with %s: %zu streams open; further ones wait (%s)", a->peer_text, facts.streams, why);
+    if (why) log_full(a, facts.streams, "further ones wait", why); /* else it has max_streams */
 }
 
 /* The peer may open that many streams more, for which memory is kept. */

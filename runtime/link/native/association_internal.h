@@ -116,7 +116,7 @@ struct kt_native_association {
     uint32_t frames_left;     /* ... and the frames that it still takes in it */
     uint64_t first;           /* credit that it began with */
     uint64_t promised;        /* ... and gave beyond that (context.h) */
-    bool full_logged;         /* that streams are refused was logged */
+    bool full_logged;         /* that streams are refused or wait was logged */
     uint64_t quiet_us;        /* when a client asks whether nothing more comes; UINT64_MAX: it does not */
     uint64_t stream_frames;   /* frames of streams in flight */
     bool carrying;            /* as told to the owner */
