@@ -139,13 +139,6 @@ static void on_moved(void *ctx)
     l->next = NULL;
 }
 
-static void use_socket(struct link *l, struct kt_native_socket *fresh)
-{
-    kt_native_association_move(l->a, 0, fresh->udp, &fresh->peer);
-    kt_native_socket_close(l->socket);
-    l->socket = fresh;
-}
-
 /* Whether both have the same address of this host. */
 static bool same_local(const struct kt_native_socket *x, const struct kt_native_socket *y)
 {
@@ -168,7 +161,7 @@ static bool renew_socket(struct link *l, bool always)
         kt_native_socket_close(fresh);
         return false;
     }
-    use_socket(l, fresh);
+    kt_native_socket_replace(&l->socket, 0, fresh);
     return true;
 }
 
@@ -181,7 +174,7 @@ void kt_native_dial_follow(struct link *l, const struct kt_native_socket *s)
     else if (kt_addr_equal(&s->peer, &l->socket->peer) && same_local(s, l->socket))
         return; /* the path that was silent has just come back, and answers to this socket are on their way */
     else if (!kt_native_socket_open(l, &s->peer, s->local, &fresh, &err))
-        use_socket(l, fresh);
+        kt_native_socket_replace(&l->socket, 0, fresh);
 }
 
 static void on_lost(void *ctx, unsigned path)

@@ -59,3 +59,10 @@ void kt_native_socket_close(struct kt_native_socket *s)
     s->udp = NULL;
     if (!s->busy) free(s);
 }
+
+void kt_native_socket_replace(struct kt_native_socket **at, unsigned path, struct kt_native_socket *fresh)
+{
+    kt_native_association_move(fresh->l->a, path, fresh->udp, &fresh->peer);
+    kt_native_socket_close(*at);
+    *at = fresh;
+}

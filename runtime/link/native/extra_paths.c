@@ -53,12 +53,10 @@ bool kt_native_extra_paths_has(const struct link *l, const struct kt_native_sock
 
 static void replace(struct link *l, unsigned path, const struct kt_addr *peer)
 {
-    struct kt_native_socket *old = l->extra_sockets[path], *fresh;
+    struct kt_native_socket *fresh;
     struct kt_err err;
-    if (kt_native_socket_open(l, peer, old->local, &fresh, &err)) return;
-    kt_native_association_move(l->a, path, fresh->udp, peer);
-    kt_native_socket_close(old);
-    l->extra_sockets[path] = fresh;
+    if (!kt_native_socket_open(l, peer, l->extra_sockets[path]->local, &fresh, &err))
+        kt_native_socket_replace(&l->extra_sockets[path], path, fresh);
 }
 
 void kt_native_extra_paths_renew(struct link *l, unsigned path)
