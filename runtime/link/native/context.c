@@ -47,13 +47,37 @@ static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
     return n < least ? least : kt_min64(n, most);
 }
 
-static size_t used(const struct kt_native_context *c)
+/* Bytes of memory for that many bytes of streams, and the other way round. */
+static uint64_t in_memory(uint64_t bytes)
 {
-    return kt_slab_bytes_in_use(c->slabs.in) + kt_slab_bytes_in_use(c->slabs.out) +
-           c->streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
+    return bytes / KT_NATIVE_BLOCK * sizeof(struct kt_native_block);
 }
 
-static uint64_t claims(const struct kt_native_context *c, size_t streams);
+static uint64_t in_streams(uint64_t memory)
+{
+    return memory / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
+}
+
+/* Bytes beside the blocks if there are that many streams. */
+static size_t state(const struct kt_native_context *c, size_t streams)
+{
+    return streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
+}
+
+static size_t used(const struct kt_native_context *c)
+{
+    return kt_slab_bytes_in_use(c->slabs.in) + kt_slab_bytes_in_use(c->slabs.out) + state(c, c->streams);
+}
+
+/* Bytes in use or promised if there are that many streams: each has a block, for data in either direction, and all
+ * credit beyond the first may be used. */
+static uint64_t claims(const struct kt_native_context *c, size_t streams)
+{
+    const uint64_t in = kt_slab_bytes_in_use(c->slabs.in), out = kt_slab_bytes_in_use(c->slabs.out);
+    const uint64_t blocks = streams * sizeof(struct kt_native_block), promised = in_memory(c->promised);
+    const uint64_t later = promised + (out > blocks ? out : blocks);
+    return state(c, streams) + (in + out > later ? in + out : later);
+}
 
 static void count(struct kt_native_context *c)
 {
@@ -110,28 +134,6 @@ bool kt_native_context_parity(struct kt_native_context *c, bool begins)
 static uint64_t less(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
-}
-
-/* Bytes of memory for that many bytes of streams, and the other way round. */
-static uint64_t in_memory(uint64_t bytes)
-{
-    return bytes / KT_NATIVE_BLOCK * sizeof(struct kt_native_block);
-}
-
-static uint64_t in_streams(uint64_t memory)
-{
-    return memory / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
-}
-
-/* Bytes in use or promised if there are that many streams: each has a block, for data in either direction, and all
- * credit beyond the first may be used. */
-static uint64_t claims(const struct kt_native_context *c, size_t streams)
-{
-    const uint64_t in = kt_slab_bytes_in_use(c->slabs.in), out = kt_slab_bytes_in_use(c->slabs.out);
-    const uint64_t blocks = streams * sizeof(struct kt_native_block), promised = in_memory(c->promised);
-    const uint64_t later = promised + (out > blocks ? out : blocks);
-    const uint64_t others = streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
-    return others + (in + out > later ? in + out : later);
 }
 
 /* Bytes left, if there are that many streams; an eighth is kept for associations to come. */
