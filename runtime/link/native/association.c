@@ -56,8 +56,8 @@ static uint64_t on_more(void *ctx, uint64_t want)
     return a->first + a->promised;
 }
 
-/* Whether it may have `own` streams. NULL, or what is lacking. Memory is kept for streams that the peer was told of, so
- * those that are open may exceed the share as long as they fit. */
+/* NULL if the association may have `own` streams, else what is lacking. open: they are open already. Memory is kept for
+ * what the peer may open, so these may exceed the share as long as they fit. */
 static const char *lacks(const struct kt_native_association *a, size_t own, bool open)
 {
     const bool fits = open && kt_native_context_fits(a->c, own > a->stream_count ? own - a->stream_count : 0);

@@ -19,8 +19,8 @@
 #define LINK_STATE 16384u
 #define LINK_COST (LINK_STATE + (FIRST_OF_MANY / KT_NATIVE_BLOCK) * sizeof(struct kt_native_block))
 
-/* Streams that an association may have in any case: all together half of what max_buffered pays for, but not fewer than
- * a few. */
+/* Streams that an association may have whatever the others hold: STREAMS_LEAST, or fewer if those of all would cost
+ * more than this part of max_buffered, but at least STREAMS_FEW. */
 #define STREAMS_LEAST 16u
 #define STREAMS_LEASTS 2u
 #define STREAMS_FEW 8u
@@ -31,7 +31,7 @@
 #define FIRST_DATA 1048576u
 #define FIRST_DATA_LEAST 65536u
 #define FIRST_SHARE 64u /* of max_buffered */
-/* All together also get a share; while there are few of them that is enough for all of the above. */
+/* The first credit of all together also fits this part of max_buffered, which limits nothing while they are few. */
 #define FIRST_OF_ALL 16u
 #define FIRST_OF_MANY 16384u
 #define PROMISES 2u /* of max_buffered: all credit beyond the first */

@@ -70,15 +70,15 @@ void kt_native_context_busy(struct kt_native_context *c);
 void kt_native_context_link(struct kt_native_context *c, bool begins);
 /* An association has that many streams now. */
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
-/* The peer of an association may open that many more now, for which memory is kept: credit leaves all of it, data to
- * send all but what would be more than half of what is left. */
+/* The peer of an association may now open that many more streams. Memory is kept for them: new credit leaves all of it
+ * alone; data to send does too, up to half of what is left. */
 void kt_native_context_told(struct kt_native_context *c, size_t before, size_t now);
 /* A path begins to keep packets, to rebuild others, or ends that. False: it may not begin, for lack of memory. */
 bool kt_native_context_parity(struct kt_native_context *c, bool begins);
 /* Whether `more` associations may begin: there is memory for their state. */
 bool kt_native_context_admits_links(const struct kt_native_context *c, size_t more);
-/* Bytes that an association may still queue that has queued that many: it may queue as much as it leaves to all others,
- * of what max_buffered allows all, less all credit beyond the first. The association of a link has no others. */
+/* Bytes that an association may queue beside the `queued` ones. It may queue as much as it leaves to all others, out of
+ * max_buffered less all credit beyond the first. The association of a link has no others. */
 size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queued);
 /* An association that has given `before` bytes of credit beyond the first one wants to give `want`. Returns how many it
  * may: at most as much as it leaves to all others, and as there is memory for, or none more if that is less than half

@@ -190,7 +190,7 @@ static void on_silent(void *ctx)
     struct link *l = ctx;
     const size_t n = l->check.silences, others = kt_native_remotes_count(l) - 1;
     /* An answer to a closed socket is lost, so the pause is longer than a round trip, and grows with the silence. A new
-     * address of this host is noticed each second. */
+     * address of this host is noticed within a second. */
     const uint64_t now = kt_io_now(l->c->io), trip = kt_native_association_rtt(l->a) * (uint64_t)3 / 2;
     const uint64_t half = kt_min64((uint64_t)n * 500000, RENEW_US), pause = half > trip ? half : trip;
     if (renew_socket(l, n == 0 || now - l->renewed_us >= pause)) l->renewed_us = now;

@@ -77,7 +77,7 @@ static bool displace(struct acceptor *a, uint64_t now_us)
     return false;
 }
 
-/* Whether `more` links may be had besides those that there are. */
+/* Whether there may be `more` links beside those that are open. */
 static bool fits(const struct acceptor *a, size_t more)
 {
     return a->guests + more <= a->c->cfg.max_links && kt_native_context_admits_links(a->c, more);

@@ -120,8 +120,8 @@ static uint8_t *padded(struct slot *slot, size_t len)
     return slot->shard;
 }
 
-/* Collects the shards that there are of the group, as many of parity as are missing at the end, and what is missing, of
- * which it returns the number. 0: there is too little parity, or the group contradicts itself. */
+/* Collects the group's packets that are kept, then as many parity shards as packets are gone. wanted: the positions of
+ * those; their number is returned. 0: there is too little parity, or the group contradicts itself. */
 static unsigned collect(struct kt_native_parity_store *s, const struct group *g, uint64_t gone,
     struct kt_fec_shard *shards, unsigned *n, uint8_t *wanted)
 {

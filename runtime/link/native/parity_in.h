@@ -40,7 +40,7 @@ static inline bool kt_native_parity_in_on(const struct kt_native_parity_in *p)
 }
 
 void kt_native_parity_in_free(struct kt_native_parity_in *p);
-/* When it keeps packets for nothing, as no PARITY has come for long; UINT64_MAX: it keeps none. */
+/* When to free the packets, unless another PARITY comes before; UINT64_MAX: it keeps none. */
 uint64_t kt_native_parity_in_due(const struct kt_native_parity_in *p);
 
 /* A packet that has arrived. */
