@@ -1,4 +1,4 @@
-/* Little-endian integers in byte arrays, and the smaller of two numbers. Pointers need no alignment.
+/* Little-endian integers in byte arrays, and the smaller and the difference of two numbers. Pointers need no alignment.
  *
  * memcpy of a fixed size is a single load or store. Written byte by byte, gcc 12 assembles neighbouring integers in a
  * vector, in some sixty instructions. */
@@ -61,6 +61,17 @@ static inline uint64_t kt_min64(uint64_t a, uint64_t b)
 static inline size_t kt_min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+/* a less b; 0 if b is larger. */
+static inline uint64_t kt_sub64(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static inline size_t kt_sub_size(size_t a, size_t b)
+{
+    return a > b ? a - b : 0;
 }
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include "base/bytes.h"
 
 struct kt_memory_budget {
     unsigned refs;
@@ -36,8 +37,7 @@ static inline void kt_memory_budget_take(struct kt_memory_budget *b, uint64_t *o
 /* The part of `all` bytes that is left to a user of `own` bytes. */
 static inline uint64_t kt_memory_budget_left(const struct kt_memory_budget *b, uint64_t own, uint64_t all)
 {
-    const uint64_t others = b->taken - own;
-    return others < all ? all - others : 0;
+    return kt_sub64(all, b->taken - own);
 }
 
 #endif

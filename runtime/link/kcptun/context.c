@@ -94,11 +94,6 @@ void kt_kcptun_context_count_state(struct kt_kcptun_context *sh, size_t before, 
 
 /* ---- shares ---- */
 
-static uint64_t less(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 /* Of max_buffered, what other contexts leave. */
 static uint64_t ours(const struct kt_kcptun_context *sh)
 {
@@ -150,12 +145,12 @@ size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh)
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
 {
     const uint64_t kept = sh->cfg.max_buffered / KEPT, own = sh->basic + sh->shares;
-    return (size_t)less(ours(sh), (own > kept ? own : kept) + used(sh));
+    return (size_t)kt_sub64(ours(sh), (own > kept ? own : kept) + used(sh));
 }
 
 size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh)
 {
-    return (size_t)less(ours(sh), sh->basic + sh->shares + used(sh));
+    return (size_t)kt_sub64(ours(sh), sh->basic + sh->shares + used(sh));
 }
 
 size_t kt_kcptun_context_spare(
@@ -164,8 +159,8 @@ size_t kt_kcptun_context_spare(
     const size_t others = kt_kcptun_context_most(sh), least = kt_kcptun_context_least(sh);
     const size_t most = first ? others + others / 4 : others;
     /* The least is for bytes: whatever its streams and state cost, a session must be able to move data. */
-    const size_t bytes = (size_t)less(most, kt_kcptun_context_cost(sh, streams) + state);
-    return (size_t)less(bytes > least ? bytes : least, held);
+    const size_t bytes = kt_sub_size(most, kt_kcptun_context_cost(sh, streams) + state);
+    return kt_sub_size(bytes > least ? bytes : least, held);
 }
 
 static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)

@@ -32,7 +32,7 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
  * that a greedy session cannot keep the others from opening any. */
 static bool affords(const struct kt_kcptun_session *s, size_t streams)
 {
-    const size_t uncounted = streams > s->streams ? streams - s->streams : 0; /* until the end of the batch */
+    const size_t uncounted = kt_sub_size(streams, s->streams); /* until the end of the batch */
     return streams < kt_kcptun_context_least_streams(s->sh) ||
            kt_kcptun_context_cost(s->sh, streams + uncounted) < kt_kcptun_context_most(s->sh);
 }

@@ -254,7 +254,8 @@ static size_t arrivals_spare(const struct kt_smux *m)
 {
     const size_t spare = kt_smux_spare(m, false);
     const size_t least = m->owner.least ? m->owner.least(m->ctx) : 0;
-    return m->buffered + spare >= least ? spare : least - m->buffered;
+    const size_t rest = kt_sub_size(least, m->buffered);
+    return spare > rest ? spare : rest;
 }
 
 size_t kt_smux_recv_room(const struct kt_smux *m)

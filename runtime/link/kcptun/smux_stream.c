@@ -67,8 +67,7 @@ static bool takes_writes(const struct kt_smux_stream *s)
 
 static size_t room_of(const struct kt_smux_stream *s)
 {
-    const size_t most = kt_smux_send_most(s);
-    return most > s->send.len ? most - s->send.len : 0;
+    return kt_sub_size(kt_smux_send_most(s), s->send.len);
 }
 
 static size_t stream_room(struct kt_pipe *p)

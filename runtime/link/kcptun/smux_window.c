@@ -69,11 +69,6 @@ void kt_smux_claim(struct kt_smux_stream *s)
 
 /* ---- windows ---- */
 
-static size_t less(size_t a, size_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 size_t kt_smux_spare(const struct kt_smux *m, bool first)
 {
     return m->owner.spare && !m->ended ? m->owner.spare(m->ctx, first) : SIZE_MAX / 2;
@@ -100,7 +95,7 @@ static size_t send_spare(const struct kt_smux *m, bool first)
 {
     const size_t taken = m->send_blocks * kt_slab_block_size(m->bufs), spare = kt_smux_spare(m, first);
     const size_t most = (kt_smux_held(m) + kt_smux_spare(m, false)) / SENDS;
-    return kt_min_size(spare, less(first ? most + most / FIRSTS : most, taken));
+    return kt_min_size(spare, kt_sub_size(first ? most + most / FIRSTS : most, taken));
 }
 
 /* Whether a stream may queue its first bytes, which take a block. */
@@ -113,7 +108,7 @@ size_t kt_smux_send_most(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
     const size_t others = m->queued - s->send.len;
-    size_t most = less(m->cfg.session_buffer, others) / 2;
+    size_t most = kt_sub_size(m->cfg.session_buffer, others) / 2;
     if (most < KT_SMUX_SEND_LEAST) most = KT_SMUX_SEND_LEAST;
     if (most > KT_SMUX_SEND_BUFFER) most = KT_SMUX_SEND_BUFFER;
     const size_t fits = s->send.len + send_spare(m, false) / 2;
@@ -124,9 +119,9 @@ static uint32_t due(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
     const size_t room = capacity(m);
-    size_t window = less(room - room / LEASTS, m->claimed - s->claim) / 2;
+    size_t window = kt_sub_size(room - room / LEASTS, m->claimed - s->claim) / 2;
     if (s->recv.len > 0)
-        window = kt_min_size(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
+        window = kt_min_size(window, kt_sub_size(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
     return bounded(m, window, room);
 }
 
@@ -224,7 +219,7 @@ uint32_t kt_smux_grant(struct kt_smux_stream *s)
 
 bool kt_smux_within(const struct kt_smux_stream *s, size_t n)
 {
-    return s->m->cfg.version < 2 || n <= less(left(s, s->far), s->recv.len);
+    return s->m->cfg.version < 2 || n <= kt_sub_size(left(s, s->far), s->recv.len);
 }
 
 bool kt_smux_has_shrunk(const struct kt_smux *m)

@@ -131,17 +131,12 @@ bool kt_native_context_parity(struct kt_native_context *c, bool begins)
     return true;
 }
 
-static uint64_t less(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 /* Bytes left, if there are that many streams; an eighth is kept for associations to come. */
 static uint64_t left(const struct kt_native_context *c, size_t streams)
 {
     const uint64_t links = c->links * LINK_COST, kept = c->cfg.max_buffered / KEPT;
     const uint64_t all = kt_memory_budget_left(c->budget, c->taken, c->cfg.max_buffered);
-    return less(all, (links > kept ? links : kept) + claims(c, streams));
+    return kt_sub64(all, (links > kept ? links : kept) + claims(c, streams));
 }
 
 bool kt_native_context_admits_links(const struct kt_native_context *c, size_t more)
@@ -154,12 +149,12 @@ size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queue
 {
     const uint64_t rest = left(c, c->streams),
                    kept = kt_min64(rest - left(c, c->streams + c->told), rest / 2);
-    return (size_t)less(rest - kept, c->client ? 0 : in_memory(queued));
+    return (size_t)kt_sub64(rest - kept, c->client ? 0 : in_memory(queued));
 }
 
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want)
 {
-    const uint64_t rest = less(in_streams(c->cfg.max_buffered / PROMISES), c->promised - before);
+    const uint64_t rest = kt_sub64(in_streams(c->cfg.max_buffered / PROMISES), c->promised - before);
     const uint64_t share = c->client ? rest : rest / 2;
     const uint64_t granted =
         kt_min64(want, kt_min64(share, before + in_streams(left(c, c->streams + c->told))));

@@ -9,16 +9,11 @@
 #define REVIEW_US 1000000u /* between two looks at a peer that waits for streams */
 #define WORTH 1200u        /* credit of the association smaller than a frame is left alone */
 
-static uint64_t above(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 void kt_native_credit_count_out(struct kt_native_stream *st)
 {
     struct kt_native_streams *s = st->all;
     const uint64_t charge =
-        st->out_over ? 0 : above(st->out.sent, st->out_taken + s->cfg.peers.min_stream_data);
+        st->out_over ? 0 : kt_sub64(st->out.sent, st->out_taken + s->cfg.peers.min_stream_data);
     if (charge < st->out_charge && !kt_stream_schedule_empty(&s->starved)) kt_native_streams_wake(s);
     s->charged_out += charge - st->out_charge;
     st->out_charge = charge;
@@ -28,14 +23,14 @@ void kt_native_credit_count_in(struct kt_native_stream *st)
 {
     struct kt_native_streams *s = st->all;
     const bool none = st->in_over || st->stop != KT_NATIVE_STOP_NONE || st->reset;
-    const uint64_t charge = none ? 0 : above(st->in.highest, st->in_taken + s->cfg.ours.min_stream_data);
+    const uint64_t charge = none ? 0 : kt_sub64(st->in.highest, st->in_taken + s->cfg.ours.min_stream_data);
     s->charged_in += charge - st->in_charge;
     st->in_charge = charge;
 }
 
 bool kt_native_credit_left(const struct kt_native_streams *s)
 {
-    const uint64_t left = above(s->max_data_out, s->charged_out);
+    const uint64_t left = kt_sub64(s->max_data_out, s->charged_out);
     return left > 0 && (left >= WORTH || left >= s->max_data_out / 2);
 }
 
@@ -44,7 +39,7 @@ uint64_t kt_native_credit_limit(const struct kt_native_stream *st)
     const struct kt_native_streams *s = st->all;
     const uint64_t own = st->out_taken + s->cfg.peers.min_stream_data;
     const uint64_t from = st->out.sent > own ? st->out.sent : own;
-    const uint64_t left = kt_native_credit_left(s) ? above(s->max_data_out, s->charged_out) : 0;
+    const uint64_t left = kt_native_credit_left(s) ? kt_sub64(s->max_data_out, s->charged_out) : 0;
     return kt_min64(st->out_limit, from + left);
 }
 
@@ -53,7 +48,7 @@ uint64_t kt_native_credit_limit(const struct kt_native_stream *st)
 static void grow(struct kt_native_stream *st)
 {
     const struct kt_native_streams *s = st->all;
-    const uint64_t spare = above(s->cfg.memory, s->charged_in - st->in_charge) / 2;
+    const uint64_t spare = kt_sub64(s->cfg.memory, s->charged_in - st->in_charge) / 2;
     const uint64_t most = kt_min64(s->cfg.max_window, s->cfg.ours.min_stream_data + spare);
     const uint64_t twice = kt_min64(2 * st->in_window, most);
     if (twice <= st->in_window) return;
@@ -128,7 +123,7 @@ uint64_t kt_native_credit_streams(const struct kt_native_streams *s)
 {
     const uint64_t first = s->cfg.ours.max_streams, open = s->peer_next - s->peer_closed;
     uint64_t most = s->cfg.most_streams > first ? s->cfg.most_streams : first;
-    if (s->owner.allows && !s->ended) most = kt_min64(most, above(s->owner.allows(s->ctx), s->own));
+    if (s->owner.allows && !s->ended) most = kt_min64(most, kt_sub64(s->owner.allows(s->ctx), s->own));
     const uint64_t limit = s->peer_closed + kt_min64(most, 2 * open > first ? 2 * open : first);
     return limit > s->peer_limit ? limit : s->peer_limit;
 }
