@@ -108,21 +108,22 @@ static uint64_t share_of(const struct kt_kcptun_context *sh, size_t sessions)
     return kt_min64(most, fair > SHARE_LEAST ? fair : SHARE_LEAST);
 }
 
-/* The costs and shares of that many sessions. */
-static uint64_t shares_of(const struct kt_kcptun_context *sh, size_t sessions)
-{
-    return sessions * (SESSION_COST + share_of(sh, sessions));
-}
-
 void kt_kcptun_context_divide(struct kt_kcptun_context *sh)
 {
     sh->share = (size_t)share_of(sh, sh->sessions);
-    sh->shares = shares_of(sh, sh->sessions);
+}
+
+/* Bytes kept for the sessions that there are: their costs and shares. */
+static uint64_t reserved(const struct kt_kcptun_context *sh)
+{
+    return sh->basic + sh->sessions * (SESSION_COST + (uint64_t)sh->share);
 }
 
 bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more)
 {
-    return sh->basic + shares_of(sh, sh->sessions + more) + used(sh) <= ours(sh);
+    const size_t sessions = sh->sessions + more;
+    const uint64_t needed = sh->basic + sessions * (SESSION_COST + share_of(sh, sessions));
+    return needed + used(sh) <= ours(sh);
 }
 
 size_t kt_kcptun_context_least(const struct kt_kcptun_context *sh)
@@ -144,13 +145,13 @@ size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh)
 
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
 {
-    const uint64_t kept = sh->cfg.max_buffered / KEPT, own = sh->basic + sh->shares;
-    return (size_t)kt_sub64(ours(sh), (own > kept ? own : kept) + used(sh));
+    const uint64_t kept = sh->cfg.max_buffered / KEPT, now = reserved(sh);
+    return (size_t)kt_sub64(ours(sh), (now > kept ? now : kept) + used(sh));
 }
 
 size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh)
 {
-    return (size_t)kt_sub64(ours(sh), sh->basic + sh->shares + used(sh));
+    return (size_t)kt_sub64(ours(sh), reserved(sh) + used(sh));
 }
 
 size_t kt_kcptun_context_spare(

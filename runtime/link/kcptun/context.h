@@ -40,8 +40,7 @@ struct kt_kcptun_context {
     uint16_t features;    /* the features in our hello (features.h) */
     uint64_t hash_seed;
     size_t sessions, streams; /* streams: of all its sessions */
-    size_t share;             /* of max_buffered, of each session */
-    uint64_t shares;          /* of all of them, with what a session costs */
+    size_t share;             /* bytes of max_buffered that each session has */
     /* Bytes that sessions hold besides blocks and streams: what counts in BytesHeld, and what comes with each
      * session (session_limits.c) */
     size_t state, basic;
@@ -104,11 +103,12 @@ size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh);
 size_t kt_kcptun_context_spare(
     const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first);
 
-/* Shows a packet that is about to be sealed, and sent by this socket, to the tap: buf is as for kt_seal_packet, with a body of len bytes. */
+/* Shows a packet that is about to be sealed, and sent by this socket, to the tap: buf is as for kt_seal_packet, with a
+ * body of len bytes. */
 void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_udp *udp,
     const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *buf, size_t len);
-/* Counts a datagram of this socket and opens it in place: true and its body, or false if it does not authenticate, which is
- * logged at most once a minute. */
+/* Counts a datagram of this socket and opens it in place: true and its body, or false if it does not authenticate,
+ * which is logged at most once a minute. */
 bool kt_kcptun_context_open(struct kt_kcptun_context *sh, const struct kt_udp *udp, struct kt_dgram *dgram,
     uint8_t **body, size_t *len);
 
