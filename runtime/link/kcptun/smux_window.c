@@ -30,8 +30,8 @@
 #define LEASTS 16u
 /* Share of memory that is not granted, for blocks that are not full and segments that are not read yet: 1/SLACK. */
 #define SLACK 16u
-/* Share of memory that send queues may take, so that data to receive always has room: 1/SENDS. As much again,
- * 1/FIRSTS of it, is for the first bytes of further queues. */
+/* Share of memory that send queues may take, so that data to receive always has room: 1/SENDS. The first bytes of
+ * further queues may exceed that by 1/FIRSTS. */
 #define SENDS 2u
 #define FIRSTS 2u
 /* The least window, in bytes: smaller ones take a round trip and a frame for next to nothing, and a single unread byte
@@ -93,9 +93,10 @@ static uint32_t bounded(const struct kt_smux *m, size_t window, size_t room)
 /* Bytes of memory that send queues may still take. */
 static size_t send_spare(const struct kt_smux *m, bool first)
 {
-    const size_t taken = m->send_blocks * kt_slab_block_size(m->bufs), spare = kt_smux_spare(m, first);
-    const size_t most = (kt_smux_held(m) + kt_smux_spare(m, false)) / SENDS;
-    return kt_min_size(spare, kt_sub_size(first ? most + most / FIRSTS : most, taken));
+    const size_t taken = m->send_blocks * kt_slab_block_size(m->bufs), spare = kt_smux_spare(m, false);
+    const size_t most = (kt_smux_held(m) + spare) / SENDS;
+    if (!first) return kt_min_size(spare, kt_sub_size(most, taken));
+    return kt_min_size(kt_smux_spare(m, true), kt_sub_size(most + most / FIRSTS, taken));
 }
 
 /* Whether a stream may queue its first bytes, which take a block. */
