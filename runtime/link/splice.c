@@ -248,14 +248,12 @@ static void wait_for_share(struct direction *d)
     }
 }
 
-/* Finds its limits again after a change. True if it had or has any shares. */
-static bool find_limits(struct direction *d)
+/* Finds its shares again after a change of limits. True if it had or has any. */
+static bool find_shares(struct direction *d)
 {
     bool any = false;
     struct kt_share *const found[] = {kt_limits_shared(d->to_limits, KT_LIMITS_OUT),
         kt_limits_shared(d->from_limits, KT_LIMITS_IN), kt_limits_shared(&d->splice->own, d->way)};
-    d->limited = kt_limits_rated(d->to_limits, KT_LIMITS_OUT) ||
-                 kt_limits_rated(d->from_limits, KT_LIMITS_IN) || kt_limits_rated(&d->splice->own, d->way);
     if (!d->shared && !found[0] && !found[1] && !found[2]) return false;
     leave_shares(d);
     d->shared = false;
@@ -267,7 +265,15 @@ static bool find_limits(struct direction *d)
         d->shares[i] = counted ? NULL : found[i];
         d->shared = d->shared || d->shares[i];
     }
-    d->limited = d->limited || d->shared;
+    return any;
+}
+
+/* Likewise, and whether anything limits its rate. */
+static bool find_limits(struct direction *d)
+{
+    const bool any = find_shares(d);
+    d->limited = d->shared || kt_limits_rated(d->to_limits, KT_LIMITS_OUT) ||
+                 kt_limits_rated(d->from_limits, KT_LIMITS_IN) || kt_limits_rated(&d->splice->own, d->way);
     return any;
 }
 
