@@ -215,8 +215,7 @@ static inline void kt_cc_app_limited(struct kt_cc *cc)
     cc->pacer.idle = true;
 }
 
-/* True if the senders could not fill the path lately: packets are in flight, or none is, that left when nothing more
- * waited. */
+/* True if nothing waited to be sent lately: since kt_cc_app_limited, no more has arrived than was in flight then. */
 static inline bool kt_cc_is_app_limited(const struct kt_cc *cc)
 {
     return cc->rate.app_limited > 0;

@@ -3,10 +3,10 @@
  *     2026-11-22 10:33:58 info  client: listening on 127.0.0.1:12948
  *     {"time":"2026-11-22T10:33:58.123Z","level":"info","script":"client","msg":"listening on 127.0.0.1:12948"}
  *
- * JSON has the keys time, level, script, link, pool, conn, peer, msg, repeated, in this order; it lacks those that a line
- * does not have. Every line is valid UTF-8 there: other bytes become U+FFFD. The journal's form is its native protocol,
- * one datagram of FIELD=value lines (systemd.io/JOURNAL_NATIVE_PROTOCOL): MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, and
- * KT_SCRIPT, KT_LINK, KT_POOL, KT_CONN, KT_PEER, KT_REPEATED. */
+ * JSON has the keys time, level, script, link, pool, conn, peer, msg, repeated, in this order; it lacks those that a
+ * line does not have. Every line is valid UTF-8 there: other bytes become U+FFFD. The journal's form is its native
+ * protocol, one datagram of FIELD=value lines (systemd.io/JOURNAL_NATIVE_PROTOCOL): MESSAGE, PRIORITY,
+ * SYSLOG_IDENTIFIER, and KT_SCRIPT, KT_LINK, KT_POOL, KT_CONN, KT_PEER, KT_REPEATED. */
 #ifndef KT_BASE_LOG_FORMAT_H
 #define KT_BASE_LOG_FORMAT_H
 

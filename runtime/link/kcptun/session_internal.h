@@ -103,14 +103,14 @@ size_t kt_kcptun_session_spare(void *ctx, bool first);
 size_t kt_kcptun_session_least(void *ctx);
 /* The number of streams changed: if there is much room, the next refusal is logged again. */
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s);
-/* Whether KCP may take a frame to send. Without memory to spare it may hold a few, so that a session whose streams
- * are stalled moves more than one frame in a round trip. */
+/* Whether KCP may take a frame to send. Without memory to spare it may hold a few segments, so that a session whose
+ * streams are stalled moves more than one frame in a round trip. */
 bool kt_kcptun_session_may_send(const struct kt_kcptun_session *s);
-/* How far beyond the next segment KCP may store segments. A peer can make us hold a whole window by leaving out
- * the first. */
+/* Limits how far beyond the next segment KCP may store segments. A peer can make us hold a whole window by leaving
+ * out the first. */
 void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s);
-/* Before input: sets that, and how much the FEC decoder may keep, once per turn. A peer chooses the size of groups, and
- * can leave each unfinished. */
+/* Before input: limits that, and how much the FEC decoder may keep; once per turn. A peer chooses the size of FEC
+ * groups, and can leave each unfinished. */
 void kt_kcptun_session_limit_input(struct kt_kcptun_session *s);
 /* Counts what the FEC decoder holds: after input. And the rest of its state: at the end of a turn. */
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s);

@@ -42,10 +42,10 @@
  * ids skip those in use. A SYN for a live id is ignored; other frames for unknown ids are dropped.
  *
  * Send queues share session_buffer bytes: each may hold half of what the others leave, between
- * KT_SMUX_SEND_LEAST and KT_SMUX_SEND_BUFFER. All together also take at most half of the memory that is held or that the
- * owner has to spare, so that data to receive has room: two ends that filled their memory with data to send would wait
- * for each other. The first KT_SMUX_SEND_LEAST bytes of further queues may take half of the rest; if that is used up
- * too, a queue takes nothing until others have sent something.
+ * KT_SMUX_SEND_LEAST and KT_SMUX_SEND_BUFFER. All together also take at most half of the memory that is held or that
+ * the owner has to spare, so that data to receive has room: two ends that filled their memory with data to send would
+ * wait for each other. The first KT_SMUX_SEND_LEAST bytes of further queues may take half of the rest; if that is used
+ * up too, a queue takes nothing until others have sent something.
  *
  * Windows (v2) shrink as unread bytes fill session_buffer, so that unread streams leave room for the others
  * (smux_window.c). A stream whose peer exceeds every window announced to it is cut: its unread bytes are
