@@ -1,6 +1,7 @@
 --- How the API uses a function that a script gives it, by its description: an argument (listener:serve), or a key of the
 --- table that is the argument (kt.pool { policy = … }).
 local library = require "kt.api.library"
+local scopes = require "kt.check.scopes"
 
 local callbacks = {}
 
@@ -24,8 +25,8 @@ end
 
 --- The table constructor that a variable holds, if it holds nothing else.
 local function held_by(node)
-  local def = node.tag == "name" and not node.var.global and #node.var.defs == 1 and node.var.defs[1]
-  return def and def.nth == 1 and def.expr and def.expr.tag == "table" and def.expr or nil
+  local value = node.tag == "name" and scopes.only_value(node.var)
+  return value and value.tag == "table" and value or nil
 end
 
 local passed = setmetatable({}, { __mode = "k" }) -- variable → its only use in a table or as an argument; false if there is none, or more

@@ -1,5 +1,6 @@
 --- The value of an expression as far as it is constant: a literal, an operation on constants, a local variable that is set once, to a
 --- constant, and tables of these. A stand-in replaces anything else.
+local scopes = require "kt.check.scopes"
 local standin = require "kt.check.standin"
 
 local constants = {}
@@ -32,9 +33,8 @@ function of_tag.constant(node) return node.value end
 function of_tag.paren(node, depth) return scalar(node.inner, depth) end
 
 function of_tag.name(node, depth)
-  local defs = node.var.defs
-  local def = not node.var.global and #defs == 1 and defs[1]
-  return def and def.expr and def.nth == 1 and scalar(def.expr, depth) or nil
+  local value = scopes.only_value(node.var)
+  return value and scalar(value, depth) or nil
 end
 
 function of_tag.unary(node, depth)
@@ -70,9 +70,8 @@ end
 function constants.table_of(inferred, node)
   while node.tag == "paren" do node = node.inner end
   if node.tag == "table" then return node end
-  local def = node.tag == "name" and node.owner and not node.var.global and #node.var.defs == 1 and node.var.defs[1]
-  local held = def and def.nth == 1 and def.expr and def.expr.tag == "table" and def.expr
-  return held and only_passed(inferred, node.var) and held or nil
+  local held = node.tag == "name" and node.owner and scopes.only_value(node.var)
+  return held and held.tag == "table" and only_passed(inferred, node.var) and held or nil
 end
 
 local tables = setmetatable({}, { __mode = "k" }) -- node of a constructor → its value

@@ -6,6 +6,7 @@
 local api = require "kt.api"
 local callbacks = require "kt.check.callbacks"
 local constants = require "kt.check.constants"
+local scopes = require "kt.check.scopes"
 local standin = require "kt.check.standin"
 local types = require "kt.check.types"
 
@@ -53,10 +54,9 @@ end
 --- it is none, or the script may have replaced it.
 function infer:library(node)
   for _ = 1, DEEP do
-    local defs = node.tag == "name" and not node.var.global and node.var.defs
-    if not defs then break end
-    if #defs ~= 1 or not defs[1].expr or defs[1].nth ~= 1 then return nil end
-    node = defs[1].expr
+    if node.tag ~= "name" or node.var.global then break end
+    node = scopes.only_value(node.var)
+    if not node then return nil end
   end
   if node.tag == "name" then
     local var = node.var
@@ -122,8 +122,7 @@ end
 
 --- The module that an expression requires, if it returns nothing.
 function infer:module_of(node)
-  local def = node.tag == "name" and not node.var.global and #node.var.defs == 1 and node.var.defs[1]
-  if def and def.expr and def.nth == 1 then node = def.expr end
+  node = node.tag == "name" and scopes.only_value(node.var) or node
   local name = node.tag == "call" and node.callee and self:library(node.callee) == "require" and node.args[1] and constants.value(self, node.args[1])
   local file = type(name) == "string" and self.module(name)
   return file and #file.results == 0 and file or nil
@@ -167,8 +166,7 @@ end
 --- The expression behind parentheses and local variables that are set once.
 function infer.behind(node)
   while node.tag == "paren" do node = node.inner end
-  local defs = node.tag == "name" and not node.var.global and node.var.defs
-  return defs and #defs == 1 and defs[1].expr and defs[1].nth == 1 and defs[1].expr or node
+  return node.tag == "name" and scopes.only_value(node.var) or node
 end
 
 --- The type of the nth value of an expression.
@@ -186,8 +184,8 @@ end
 local function table_of(fn)
   local target, up = fn.target, fn.up
   local var = target and target.base.tag == "name" and target.base.var or up and up.tag == "table" and up.held
-  local def = var and not var.global and #var.defs == 1 and var.defs[1]
-  if def and def.nth == 1 and def.expr and def.expr.tag == "table" then return var, (target or fn.item).key end
+  local value = var and scopes.only_value(var)
+  if value and value.tag == "table" then return var, (target or fn.item).key end
 end
 
 --- The union of what each(call, place) says of each use of a function: as the callee (place 0) or as an argument of a call. held(node)

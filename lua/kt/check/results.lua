@@ -2,6 +2,7 @@
 --- hints: the script may know better.
 local infer = require "kt.check.infer"
 local constants = require "kt.check.constants"
+local scopes = require "kt.check.scopes"
 local standin = require "kt.check.standin"
 local types = require "kt.check.types"
 
@@ -122,12 +123,17 @@ local function absent(condition)
   return is and condition.left.tag == "name" and condition.left or nil
 end
 
+--- The call whose first value a local variable is, if the statement that declares it sets it and nothing else does.
+local function call_of(var)
+  local value = var and var.group and scopes.only_value(var)
+  return value and value.tag == "call" and value or nil
+end
+
 --- Hints at the use of a result after an `if not s then … end` after which execution continues. Calls of the API are known to continue.
 local function check_test(inferred, test, note)
   local name = test.last and inferred:called(test.last) and absent(test.condition)
-  local var = name and not name.var.global and name.var
-  local def = var and #var.defs == 1 and var.group and var.defs[1]
-  local call = def and def.nth == 1 and def.expr and def.expr.tag == "call" and def.expr
+  local var = name and name.var
+  local call = call_of(var)
   local f = call and inferred:called(call)
   if not f or not may_fail(inferred, f, call) then return end
   for _, use in ipairs(var.uses) do
@@ -153,9 +159,8 @@ function results.check(inferred, file, note)
     if kind then hint_dropped(f, node, kind, note) end
     if f then check_handed(inferred, f, node, note) end
     if f and needs_value(inferred, node) and may_fail(inferred, f, node) then hint(f, node, note) end
-    local var = node.tag == "name" and not node.var.global and node.var.uses[1] == node and node.var
-    local def = var and #var.defs == 1 and var.group and var.defs[1]
-    local call = def and def.nth == 1 and def.expr and def.expr.tag == "call" and def.expr
+    local var = node.tag == "name" and node.var.uses[1] == node and node.var
+    local call = call_of(var)
     if call and node.owner == var.owner and needs_value(inferred, node) and not looked_at(var, node.at) then
       f = inferred:called(call)
       if f and may_fail(inferred, f, call) then hint(f, node, note) end

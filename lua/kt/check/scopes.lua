@@ -39,4 +39,11 @@ function scopes:find(name)
   return var
 end
 
+--- The expression that a local variable is set to, if nothing else ever sets it; nil if there is none. Also nil for a further value of a
+--- call: `b` of local a, b = f().
+function scopes.only_value(var)
+  local def = not var.global and #var.defs == 1 and var.defs[1]
+  return def and def.nth == 1 and def.expr or nil
+end
+
 return scopes
