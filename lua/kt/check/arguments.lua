@@ -6,6 +6,7 @@ local literals = require "kt.check.literals"
 local plausible = require "kt.check.plausible"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
+local types = require "kt.check.types"
 
 local arguments = {}
 
@@ -40,8 +41,6 @@ local function fits(word, p, kind, value)
   return word == kind
 end
 
-local function article(word) return (word:find "^[aeiou]" and "an " or "a ") .. word end
-
 local function expected(p, words)
   local out = {}
   for i, word in ipairs(words) do
@@ -50,11 +49,10 @@ local function expected(p, words)
     elseif word == "integer" then
       out[i] = "an integer" .. (p.min and p.max and (" (%d to %d)"):format(p.min, p.max) or "")
     else
-      out[i] = article(word)
+      out[i] = types.article(word)
     end
   end
-  local last = table.remove(out)
-  return #out == 0 and last or table.concat(out, ", ") .. " or " .. last
+  return types.either(out)
 end
 
 --- The message and suggestion for a value that does not fit the parameter; nil if it fits. kind "nothing" means the argument is missing.
@@ -72,7 +70,7 @@ local function objection(p, nth, kind, value)
   local fine = p.optional and (kind == "nil" or kind == "nothing")
   for _, word in ipairs(words) do fine = fine or fits(word, p, kind, value) end
   if fine then return nil end
-  local got = (kind == "nil" or kind == "nothing") and "no value" or article(kind)
+  local got = (kind == "nil" or kind == "nothing") and "no value" or types.article(kind)
   if value ~= nil and type(value) ~= "table" then got = schema.show(value) end
   return ("argument %d: expected %s, got %s"):format(nth, expected(p, words), got)
 end
@@ -152,8 +150,7 @@ function arguments.check(inferred, call, f, before, note)
   end
   local most = nth - (f.argument and 0 or 1)
   if #list > most and not (more and #list == most + 1) then
-    local takes = most == 0 and "no argument" or most == 1 and "one argument" or most .. " arguments"
-    return complain(list[most + 1], ("takes %s, got %d"):format(takes, #list), "leave out what it does not use")
+    return complain(list[most + 1], ("takes %s, got %d"):format(types.arguments(most), #list), "leave out what it does not use")
   end
   if not f.argument or more and nth >= #list or not list[nth] and f.optional then return end
   check_described(inferred, list[nth], f.argument, f, call, note)

@@ -231,8 +231,7 @@ local function check_parameters(walk, fn)
   for nth = most + 1, #fn.params do
     local var = fn.params[nth]
     if #var.uses > 0 then
-      local gets = most == 0 and "no argument" or most == 1 and "one argument" or most .. " arguments"
-      local message = ("the function gets %s: %s is always nil"):format(gets, var.name)
+      local message = ("the function gets %s: %s is always nil"):format(types.arguments(most), var.name)
       return complain(walk, var.at, given.name, message, "use a variable from outside of the function")
     end
   end

@@ -18,16 +18,11 @@ local function misfits(one, words)
   return not words.table
 end
 
-local function join(list)
-  local last = table.remove(list)
-  return #list == 0 and last or table.concat(list, ", ") .. " or " .. last
-end
-
 --- How messages name what is expected.
 local function shown(words)
   local out = {}
-  for _, word in ipairs(words) do out[#out + 1] = word ~= "nil" and types.show { name = word } or nil end
-  return join(out)
+  for _, word in ipairs(words) do out[#out + 1] = word ~= "nil" and types.article(word) or nil end
+  return types.either(out)
 end
 
 -- The state of a check: { inferred, given = from callbacks.of, note }.
@@ -36,17 +31,18 @@ end
 local function check_reply(check, node)
   local reply, name = check.given.reply, check.given.name
   local one = types.only(check.inferred:type(node))
-  local function complain(at, m) check.note { file = node.file, token = node.file.tokens[at], path = name, message = m.message, suggestion = m.suggestion } end
+  local function complain(at, message, suggestion)
+    check.note { file = node.file, token = node.file.tokens[at], path = name, message = message, suggestion = suggestion }
+  end
+  local function complain_of(at, m)
+    complain(at, ("the function returns a table with %s: %s"):format(schema.below(name, m.path), m.message), m.suggestion)
+  end
   if one and (one.is == "record" or one.is == "list") then
-    complain(node.at, { message = ("the function returns %s"):format(types.show(one)), suggestion = "write return { json = … }" })
+    complain(node.at, ("the function returns %s"):format(types.show(one)), "write return { json = … }")
   elseif node.tag == "table" then
     local _, mistakes = schema.check(name, reply, constants.value(check.inferred, node))
-    for _, m in ipairs(mistakes or {}) do
-      complain(node.at, { message = ("the function returns a table with %s: %s"):format(schema.below(name, m.path), m.message), suggestion = m.suggestion })
-    end
-    non_constants.check(check.inferred, reply, node, name, function(m)
-      complain(m.at, { message = ("the function returns a table with %s: %s"):format(schema.below(name, m.path), m.message), suggestion = m.suggestion })
-    end)
+    for _, m in ipairs(mistakes or {}) do complain_of(node.at, m) end
+    non_constants.check(check.inferred, reply, node, name, function(m) complain_of(m.at, m) end)
   end
 end
 

@@ -123,7 +123,7 @@ function types.results(f)
   return results[f.returns]
 end
 
---- Whether a call of the function may fail and return nil. Functions that make a handle anywhere are not meant: in the main chunk they do not fail.
+--- Whether a call of the function may fail and return nil. Not for functions that make a handle in the main chunk too: there they do not fail.
 function types.may_fail(f)
   return f.returns ~= nil and f.returns:find "| nil, [^,]*%f[%a]err" ~= nil and (f.context == "task" or api.handles[f.returns:match "^%l+"] == nil)
 end
@@ -162,10 +162,22 @@ function types.returned(text)
   return returns[text]
 end
 
+--- "a link", "an err"
+function types.article(word) return (word:find "^[aeiou]" and "an " or "a ") .. word end
+
+--- { "a link", "a pool", "a list" } → "a link, a pool or a list". The list is not empty.
+function types.either(list)
+  if #list == 1 then return list[1] end
+  return table.concat(list, ", ", 1, #list - 1) .. " or " .. list[#list]
+end
+
+--- "no argument", "one argument", "3 arguments"
+function types.arguments(n) return n == 0 and "no argument" or n == 1 and "one argument" or n .. " arguments" end
+
 --- How a sentence names an alternative: "a link", "a list", "a stats table".
 function types.show(one)
   local name = (one.is == "list" or one.is == "table" or one.is == "function") and one.is or one.is == "declared" and "table" or one.name or "function"
-  return (name:find "^[aeiou]" and "an " or "a ") .. name .. (one.is == "record" and " table" or "")
+  return types.article(name) .. (one.is == "record" and " table" or "")
 end
 
 return types
