@@ -6,16 +6,22 @@ local types = require "kt.check.types"
 
 local non_constants = {}
 
-local TEXT, NUMBER, UNIT = { "string" }, { "number", "integer" }, { "string", "number", "integer" }
+local function set(...)
+  local out = {}
+  for _, kind in ipairs { ... } do out[kind] = true end
+  return out
+end
 
--- The values that each type of a description takes; it takes any if it is not here. true: those of `kind`.
+local TEXT, NUMBER, UNIT, TABLE = set "string", set("number", "integer"), set("string", "number", "integer"), set "table"
+
+-- The kinds of values that each type of a description takes; one that is not here takes all. A handle takes those of its `kind`.
 local takes = {
   string = TEXT, enum = TEXT, endpoint = TEXT, ip = TEXT, interface = TEXT, prefix = TEXT, name_server = TEXT,
-  endpoints = { "string", "table" }, secret = { "string", "secret" }, client = { "string", "conn", "stream" },
+  endpoints = set("string", "table"), secret = set("string", "secret"), client = set("string", "conn", "stream"),
   duration = UNIT, size = UNIT, rate = UNIT, share = UNIT, integer = NUMBER,
-  boolean = { "boolean" }, flag = { "boolean", "number", "integer" }, ["function"] = { "function" }, handle = true,
-  list = { "table" }, table = { "table" }, headers = { "table" }, routes = { "table" }, keys = { "table" },
-  pipe = { "conn", "stream" }, opener = { "link", "pool" },
+  boolean = set "boolean", flag = set("boolean", "number", "integer"), ["function"] = set "function", handle = {},
+  list = TABLE, table = TABLE, headers = TABLE, routes = TABLE, keys = TABLE,
+  pipe = set("conn", "stream"), opener = set("link", "pool"),
 }
 
 local tables = { record = true, list = true, table = true, kt = true }
@@ -34,17 +40,10 @@ end
 --- The advice for a value where a function is expected: nil unless it comes from a call.
 function non_constants.uncalled(node) return node.tag == "call" and not node.base and "give the function itself, without ()" or nil end
 
-local function contains(list, word)
-  for _, one in ipairs(list) do
-    if one == word then return true end
-  end
-  return false
-end
-
 local function fits(d, kind)
   local known = takes[d.type]
-  if not known or known == true and kind == d.kind or known ~= true and contains(known, kind) then return true end
-  return d.bare == kind or (d.off or d.on) and kind == "boolean" or d.fn and kind == "function" or d.keys and kind == "table" or false
+  if not known or known[kind] then return true end
+  return d.kind == kind or d.bare == kind or (d.off or d.on) and kind == "boolean" or d.fn and kind == "function" or d.keys and kind == "table" or false
 end
 
 local samples, kinds = {}, nil -- values of unknown content by their kind, and the reverse
