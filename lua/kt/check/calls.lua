@@ -73,26 +73,29 @@ local function check_member(walk, node, holder, key, described, f)
   end
 end
 
---- The keys of a table that a function of the API makes of another, as kt.args does.
-local function check_declared(walk, node, one, key)
+--- The keys that a table constructor gives. Nil if the table may have `key`, from the constructor or because the script sets it.
+local function keys_without(walk, node, t, key)
+  if node.set or is_set(walk, key) or walk.inferred:any_key_of(t) then return nil end
   local names = {}
-  for _, item in ipairs(one.node.items) do
-    if item.key == key then return end
+  for _, item in ipairs(t.items) do
+    if item.key == key then return nil end
     names[#names + 1] = item.key
   end
-  if node.set or is_set(walk, key) or walk.inferred:any_key_of(one.node) then return end
+  return names
+end
+
+--- The keys of a table that a function of the API makes of another, as kt.args does.
+local function check_declared(walk, node, one, key)
+  local names = keys_without(walk, node, one.node, key)
+  if not names then return end
   table.sort(names)
   complain(walk, node.name_at, schema.absence(one.by, key, names, "key"))
 end
 
 --- A key that the script never gives its own table, and that is close to one that it does.
 local function check_own(walk, node, t, key)
-  if node.set or is_set(walk, key) or walk.inferred:any_key_of(t) or not walk.inferred:is_closed(t) then return end
-  local names = {}
-  for _, item in ipairs(t.items) do
-    if item.key == key then return end
-    names[#names + 1] = item.key
-  end
+  local names = keys_without(walk, node, t, key)
+  if not names or not walk.inferred:is_closed(t) then return end
   for name in next, walk.inferred.sets do names[#names + 1] = name end
   local near = suggest(key, names)
   if near then complain(walk, node.name_at, named(key), "the table has no such key", ("did you mean %s?"):format(near)) end

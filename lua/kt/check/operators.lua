@@ -6,6 +6,7 @@ local types = require "kt.check.types"
 local operators = {}
 
 local arithmetic = { ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, ["//"] = true, ["%"] = true, ["^"] = true }
+operators.arithmetic = arithmetic
 local orders = { ["<"] = true, [">"] = true, ["<="] = true, [">="] = true }
 
 local numbers = { number = true, integer = true }

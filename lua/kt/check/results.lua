@@ -2,13 +2,12 @@
 --- hints: the script may know better.
 local infer = require "kt.check.infer"
 local constants = require "kt.check.constants"
+local operators = require "kt.check.operators"
 local scopes = require "kt.check.scopes"
 local standin = require "kt.check.standin"
 local types = require "kt.check.types"
 
 local results = {}
-
-local operators = { [".."] = true, ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, ["//"] = true, ["%"] = true, ["^"] = true }
 
 -- Functions of Lua's library whose first argument must not be nil, apart from those of `string`.
 local firsts = { ipairs = true, pairs = true, next = true, ["table.concat"] = true, ["table.unpack"] = true, ["table.sort"] = true }
@@ -35,7 +34,7 @@ local function needs_value(inferred, node)
   if not up then return false end
   if up.base == node then return true end
   if up.tag == "call" then return needs_argument(inferred, up, node) end
-  return up.tag == "unary" and up.op == "#" or up.tag == "binary" and operators[up.op] == true
+  return up.tag == "unary" and up.op == "#" or up.tag == "binary" and (up.op == ".." or operators.arithmetic[up.op]) or false
 end
 
 local function hint(f, node, note)
