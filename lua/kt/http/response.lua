@@ -87,6 +87,9 @@ local function need_open(self, what)
   if self.took then misuse("response:%s: request:take has taken the conn", what) end
 end
 
+--- A piece of the body as it goes to the conn; not empty, which would end a chunked body (RFC 9112, section 7.1).
+local function framed(self, data) return self.chunked and ("%x\r\n%s\r\n"):format(#data, data) or data end
+
 --- response:start { status, headers }
 function response:start(options)
   need_open(self, "start")
@@ -107,7 +110,7 @@ function response:write(data)
   if self.broken then return nil, self.broken end
   if self.bodiless then return nil, core.err("closed", "this response has no body") end
   if data == "" then return 0 end
-  local n, err = write(self, self.chunked and ("%x\r\n%s\r\n"):format(#data, data) or data)
+  local n, err = write(self, framed(self, data))
   if not n then return nil, err end
   return #data
 end
@@ -123,7 +126,7 @@ end
 
 --- Sends a comment to a client that has got nothing since the last time: the answer of one that has gone ends the conn.
 local function comment(self)
-  if self.silent and not self.broken then core.write_now(self.conn, self.chunked and ("%x\r\n%s\r\n"):format(#COMMENT, COMMENT) or COMMENT) end
+  if self.silent and not self.broken then core.write_now(self.conn, framed(self, COMMENT)) end
   self.silent = true
 end
 

@@ -6,7 +6,9 @@ local units = require "kt.units"
 local routes = {}
 routes.__index = routes
 
-local keys = { handler = true, stream = true, max_body = true, ignore_gone = true }
+local keys = { "handler", "stream", "max_body", "ignore_gone" }
+local is_key = {}
+for _, name in ipairs(keys) do is_key[name] = true end
 
 --- A route's value → { handler, stream, max_body, ignore_gone }, or nil and a message.
 local function read_value(value)
@@ -16,7 +18,7 @@ local function read_value(value)
   for key in next, value do names[#names + 1] = tostring(key) end
   table.sort(names)
   for _, name in ipairs(names) do
-    if not keys[name] then return nil, ("unknown key %s; %s"):format(name, schema.one_of { "handler", "stream", "max_body", "ignore_gone" }) end
+    if not is_key[name] then return nil, ("unknown key %s; %s"):format(name, schema.one_of(keys)) end
   end
   for _, inner in next, value do
     if schema.unknown(inner) then return { handler = inner } end
