@@ -5,18 +5,23 @@ local api = require "kt.api"
 local schema = require "kt.schema"
 local units = require "kt.units"
 
+--- What a type returns for a value that it refuses, by "what is wrong; what to do", or only the first.
+local function refusal(sentence)
+  local wrong, advice = sentence:match "^(.-); (.+)$"
+  return nil, wrong or sentence, advice
+end
+
 function schema.types.endpoint(d, value)
   if type(value) ~= "string" then return nil, schema.unfit(d.expected, value) end
   local ok, wrong = core.endpoint(value, d.allow)
   if ok then return value end
-  local message, suggestion = wrong:match "^(.-); (.+)$"
-  return nil, message or wrong, suggestion
+  return refusal(wrong)
 end
 
 --- A URL for kt.http.request.
 function schema.types.url(_, value)
-  local wrong, advice = require("kt.http.client").objection(core, value)
-  if wrong then return nil, wrong, advice end
+  local wrong = require("kt.http.client").objection(core, value)
+  if wrong then return refusal(wrong) end
   return value
 end
 
@@ -274,9 +279,11 @@ local function need_text(what, text)
   if type(text) ~= "string" then error(("%s%s: expected a string, got %s"):format(core.where(), what, schema.show(text)), 0) end
 end
 
-function kt.http.escape(text)
-  need_text("kt.http.escape", text)
-  return (require("kt.http.message").escape(text))
+for _, name in ipairs { "escape", "query" } do
+  kt.http[name] = function(text)
+    need_text("kt.http." .. name, text)
+    return (require("kt.http.message")[name](text))
+  end
 end
 
 function kt.http.unescape(text)
@@ -284,11 +291,6 @@ function kt.http.unescape(text)
   local out = require("kt.http.message").unescape(text)
   if out then return out end
   return nil, core.err("invalid", 'a "%" without two hexadecimal digits after it')
-end
-
-function kt.http.query(text)
-  need_text("kt.http.query", text)
-  return (require("kt.http.message").query(text))
 end
 
 function kt.http.build_query(fields)

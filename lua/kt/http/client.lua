@@ -13,7 +13,7 @@ local HEAD_MAX, INTERIM_MAX = 65535, 10 -- bytes of a head, and responses 1xx be
 local function read_url(env, text)
   local url, wrong = env.http_url(text)
   if not url then return nil, env.err("config", wrong) end
-  if text:find "^%a[%w+.-]*://[^/?#]*:0+$" or text:find "^%a[%w+.-]*://[^/?#]*:0+[/?#]" then
+  if (text .. "/"):find "^%a[%w+.-]*://[^/?#]*:0+[/?#]" then -- env.http_url does not tell port 0 from none
     return nil, env.err("config", "expected a port from 1 to 65535 in the URL")
   end
   if url.https then return nil, env.err("unsupported", NO_TLS) end
@@ -26,12 +26,10 @@ local function read_url(env, text)
   return url
 end
 
---- Why a URL cannot be requested, and what to do; nil if it can.
+--- Why a URL cannot be requested: "what is wrong; what to do", or only the first; nil if it can.
 function client.objection(env, text)
   local url, err = read_url(env, text)
-  if url then return nil end
-  local wrong, advice = err.text:match "^(.-); (.+)$"
-  return wrong or err.text, advice
+  return not url and err.text or nil
 end
 
 --- The URL for messages, without its user and password. In a malformed one, all up to the last "@" may be part of them.

@@ -106,13 +106,15 @@ end
 
 -- ---- the page ----
 
+--- Whether a task makes the text of the next tick. One that is dead was stopped by the watchdog.
+local function is_being_made(self) return self.maker and coroutine.status(self.maker) ~= "dead" end
+
 --- The text that all pages get each second, made once for all of them: the status, and the rows of history, each with its place in the
---- status's lists.
+--- status's lists. While one task makes it, the others get the last one.
 local function tick(self)
   local now = core.now()
-  while not self.last and self.maker and coroutine.status(self.maker) ~= "dead" do core.park(0.01) end
-  local making = self.maker and coroutine.status(self.maker) ~= "dead" -- the page of another task then gets what it had
-  if not making and (not self.last or now - self.last.at >= PERIOD * 0.9) then
+  while not self.last and is_being_made(self) do core.park(0.01) end
+  if not is_being_made(self) and (not self.last or now - self.last.at >= PERIOD * 0.9) then
     self.maker = coroutine.running()
     self.history:take_events()
     local is, at, rows = core.process(), {}, core.json.array {}
