@@ -1599,12 +1599,8 @@ function kt.cidr(networks) end
 --- Callable from the main chunk and tasks.
 --- Fails with: config.
 --- ```lua
---- local attempts = kt.limit_count { count = 5, per = "1m" }
---- kt.listen { on = ":8443" }:serve(function(conn)
----   if not attempts:take(kt.ipmask(conn.peer)) then return conn:reset "too often" end
----   local stream = far:open { client = conn.peer }
----   if stream then kt.splice(conn, stream) end
---- end)
+--- local client = kt.ipmask(conn.peer) -- "192.0.2.7/32", "2001:db8:0:1::/64"; nil for a unix socket
+--- if client and blocked:get(client) then return conn:reset "denied" end -- blocked: a kt.cache
 --- ```
 ---@param address string The address, such as `conn.peer`.
 ---@param bits4? integer Length of the network of an IPv4 address. Default: 32.

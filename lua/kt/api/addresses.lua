@@ -44,12 +44,8 @@ end)]],
       { name = "bits6", type = "integer", min = 0, max = 128, optional = true, doc = "Length of the network of an IPv6 address. Default: 64." },
     },
     example = [[
-local attempts = kt.limit_count { count = 5, per = "1m" }
-kt.listen { on = ":8443" }:serve(function(conn)
-  if not attempts:take(kt.ipmask(conn.peer)) then return conn:reset "too often" end
-  local stream = far:open { client = conn.peer }
-  if stream then kt.splice(conn, stream) end
-end)]],
+local client = kt.ipmask(conn.peer) -- "192.0.2.7/32", "2001:db8:0:1::/64"; nil for a unix socket
+if client and blocked:get(client) then return conn:reset "denied" end -- blocked: a kt.cache]],
   }
 
   handle { name = "cidr", doc = "A set of networks; made by kt.cidr." }
