@@ -99,6 +99,16 @@ local function patient()
   return { type = "table", keys = { { name = "timeout", type = "duration", default = 30, doc = "Timeout for the whole call." } } }
 end
 
+-- How a flow protects its datagrams from loss, with the defaults of a new one.
+local function redundancy(copies, fec)
+  return {
+    { name = "copies", type = "integer", min = 0, max = 3, default = copies,
+      doc = "Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has." },
+    { name = "fec", type = "boolean", default = fec,
+      doc = "Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends." },
+  }
+end
+
 -- The form of an address in a script.
 local address = { type = "endpoint", allow = "uh", expected = '"host:port", or "unix:/path"' }
 local peer = { type = "endpoint", allow = "h", expected = '"host:port"' }
@@ -126,7 +136,7 @@ end
 -- Helpers for the files in kt/api/.
 with.statistics = statistics
 with.concat, with.handler, with.serve_doc, with.patient = concat, handler, serve_doc, patient
-with.address, with.peer = address, peer
+with.address, with.peer, with.redundancy = address, peer, redundancy
 require "kt.api.links"(with)
 require "kt.api.pool"(with)
 require "kt.api.conns"(with)

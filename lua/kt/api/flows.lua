@@ -43,15 +43,7 @@ end)]],
     name = "set", context = "any", returns = "boolean | nil, err", signature = "set { copies = 2, fec = true } → true | nil, err",
     doc = "Changes a setting of a link's flow. May be called at any time, also during a splice.",
     fails = { "closed", "unsupported" },
-    argument = {
-      type = "table",
-      keys = {
-        { name = "copies", type = "integer", min = 0, max = 3,
-          doc = "Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has." },
-        { name = "fec", type = "boolean",
-          doc = "Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends." },
-      },
-    },
+    argument = { type = "table", keys = with.redundancy() },
   })
   method("flow", {
     name = "stats", context = "any", returns = "flowstats", signature = "stats() → flowstats",

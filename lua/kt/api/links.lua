@@ -78,14 +78,10 @@ end)]],
     optional = true,
     argument = {
       type = "table",
-      keys = {
+      keys = concat({
         { name = "to", type = "string", doc = "Where the peer is to send the datagrams: `flow.target` there. The peer decides." },
         { name = "client", type = "string", doc = "The client that the flow is for: `flow.client` there." },
-        { name = "copies", type = "integer", min = 0, max = 3, default = 0,
-          doc = "Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has." },
-        { name = "fec", type = "boolean", default = false,
-          doc = "Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends." },
-      },
+      }, with.redundancy(0, false)),
     },
   })
   method("link", {
