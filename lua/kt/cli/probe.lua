@@ -197,10 +197,7 @@ end
 
 -- The counts of a direction's sender: packets sent, packets lost, and its smoothed round trip. Or nil.
 local function counted(link, way, stream)
-  if way == "up" then
-    local stats = stream:stats()
-    return { sent = stats.session_segs_out, lost = stats.session_segs_retrans - stats.session_segs_late, srtt = stats.srtt }
-  end
+  if way == "up" then return reflector.counts(stream:stats()) end
   local asked, hello = probe.hello(link)
   if not asked then return nil end
   asked:close()

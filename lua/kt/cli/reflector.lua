@@ -78,12 +78,17 @@ local function down(stream, seconds, rate)
   stream:read(1, { timeout = 5 }) -- the peer closes it once it has all
 end
 
+--- What this end's session has sent and lost, in packets, and its smoothed round trip: { sent, lost, srtt }.
+function reflector.counts(stats)
+  return { sent = stats.session_segs_out, lost = stats.session_segs_retrans - stats.session_segs_late, srtt = stats.srtt }
+end
+
 local function serve(stream)
   local stats, receive, send = stream:stats(), reflector.limits()
+  local counts = reflector.counts(stats)
   local hello = {
     diagnose = 1, version = core.version, wall = kt.wall(), peer = stream.peer, loss = stats.loss,
-    sent = stats.session_segs_out, lost = stats.session_segs_retrans - stats.session_segs_late, srtt = stats.srtt,
-    rmem_max = receive, wmem_max = send,
+    sent = counts.sent, lost = counts.lost, srtt = counts.srtt, rmem_max = receive, wmem_max = send,
   }
   if not stream:write(line(hello), { timeout = 5 }) then return end
   local request = stream:read_until("\n", 32, { timeout = 30 })
