@@ -50,8 +50,8 @@ end
 
 local DEEP = 20 -- tables in each other
 
---- The call that a node is an argument of, or inside the table that is one, also through variables that hold such tables; then the place of that
---- argument, the node there, and the path in it: keys, or false.
+--- The call that gets a node: as an argument, or inside a table that is one, which a local variable may hold. Then the place of the
+--- argument, its node, and the path from there to the given node: its keys, false where one is not named.
 local function call_around(node)
   local path = {}
   for _ = 1, DEEP do
@@ -82,9 +82,10 @@ local function type_of(p, before)
   return p.by and event and (p.by[event] or p.by.other) or p.type
 end
 
---- How the function that the node is gets used, nil if unknown: { name = of the function that gets it, call = "fun(conn: conn)" or nil,
---- waits = whether it may wait, passes = whether it gets the arguments that follow, elements = whether it gets those of the first argument,
---- what = messages call it, reply = the description of a table that it returns }.
+--- How the API or Lua's library uses a function that a script gives it, by the function's node; nil if unknown. { name = of the function that
+--- gets it, call = its type, "fun(conn: conn)", or nil, waits = whether it may wait, passes = whether it gets the arguments that follow,
+--- elements = whether it gets those of the list that is the first argument, what = its name in messages, reply = the description of a
+--- table that it returns }.
 function callbacks.of(types, node)
   local call, place, arg, path = call_around(node)
   if not call then return nil end

@@ -65,8 +65,8 @@ local function only_passed(inferred, var)
   return true
 end
 
---- The table constructor that an expression is. In a function also one that a local variable holds, if the script cannot change it; in the
---- main chunk that shows when it runs.
+--- The table constructor that an expression is. In a function, also the one in a local variable, if the script cannot change that table;
+--- tables of the main chunk are checked when it runs.
 function constants.table_of(inferred, node)
   while node.tag == "paren" do node = node.inner end
   if node.tag == "table" then return node end

@@ -179,8 +179,8 @@ function infer:value(node, nth)
   return nth == 1 and self:type(node) or nth > 1 and {} or nil
 end
 
---- The variable of the table that a function is a field of, and the field's key, nil if it is computed. Nothing if it is no field, or the
---- variable may be another table.
+--- For a function that is a field of a table in a local variable: the variable, and the field's key, nil if it is computed. Nothing for any
+--- other function, and if the variable may hold another table.
 local function table_of(fn)
   local target, up = fn.target, fn.up
   local var = target and target.base.tag == "name" and target.base.var or up and up.tag == "table" and up.held

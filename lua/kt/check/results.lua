@@ -55,7 +55,7 @@ end
 
 local of_content = { invalid = true, limit = true, auth = true } -- codes of failures that only the arguments decide
 
---- Whether a call is of a function that may fail, and not with these arguments, known as they are: kt.duration "5s".
+--- Whether a call of f may fail. It does not if only the arguments decide that, and they are constant: kt.duration "5s".
 local function may_fail(inferred, f, call)
   if not types.may_fail(f) then return false end
   for _, code in ipairs(f.fails or {}) do
@@ -74,7 +74,7 @@ local function owned(of)
   end
 end
 
---- The kind of handle that a statement's call, of f, opens and drops. Of kt.first: that one of the tasks returns.
+--- The kind of handle that a call of f, which is a statement, opens and drops. For kt.first, the kind that one of its tasks returns.
 local function dropped(inferred, f, call)
   if f.name ~= "kt.first" then return owned(inferred:value(call, 1)) end
   for _, arg in ipairs(call.args) do
@@ -149,7 +149,7 @@ local function check_test(inferred, test, note)
   end
 end
 
---- Calls note{ token, path, message, suggestion, hint } for each call of a file whose result is used so, or dropped.
+--- Calls note{ token, path, message, suggestion, hint } for each call of a file whose result is used unchecked, or dropped.
 function results.check(inferred, file, note)
   for _, test in ipairs(file.tests) do check_test(inferred, test, note) end
   for _, node in ipairs(file.nodes) do

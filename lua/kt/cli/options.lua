@@ -4,7 +4,7 @@
 -- A row has
 --   name      the long flag; short and alias are a short and a second long form
 --   json      the key in a configuration file; default: the name; false if a file cannot set it
---   type      "string", "int", "bool" or "enum"; min and max for ints, values for enums and for strings of which others know the values
+--   type      "string", "int", "bool" or "enum"; min and max for ints, values for enums, and for strings that another module checks
 --   unit      "size" or "rate": an int that may also be written with a unit (kt.units)
 --   default   nil if the setting is optional
 --   group     the section of the help; arg: the name of the value; help: the text
@@ -12,7 +12,7 @@
 --   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, unit, values and default are taken
 --   kt        the setting of kt's own wire that the flag stands for, if it is not `of`
 --   wire      "kt" or "kcptun": the wire that alone has the setting; default: the one that alone has `of`
---   native    set here: `kt`, or `of` if its default on kt's wire is another
+--   native    derived: the setting of kt's wire that is logged apart: `kt`, or `of` if its default differs there
 --   several   the key of a list that kt sip003 may set instead
 --   secret    whether the value is kept out of logs
 --   low, high kcptun accepts any integer. Where the tunnel can still work, kt replaces a value below min by low and one above max by

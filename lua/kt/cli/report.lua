@@ -15,7 +15,7 @@ local function shown(row, value)
   return tostring(value) .. (row.arg == "SECONDS" and " s" or "")
 end
 
--- The value of a row that means the same on each wire, or on kcptun's; nil: there is nothing to log.
+-- The value of a row to log, on kcptun's wire if the wires differ; nil if there is none.
 local function common(row, values, from)
   local value = values[row.name]
   if row.secret then return "from " .. (from[row.name] or "the default") end
@@ -30,7 +30,7 @@ local function common(row, values, from)
   return shown(row, value)
 end
 
--- The value of a row on kt's wire, which config has if it was given.
+-- The value of a row on kt's wire: from config if it was given, else the default.
 local function native(row, side, config)
   local value = config[row.native]
   if value == nil then value = wire.native_setting(row.native, side == "client").default end

@@ -58,8 +58,8 @@ local function head_of(env, request, url)
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
 
---- request: { url, method, headers, body, keepalive, via }. Returns where to connect, "host:port", and the head to send; or nil and an err. Raises for fields
---- that no message can hold.
+--- request: { url, method, headers, body, keepalive, via }. Returns where to connect, "host:port", and the head to send; or nil and an err.
+--- Raises for fields that no message can hold.
 function client.prepare(env, request)
   local url, err = read_url(env, request.url)
   if not url then return nil, err end
