@@ -1,111 +1,41 @@
 -- Parity of kt's own wire (docs/wire.md, 6.4) between two scripts, in virtual time: what it brings, and when there is none.
-local sim = require "kt.sim"
+local parity_world = require "parity_world"
+local percentile = parity_world.percentile
 
-local KEY = "YSBrZXkgb2YgdGhlIHN3ZWVwJ3MsIDMyIGJ5dGVzLi4="
-
-local far_script = [[
-local kt = require "kt"
-local peers = kt.accept { on = ":29900", wire = "kt", key = kt.secret_file "key", parity = %s }
-peers:on("flow", function(flow)
-  local out <close> = kt.connect { udp = flow.target }
-  kt.splice(flow, out)
-end)
-peers:serve(function(stream)
-  local conn <close> = assert(kt.connect { to = "127.0.0.1:9" })
-  kt.splice(stream, conn)
-end)]]
-
-local near_script = [[
-local kt = require "kt"
-local far = kt.link { remote = "far:29900", wire = "kt", key = kt.secret_file "key", %s }
-kt.listen { on = ":1" }:serve(function(conn)
-  local stream <close> = assert(far:open())
-  kt.splice(conn, stream)
-end)
-kt.listen { udp = "127.0.0.1:53" }:serve(function(flow)
-  local out <close> = assert(far:flow { to = "127.0.0.1:5300", %s })
-  kt.splice(flow, out)
-end)
+local print_loss = [[
 kt.spawn(function()
   while true do
     kt.sleep "1s"
     local s = far:stats()
-    print(("lost %%.4f"):format(s.segs_retrans / s.segs_out))
+    print(("lost %.4f"):format(s.segs_retrans / s.segs_out))
   end
 end)]]
 
---- line: without its delay, 50 ms, and its rate, 50 Mbit/s. opts: parity of the far end, settings of the link, options of the flow.
+--- A tunnel over a line with a delay of 50 ms and, if it has no rate, 50 Mbit/s. opts: those of parity_world.tunnel.
 local function tunnel(line, opts)
   opts = opts or {}
-  local w = sim.world { seed = opts.seed or 3, files = { key = KEY, ["far.lua"] = far_script:format(opts.parity ~= false),
-    ["near.lua"] = near_script:format(opts.link or "", opts.flow or "") } }
-  line.delay, line.rate = line.delay or "50ms", line.rate or "50Mbit"
-  w:host "near"
-  w:host "far"
-  w:link("near", "far", line)
-  local t = { w = w, far = w:host("far"):run "far.lua", near = w:host("near"):run "near.lua" }
-  function t.sent() return t.near:stats().counters.FECParityOut end
-  function t.rebuilt() return t.far:stats().counters.FECRecovered end
-  return t
+  opts.seed = 1
+  line.delay, line.rate = "50ms", line.rate or "50Mbit"
+  return parity_world.tunnel(line, opts)
 end
 
-local function percentile(list, share)
-  table.sort(list)
-  return list[math.ceil(share * #list)]
-end
-
---- Writes `size` bytes every `every` seconds; returns how long those of the last two thirds took, in ms.
+--- Writes `size` bytes every `every` seconds, all of which arrive; returns how long those of the last two thirds took, in ms.
 local function drip(t, size, every, seconds)
-  local w, at, arrived, got, took = t.w, {}, {}, 0, {}
-  w:host("far"):serve { on = "127.0.0.1:9", fn = function(conn)
-    while true do
-      local data = conn:read()
-      if not data then return end
-      got = got + #data
-      while (#arrived + 1) * size <= got do arrived[#arrived + 1] = w:now() end
-    end
-  end }
-  local n = seconds // every
-  w:task(function()
-    local conn = w:host("near"):connect "127.0.0.1:1"
-    for i = 1, n do
-      at[i] = w:now()
-      conn:write(("x"):rep(size))
-      w:sleep(every)
-    end
-  end)
-  w:run_for(seconds + 2)
-  assert.equal(n, #arrived)
-  for i = n // 3, n do took[#took + 1] = (arrived[i] - at[i]) * 1000 end
+  local took, missing = parity_world.writes(t, size, every, seconds, seconds / 3)
+  assert.equal(0, missing)
   return took
 end
 
 --- Sends a datagram every `every` seconds; returns the share of the last two thirds that is missing, and how long the others took, in ms.
 local function datagrams(t, size, every, seconds)
-  local w, at, took = t.w, {}, {}
-  local n = seconds // every
-  w:host("far"):serve { udp = "127.0.0.1:5300", fn = function(data)
-    local i = tonumber(data:match "^%d+")
-    if i > n // 3 then took[#took + 1] = (w:now() - at[i]) * 1000 end
-  end }
-  w:run_for "1s"
-  w:task(function()
-    local socket = w:host("near"):udp {}
-    for i = 1, n do
-      at[i] = w:now()
-      socket:send(("%d:"):format(i) .. ("."):rep(size), "127.0.0.1:53")
-      w:sleep(every)
-    end
-  end)
-  w:run_for(seconds + 2)
-  local all = n - n // 3
-  return (all - #took) / all, took
+  local took, missing = parity_world.datagrams(t, size, every, seconds, seconds / 3)
+  return missing, took
 end
 
 describe("parity of a stream", function()
   it("brings what an application writes now and then through 5 % of loss without waiting for it to be sent again", function()
     local without = tunnel({ loss = "5%" }, { parity = false })
-    local with = tunnel { loss = "5%" }
+    local with = tunnel({ loss = "5%" }, { near = print_loss })
     local before, after = drip(without, 6000, 0.01, 6), drip(with, 6000, 0.01, 6)
     assert.is_true(percentile(before, 0.5) > 120, percentile(before, 0.5))
     assert.is_true(percentile(after, 0.5) < 65, percentile(after, 0.5))
