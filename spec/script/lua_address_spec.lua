@@ -1,14 +1,5 @@
 -- kt.address and kt.cidr. The parser's rules are those of all calls (spec/base/addr_spec.lua, lua_addresses_spec.lua).
-local sim = require "kt.sim"
-
---- The output of the lines, as a task.
-local function run(text)
-  local w = sim.world { seed = 1 }
-  local script = w:host("a"):run("s.lua", { files = { ["s.lua"] = 'local kt = require "kt"\nkt.spawn(function()\n' .. text .. "\nend)" } })
-  w:run "1s"
-  assert.equal(0, (script:failed_tasks()), script:log())
-  return script:output()
-end
+local run = require("lone_host").task
 
 describe("kt.address", function()
   it("gives host, port and last port of every form, each host in one spelling", function()

@@ -1,13 +1,5 @@
 -- kt.limit_count and kt.cache, in virtual time.
-local sim = require "kt.sim"
-
-local function run(text)
-  local w = sim.world { seed = 1 }
-  local script = w:host("a"):run("s.lua", { files = { ["s.lua"] = 'local kt = require "kt"\nkt.spawn(function()\n' .. text .. "\nend)" } })
-  w:run_for "1h"
-  assert.equal(0, (script:failed_tasks()), script:log())
-  return script:output()
-end
+local run = require("lone_host").task
 
 describe("kt.limit_count", function()
   it("lets each key do so much at once, then one by one, and says how long to wait", function()

@@ -14,11 +14,12 @@ function lone_host.start(text, world)
   return host:run "s.lua", host, w
 end
 
---- Runs the text as a task, below the lines of `main`. No task may fail. Returns what it printed.
+--- Runs the text as a task for an hour, below the lines of `main`, if any; without them it begins on line 3. No task may fail. Returns what it
+--- printed.
 function lone_host.task(text, main, world)
-  local script, _, w = lone_host.start(main .. "\nkt.spawn(function()\n" .. text .. "\nend)", world)
-  w:run_for "5s"
-  assert(not script:log():find("failed", 1, true), script:log())
+  local script, _, w = lone_host.start((main and main .. "\n" or "") .. "kt.spawn(function()\n" .. text .. "\nend)", world)
+  w:run_for "1h"
+  assert(script:failed_tasks() == 0 and not script:log():find("failed", 1, true), script:log())
   return script:output()
 end
 
