@@ -5,6 +5,19 @@ local sim = require "kt.sim"
 local STREAMS, BUDGET = 100, 4 << 20
 local KERNEL = (64 + 4) << 10 -- bytes that wait in the kernel: written and not sent; received and not read
 
+--- Runs kt server with this --maxbuffered and these flags, in front of a target, which is described as for host:serve.
+local function server(w, budget, target, ...)
+  target.on = "127.0.0.1:8388"
+  w:host("server"):serve(target)
+  return w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", target.on, "--key", "k", "--maxbuffered", tostring(budget), ... } })
+end
+
+--- Runs kt client on a host of this name, with these flags. Returns its line to the server.
+local function client(w, name, line, ...)
+  w:host(name):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k", ... } })
+  return w:link(name, "server", line)
+end
+
 --- Runs a tunnel whose streams have writers at one end, and cuts its line before they write all they can. Returns how much more was
 --- taken than the kernel holds.
 local function clog(down, settings)
@@ -13,17 +26,12 @@ local function clog(down, settings)
     w:sleep "1s"
     while conn:write(("x"):rep(1024), { timeout = "1h" }) do taken = taken + 1024 end
   end
-  w:host "server" w:host "client"
-  local line = w:link("client", "server", { delay = "5ms" })
-  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+  server(w, BUDGET, { fn = function(conn)
     conn:read_exactly(1)
     if down then blast(conn) end
     w:sleep "1h"
-  end }
-  for role, args in pairs { server = { "-l", ":29900", "-t", "127.0.0.1:8388" }, client = { "-r", "server:29900", "-l", "127.0.0.1:12948" } } do
-    for _, arg in ipairs { "--key", "k", "--maxbuffered", tostring(BUDGET), table.unpack(settings) } do args[#args + 1] = arg end
-    w:host(role):run("kt " .. role, { args = args })
-  end
+  end }, table.unpack(settings))
+  local line = client(w, "client", { delay = "5ms" }, "--maxbuffered", tostring(BUDGET), table.unpack(settings))
   for _ = 1, STREAMS do
     local app = w:host("client"):connect "127.0.0.1:12948"
     app:write "x"
@@ -58,20 +66,15 @@ end
 
 it("clogged downloads of many links on kt's wire share --maxbuffered", function()
   local w, taken, streams = sim.world { tcp_buffer = "4KiB" }, 0, 0
-  w:host "server"
-  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+  local far = server(w, 1 << 20, { fn = function(conn)
     conn:read_exactly(1)
     w:sleep "1s"
     while conn:write(("x"):rep(1024), { timeout = "1h" }) do taken = taken + 1024 end
-  end }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
-    "--maxbuffered", tostring(1 << 20) } })
+  end }, "--wire", "kt")
   local lines = {}
   for i = 1, 6 do
     local name = "client" .. i
-    w:host(name)
-    lines[i] = w:link(name, "server", { delay = "5ms" })
-    w:host(name):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
+    lines[i] = client(w, name, { delay = "5ms" }, "--wire", "kt")
     for _ = 1, 10 do
       streams = streams + 1
       w:host(name):connect "127.0.0.1:12948":write "x"
@@ -88,17 +91,14 @@ it("uploads of many links on kt's wire that nobody reads share --maxbuffered, an
   local LINKS, STREAMS_EACH, budget = 6, 6, 2 << 20
   local w = sim.world { tcp_buffer = "4KiB" }
   local read = 0
-  w:host "server"
-  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+  local far = server(w, budget, { fn = function(conn)
     if conn:read_exactly(1) == "x" then w:sleep "1h" end
     while true do
       local data = conn:read { timeout = "1h" }
       if not data then break end
       read = read + #data
     end
-  end }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
-    "--maxbuffered", tostring(budget) } })
+  end }, "--wire", "kt")
   local function upload(host, first)
     local app = w:host(host):connect "127.0.0.1:12948"
     app:write(first)
@@ -106,9 +106,7 @@ it("uploads of many links on kt's wire that nobody reads share --maxbuffered, an
   end
   for i = 1, LINKS + 1 do
     local name = "client" .. i
-    w:host(name)
-    w:link(name, "server", { delay = "20ms", rate = "50Mbit" })
-    w:host(name):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
+    client(w, name, { delay = "20ms", rate = "50Mbit" }, "--wire", "kt")
     if i <= LINKS then for _ = 1, STREAMS_EACH do upload(name, "x") end end
   end
   w:run_for "3s"
@@ -123,12 +121,8 @@ end)
 
 it("a link on kt's wire may have as many streams as half of seven eighths of --maxbuffered pay for, with a block each; the rest waits", function()
   local w = sim.world {}
-  w:host "server" w:host "client"
-  w:link("client", "server", { delay = "5ms" })
-  w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
-    "--maxbuffered", tostring(1 << 20) } })
-  w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
+  local far = server(w, 1 << 20, { kind = "echo" }, "--wire", "kt")
+  client(w, "client", { delay = "5ms" }, "--wire", "kt")
   local apps, answered = {}, 0
   for i = 1, 46 do
     apps[i] = w:host("client"):connect "127.0.0.1:12948"
@@ -145,10 +139,7 @@ end)
 
 it("a link on kt's wire whose downloads are not read leaves half of --maxbuffered to others", function()
   local w, budget = sim.world { tcp_buffer = "4KiB" }, 4 << 20
-  w:host "server"
-  w:host("server"):serve { on = "127.0.0.1:8388", fn = send_without_end }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
-    "--maxbuffered", tostring(budget) } })
+  local far = server(w, budget, { fn = send_without_end }, "--wire", "kt")
   local apps = {}
   local function download(name, n)
     for _ = 1, n do
@@ -159,9 +150,7 @@ it("a link on kt's wire whose downloads are not read leaves half of --maxbuffere
   end
   local lines = {}
   for _, name in ipairs { "greedy", "other" } do
-    w:host(name)
-    lines[name] = w:link(name, "server", { delay = "20ms", rate = "50Mbit" })
-    w:host(name):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
+    lines[name] = client(w, name, { delay = "20ms", rate = "50Mbit" }, "--wire", "kt")
   end
   download("greedy", 60)
   w:run_for "200ms"
@@ -191,11 +180,8 @@ it("links on kt's wire that do not fit --maxbuffered are refused and counted, wh
       for i = 1, 40 do made[i]:close() end
       kt.sleep "1h"
     end)]] } }
-  w:host "server" w:host "client" w:host "late"
-  for _, name in ipairs { "client", "late" } do w:link(name, "server", { delay = "5ms" }) end
-  w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
-    "--maxbuffered", tostring(1 << 20) } })
+  local far = server(w, 1 << 20, { kind = "echo" }, "--wire", "kt")
+  w:link(w:host "client", "server", { delay = "5ms" })
   w:host("client"):run "links.lua"
   w:run_for "3s"
   local counters = far:stats().counters
@@ -203,21 +189,16 @@ it("links on kt's wire that do not fit --maxbuffered are refused and counted, wh
   assert.is_true(counters.SessionsRefused >= 40 - counters.CurrEstab)
   assert.equal(1, select(2, far:log("refus"):gsub("30 links open; refusing new ones %(the remaining memory is for them", "")))
   w:run_for "10s"
-  w:host("late"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
+  client(w, "late", { delay = "5ms" }, "--wire", "kt")
   w:host("late"):connect("127.0.0.1:12948"):echo "hello"
 end)
 
 it("links of both wires share --maxbuffered: of what one leaves, the other takes half", function()
   local w, budget = sim.world { tcp_buffer = "4KiB" }, 4 << 20
-  w:host "server"
-  w:host("server"):serve { on = "127.0.0.1:8388", fn = send_without_end }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--nocomp",
-    "--maxbuffered", tostring(budget) } })
+  local far = server(w, budget, { fn = send_without_end }, "--nocomp")
   local function held() return far:stats().counters.BytesHeld end
   for i, wire in ipairs { "kt", "kcptun" } do
-    w:host(wire)
-    local line = w:link(wire, "server", { delay = "20ms", rate = "50Mbit" })
-    w:host(wire):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", wire, "--key", "k", "--nocomp" } })
+    local line = client(w, wire, { delay = "20ms", rate = "50Mbit" }, "--wire", wire, "--nocomp")
     for _ = 1, 60 do w:host(wire):connect "127.0.0.1:12948":write "x" end
     w:run_for "200ms"
     line:cut()
