@@ -76,6 +76,13 @@ describe("the cookbook", function()
       function t.users(n)
         for i = 1, n do w:link(w:host("user" .. i), "client", { delay = "1ms" }) end
       end
+      -- server.lua on "vps", near.lua on the client, and n users of the client. Returns the client's script.
+      function t.tunnel(n)
+        t.server "vps"
+        t.run("vps", "server.lua")
+        t.users(n)
+        return t.run("client", "near.lua")
+      end
       function t.reached(from, to)
         local app <close> = w:host(from or "client"):connect(to or "127.0.0.1:12948")
         local reply = app:try_echo "hello"
@@ -188,10 +195,7 @@ proofs["Keep each client on its server"] = function(t, w)
 end
 
 proofs["Limit each client"] = function(t, w)
-  t.server "vps"
-  t.run("vps", "server.lua")
-  t.users(2)
-  t.run("client", "near.lua")
+  t.tunnel(2)
   local apps, served = {}, 0
   for i = 1, 100 do -- at once, and before the link is up, so that all wait for it
     w:task(function()
@@ -217,10 +221,7 @@ proofs["Limit each client"] = function(t, w)
 end
 
 proofs["Refuse clients that connect too often"] = function(t, w)
-  t.server "vps"
-  t.run("vps", "server.lua")
-  t.users(2)
-  t.run("client", "near.lua")
+  t.tunnel(2)
   for _ = 1, 5 do assert.equal("vps", t.reached("user1", "client:12948")) end
   assert.is_nil(t.reached("user1", "client:12948"))
   assert.equal("vps", t.reached("user2", "client:12948"))
@@ -381,9 +382,7 @@ proofs["Log each connection as JSON"] = function(t, w)
 end
 
 proofs["Serve metrics and a health check"] = function(t, w)
-  t.server "vps"
-  t.run("vps", "server.lua")
-  t.run("client", "near.lua")
+  t.tunnel(0)
   local function get(path)
     local app <close> = t.client:connect "127.0.0.1:9100"
     app:write(("GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n"):format(path))
@@ -399,9 +398,7 @@ proofs["Serve metrics and a health check"] = function(t, w)
 end
 
 proofs["Show statistics live by WebSocket"] = function(t, w)
-  t.server "vps"
-  t.run("vps", "server.lua")
-  t.run("client", "near.lua")
+  t.tunnel(0)
   w:run "1s"
   local app = t.client:connect "127.0.0.1:9100"
   app:write("GET /live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -441,9 +438,7 @@ proofs["Send an alert when the tunnel is down"] = function(t, w)
 end
 
 proofs["Keep state across a reload"] = function(t, w)
-  t.server "vps"
-  t.run("vps", "server.lua")
-  local near = t.run("client", "near.lua")
+  local near = t.tunnel(0)
   t.reached()
   w:settle()
   near:wait_log "127.0.0.1 has used 26 bytes"
