@@ -384,16 +384,14 @@ static uint64_t parity_due(const struct kt_native_path *p)
     return kt_native_parity_out_due(&p->parity, kt_native_recovery_number(&p->recovery));
 }
 
-/* False: nothing was sent. */
-static bool send_parity(struct kt_native_path *p, uint64_t now_us)
+static void send_parity(struct kt_native_path *p, uint64_t now_us)
 {
     struct packet k;
-    if (!start(&k, p, p->place.udp, kt_native_path_size(p))) return false;
+    if (!start(&k, p, p->place.udp, kt_native_path_size(p))) return;
     k.len = kt_native_parity_out_write(&p->parity, at(&k), k.room, now_us);
     k.eliciting = k.len > 0;
     p->a->c->counters->FECParityOut += k.eliciting;
     finish(&k, &p->place, now_us);
-    return k.eliciting;
 }
 
 static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
@@ -467,7 +465,7 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
         const bool probe = kt_native_recovery_probes(&p->recovery) > 0;
         const bool open = open_now(p, now_us);
         if (open && !probe && parity_due(p) <= now_us) {
-            if (!send_parity(p, now_us) && p->full) return;
+            send_parity(p, now_us);
             continue;
         }
         if (!(open && (probe || wanted(p)))) {
