@@ -2,10 +2,10 @@
  * for spec/link/native_streams*_spec.lua. A plain recovery stands in for the real one: a packet is lost if no
  * acknowledgement came within 1.5 round trips; then its contents are.
  *
- *   w = world{seed, rtt (µs), jitter (µs), ack_delay (µs), loss, copies, probes (shares, 0..1), rate (bytes/ms), window
- *   (packets),
- *             mtu, client = {...}, server = {...}}    ends: max_data, max_stream_data, min_stream_data, max_streams,
- *                                            most_streams, memory, max_window, send_memory, deaf (refuses streams)
+ *   w = world{seed, rtt (µs), jitter (µs), ack_delay (µs), loss, copies, probes (shares, 0..1), rate (bytes/ms),
+ *             window (packets), mtu, client = {...}, server = {...}}
+ *     of an end: max_data, max_stream_data, min_stream_data, max_streams, most_streams, memory, max_window,
+ *                send_memory, deaf (refuses streams)
  *   w:run(µs)  w:now()  w:facts(e)  w:lose(e, n)  w:free(e, code)  w:error() -> text of what an end found wrong
  *   w:sent(e) -> packets, bytes   w:blocks()   w:frame(e, bytes) -> feeds frames to an end; nil, error
  *   w:move(e) moves the young streams of an end to a new one in its place
