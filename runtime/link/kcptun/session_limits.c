@@ -122,10 +122,9 @@ void kt_kcptun_session_limit_input(struct kt_kcptun_session *s)
 
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s)
 {
-    const size_t held = kt_fec_dec_held(s->dec), counts = held > FEC_STATE ? held - FEC_STATE : 0;
-    if (held == s->fec_basic + s->fec_held) return;
-    s->sh->basic += held - counts - s->fec_basic;
-    s->fec_basic = held - counts;
+    const size_t held = kt_fec_dec_held(s->dec), basic = kt_min_size(held, FEC_STATE), counts = held - basic;
+    s->sh->basic += basic - s->fec_basic;
+    s->fec_basic = basic;
     if (counts == s->fec_held) return;
     kt_kcptun_context_count_state(s->sh, s->fec_held, counts);
     s->fec_held = counts;
@@ -135,7 +134,7 @@ void kt_kcptun_session_count_state(struct kt_kcptun_session *s)
 {
     const size_t held =
         kt_kcp_slots(s->kcp) + (s->decomp ? kt_snappy_held(s->decomp) : 0) + kt_smux_refusals_held(s->smux);
-    const size_t counts = held > STATE ? held - STATE : 0;
+    const size_t counts = kt_sub_size(held, STATE);
     if (counts == s->state) return;
     kt_kcptun_context_count_state(s->sh, s->state, counts);
     s->state = counts;
