@@ -21,7 +21,7 @@ struct kt_tap;
 struct kt_wire_env {
     struct kt_io *io;
     const struct kt_log *log;
-    const char *name; /* links: what their lines in the log are about, copied; NULL: nothing */
+    const char *name; /* links: the link that their lines in the log name as subject, copied; NULL: none */
     struct kt_counters *counters;
     /* Replay memory of acceptors, shared by all that a recorded start could be sent to; NULL: each has its own. */
     struct kt_session_starts *starts;

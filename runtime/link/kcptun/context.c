@@ -21,15 +21,15 @@
 
 /* A session's structs, its keys and tables, without the rest of its FEC decoder. */
 #define SESSION_COST 14336u
-/* The largest share of a session: bytes of buffers, and as much for segments in KCP; unread data; streams. And the
- * smallest share as a whole. */
+/* A session's share is at most: twice LEAST bytes, for buffers and for segments in KCP; RECV_LEAST bytes of unread
+ * data; the cost of LEAST_STREAMS streams. */
 #define LEAST 65536u
 #define RECV_LEAST 16384u
 #define LEAST_STREAMS 16u
-#define FEW_STREAMS 8u /* even if their cost exceeds the share */
-#define SHARE_LEAST 12288u
-/* Of max_buffered: what all shares together may have, if they are larger than the smallest; and what is always kept
- * for sessions and their shares. */
+#define FEW_STREAMS 8u     /* a session may always have, even if their cost exceeds its share */
+#define SHARE_LEAST 12288u /* bytes of the smallest share */
+/* All shares together are 1/SHARES of max_buffered, unless they are the smallest or the largest. 1/KEPT of it is always
+ * kept for the costs and shares of sessions. */
 #define SHARES 16u
 #define KEPT 8u
 #define TRIM_EVERY_US 1000000u
