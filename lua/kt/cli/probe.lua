@@ -298,10 +298,10 @@ end
 function probe.mappings(dial, list)
   local outside = kt.udp { on = list[1]:find "^%[" and "[::]:0" or "0.0.0.0:0", queue = "256KiB" }
   if not outside then return nil end
-  local relays, tasks, seen = {}, {}, {}
+  local relays, by_address, tasks, seen = {}, {}, {}, {}
   for i, at in ipairs(list) do
     local relay = { socket = assert(kt.udp { on = "127.0.0.1:0", queue = "256KiB" }) }
-    relays[at] = relay
+    relays[i], by_address[at] = relay, relay
     tasks[#tasks + 1] = kt.spawn(function()
       while true do
         local data, from = relay.socket:receive()
@@ -310,24 +310,24 @@ function probe.mappings(dial, list)
         outside:send(data, at)
       end
     end)
-    seen[i] = relay
   end
   tasks[#tasks + 1] = kt.spawn(function()
     while true do
       local data, from = outside:receive()
       if not data then return end
-      local relay = relays[from]
+      local relay = by_address[from]
       if relay and relay.link then relay.socket:send(data, relay.link) end
     end
   end)
-  for i, relay in ipairs(seen) do
+  for i, relay in ipairs(relays) do
     local link <close> = dial(relay.socket.local_addr)
     local stream, hello = probe.hello(link)
     if stream then stream:close() end
-    seen[i] = stream and hello.peer or nil
+    seen[i] = stream and hello.peer
+    if not seen[i] then break end
   end
   for _, task in ipairs(tasks) do task:cancel() end
-  for _, relay in pairs(relays) do relay.socket:close() end
+  for _, relay in ipairs(relays) do relay.socket:close() end
   outside:close()
   return #seen == #list and seen or nil
 end
