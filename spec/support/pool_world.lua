@@ -29,12 +29,8 @@ function world.new()
     end
   end
 
-  local function logger(level)
-    return function(fmt, ...) w.log[#w.log + 1] = level .. " " .. (select("#", ...) > 0 and fmt:format(...) or fmt) end
-  end
-
-  local env = { log = { info = logger "info", warn = logger "warn" }, happened = function() end }
-  function env.log_about(level, _, _, text) env.log[level]("%s", text) end
+  local env = { happened = function() end }
+  function env.log_about(level, _, _, text) w.log[#w.log + 1] = level .. " " .. text end
   function env.now() return w.now end
   function env.random() return w.luck or 0.5 end
   function env.self() return current.co end

@@ -9,7 +9,7 @@ local schema = require "kt.schema"
 local units = require "kt.units"
 
 local env = {
-  now = core.now, random = math.random, log = core.log, log_about = core.log_about, err = core.err, pure = core.pure,
+  now = core.now, random = math.random, log_about = core.log_about, err = core.err, pure = core.pure,
   self = coroutine.running, happened = core.happened, park = core.park, unpark = core.unpark,
   name_link = core.name_link, answered = core.answered, give = core.give,
   spawn = core.spawn_aside, handler = core.handler, handle = core.handle,

@@ -1,5 +1,5 @@
 --- A pool: several links behind one open. Assembles the other modules, and depends on kt only through `env`:
----   now() → seconds, random() → [0, 1), log.warn (fmt, …), log_about(level, pool, link or nil, text)
+---   now() → seconds, random() → [0, 1), log_about(level, pool, link or nil, text)
 ---   happened(type, pool, link, text): tells those who follow the process's events (runtime/script/core/events.h)
 ---   self() → this task; alive(task); park(seconds): sleeps until then, until unpark(task), or until a spurious wakeup
 ---   spawn(fn, …): starts a task that does not keep the script alive
