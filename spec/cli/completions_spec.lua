@@ -10,8 +10,6 @@ local function sh(command, ...)
   return out
 end
 
-local function installed(program) return (os.execute(("command -v %s >/dev/null"):format(program))) == true end
-
 describe("completion of kt's command line", function()
   local dir
 
@@ -83,7 +81,7 @@ describe("completion of kt's command line", function()
   }
 
   for _, shell in ipairs { "bash", "fish", "zsh" } do
-    if installed(shell) then
+    if h.installed(shell) then
       it("offers values, instances and examples in " .. shell, function()
         local lines = {}
         for i, case in ipairs(cases) do lines[i] = case[1] end

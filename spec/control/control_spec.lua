@@ -437,7 +437,7 @@ describe("verbs for a running kt", function()
         interrupted:signal_with "sigint"
         assert.equal(0, interrupted:wait_exit(20))
         assert.matches("^[1-9]%d* packets, 0 left out\n$", interrupted.stdout)
-        if os.execute "command -v tshark >/dev/null" then
+        if h.installed "tshark" then
           local shown = process.start { name = "tshark", cwd = s.dir,
             cmd = { "tshark", "-r", "interrupted.pcapng", "-T", "fields", "-e", "frame.interface_name" } }
           assert.equal(0, shown:wait_exit(30))

@@ -17,8 +17,6 @@ local function ok(command, ...)
   return out
 end
 
-local function installed(program) return select(2, sh("command -v %s", program)) end
-
 describe("the Debian package", function()
   local dir, root, deb
 
@@ -35,7 +33,7 @@ describe("the Debian package", function()
   after_each(h.cleanup)
 
   it("has nothing that lintian finds", function()
-    if not installed "lintian" then return pending "lintian is not installed" end
+    if not h.installed "lintian" then return pending "lintian is not installed" end
     assert.equal("", (ok("lintian --no-cfg --allow-root %s", deb):gsub("running with root[^\n]*\n", "")))
   end)
 
@@ -72,22 +70,22 @@ describe("the Debian package", function()
     local offered = ok([[bash -c 'source %s/usr/share/bash-completion/completions/kt; compopt() { :; }
       COMP_WORDS=(kt ke); COMP_CWORD=1; _kt; echo "${COMPREPLY[@]}"; COMP_WORDS=(kt run --allow-w); COMP_CWORD=2; _kt; echo "${COMPREPLY[@]}"']], root)
     assert.equal("keygen\n--allow-write\n", offered)
-    if installed "zsh" then ok("zsh -n %s/usr/share/zsh/vendor-completions/_kt", root) end
-    if installed "fish" then ok("fish -n %s/usr/share/fish/vendor_completions.d/kt.fish", root) end
+    if h.installed "zsh" then ok("zsh -n %s/usr/share/zsh/vendor-completions/_kt", root) end
+    if h.installed "fish" then ok("fish -n %s/usr/share/fish/vendor_completions.d/kt.fish", root) end
   end)
 
   it("has man pages that man renders without a warning", function()
-    if not installed "man" then return pending "man is not installed" end
+    if not h.installed "man" then return pending "man is not installed" end
     assert.equal("", (ok("cd %s/usr/share/man/man1 && man -l --warnings *.gz >/dev/null", root)))
   end)
 
   it("has an AppArmor profile that its parser takes", function()
-    if not installed "apparmor_parser" then return pending "apparmor_parser is not installed" end
+    if not h.installed "apparmor_parser" then return pending "apparmor_parser is not installed" end
     ok("apparmor_parser -Q -K %s/etc/apparmor.d/kt", root)
   end)
 
   it("has rules by which logrotate moves a log, and kt continues in a new one, at once with SIGUSR2", function()
-    if not installed "logrotate" then return pending "logrotate is not installed" end
+    if not h.installed "logrotate" then return pending "logrotate is not installed" end
     h.run(function()
       local logs = dir .. "/log/kt/near"
       ok("mkdir -p %s", logs)

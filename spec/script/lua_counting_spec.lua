@@ -2,7 +2,7 @@
 local run = require("lone_host").task
 
 describe("kt.limit_count", function()
-  it("lets each key do so much at once, then one by one, and says how long to wait", function()
+  it("allows `count` takes of a key at once, then one by one, and says how long to wait", function()
     assert.equal([[
 true true true false 20.0
 false 0.5
@@ -40,7 +40,7 @@ end
 print(n - 7 - math.floor((kt.now() - from - 0.001) * 70))]])
   end)
 
-  it("remembers so many keys, and forgets the one that has not asked for longest", function()
+  it("remembers `keys` keys, and forgets the one that has not asked for longest", function()
     assert.equal("true false true false false true\n", run [[
 local limit = kt.limit_count { count = 1, per = "10m", keys = 2 }
 local out = {}
@@ -48,7 +48,7 @@ for i, key in ipairs { "a", "a", "b", "a", "b", "c" } do out[i] = tostring(limit
 print(table.concat(out, " "))]])
   end)
 
-  it("holds what its keys take, not what was asked", function()
+  it("takes memory only for the keys that it remembers", function()
     local used = tonumber((run [[
 local limit = kt.limit_count { count = 1, per = "10s", keys = 1000 }
 limit:take "first"
@@ -66,7 +66,7 @@ print(collectgarbage "count" - before)]]))
 end)
 
 describe("kt.cache", function()
-  it("holds a value for its time, and at most so many, the oldest first out", function()
+  it("holds a value for `ttl`, and at most `size` values, dropping the oldest", function()
     assert.equal([[
 1 2 nil
 nil 3 4

@@ -106,6 +106,7 @@ describe("in virtual time", function()
     assert.matches(failed, json:output())
     assert.matches('"conn":"127.0.0.1:%d+","failed":true,"sequence":%d+,"text":"task failed: asked to fail ', page)
   end)
+
   it("kt status shows as many links of peers as conns, and says how many are missing", function()
     local hub = w:host "hub"
     w:link("client", "hub", { delay = 0.01 })

@@ -48,6 +48,9 @@ function h.cleanup()
   if wrong[1] then error(table.concat(wrong, "\n"), 0) end
 end
 
+--- Whether a program is in PATH.
+function h.installed(program) return os.execute(("command -v %s >/dev/null"):format(program)) == true end
+
 h.temporary = {}
 
 --- A name for a file that does not exist yet; the file is removed after the spec.
