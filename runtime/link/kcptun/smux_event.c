@@ -28,7 +28,8 @@ void kt_smux_arrive(struct kt_smux_stream *s)
 
 void kt_smux_offer(struct kt_smux_stream *s)
 {
-    if (!s->want_write || s->send.len > KT_SMUX_SEND_BUFFER / 2) return; /* usual after a frame; saves kt_smux_send_most */
+    /* Usual after a frame; saves kt_smux_send_most. */
+    if (!s->want_write || s->send.len > KT_SMUX_SEND_BUFFER / 2) return;
     if (s->send.len <= kt_smux_send_most(s) / 2) kt_smux_touch(s, KT_SMUX_EV_WRITABLE);
 }
 
