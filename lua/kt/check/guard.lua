@@ -172,6 +172,8 @@ end
 function guard.begin(notes, quiet)
   list = notes
   schema.unknown = standin.is
+  local kind_of = schema.kind
+  function schema.kind(value) return standin.sampled(value) or kind_of(value) end
   function schema.refuse(where, what, mistakes)
     error({ refused = guard, mistakes = mistakes, text = where .. schema.text(what, mistakes) }, 0)
   end

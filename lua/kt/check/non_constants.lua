@@ -46,28 +46,12 @@ local function fits(d, kind)
   return d.kind == kind or d.bare == kind or (d.off or d.on) and kind == "boolean" or d.fn and kind == "function" or d.keys and kind == "table" or false
 end
 
-local samples, kinds = {}, nil -- values of unknown content by their kind, and the reverse
-
---- A value that messages call "a conn": no type of a description takes a coroutine.
-local function sample(kind)
-  if not kinds then
-    local kind_of = schema.kind
-    kinds = {}
-    function schema.kind(value) return kinds[value] or kind_of(value) end
-  end
-  if not samples[kind] then
-    samples[kind] = coroutine.create(function() end)
-    kinds[samples[kind]] = kind
-  end
-  return samples[kind]
-end
-
 --- Checks a value against its description, unless it is constant: kt.schema checks those. Calls note{ path, message, suggestion }.
 function non_constants.check_one(inferred, d, node, path, note)
   if not standin.is(constants.value(inferred, node)) then return end
   local kind = non_constants.kind_of(inferred, node)
   if not kind or fits(d, kind) or kind == "nothing" and d.type ~= "function" then return end
-  local _, mistakes = schema.check(path, d, kind ~= "nothing" and sample(kind) or nil)
+  local _, mistakes = schema.check(path, d, kind ~= "nothing" and standin.sample(kind) or nil)
   for _, m in ipairs(mistakes or {}) do
     note { path = path, message = m.message, suggestion = m.suggestion or d.type == "function" and non_constants.uncalled(node) or nil }
   end

@@ -28,6 +28,20 @@ end
 
 function standin.is(value) return kinds[value] ~= nil end
 
+local samples, sampled = {}, {} -- by kind, and the kinds by sample
+
+--- A value of no content that messages call by its kind, "a conn": a coroutine, which no type of a description takes.
+function standin.sample(kind)
+  if not samples[kind] then
+    samples[kind] = coroutine.create(function() end)
+    sampled[samples[kind]] = kind
+  end
+  return samples[kind]
+end
+
+--- The kind of a sample; nil for any other value.
+function standin.sampled(value) return sampled[value] end
+
 --- Whether any of the values is a stand-in or a table that contains one.
 function standin.among(values, n, depth)
   for i = 1, n do
