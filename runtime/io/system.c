@@ -168,6 +168,12 @@ int kt_system_file_read_real(
     return read_file(real, true, max, data, len, err);
 }
 
+void kt_system_folder(const char *path, char *out, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(out, size, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+}
+
 /* A file that does not exist yet: the real path of its folder, and its name. */
 static int real_fresh(const char *path, char *out, size_t size, struct kt_err *err)
 {
@@ -177,7 +183,7 @@ static int real_fresh(const char *path, char *out, size_t size, struct kt_err *e
     if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return kt_err_set(err, KT_EINVAL, "%s: is a folder, not a regular file", path);
     char folder[PATH_MAX], real[PATH_MAX];
-    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    kt_system_folder(path, folder, sizeof folder);
     if (!realpath(folder, real)) return failed_to_make(err, path, errno);
     const int n = snprintf(out, size, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
     return n >= 0 && (size_t)n < size ? 0 : failed(err, path, ENAMETOOLONG);

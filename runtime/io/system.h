@@ -22,6 +22,10 @@ int kt_system_file_append_real(
 int kt_system_file_create(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
+/* Writes the folder of a path to out, with its final slash, or "." for a name alone. size: larger than the path's
+ * length, and at least 2. */
+void kt_system_folder(const char *path, char *out, size_t size);
+
 /* The process's limit on open descriptors; SIZE_MAX: no limit. */
 size_t kt_system_descriptors(void);
 

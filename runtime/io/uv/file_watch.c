@@ -8,7 +8,6 @@
  * Invariant: `seen` is what the path led to when the timer was set last. */
 #include <assert.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,7 +128,7 @@ int kt_uv_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), 
     *out = NULL;
     if (!*name || strlen(name) > NAME_MAX || strlen(path) >= sizeof folder)
         return kt_err_set(err, KT_EINVAL, "%s: not the path of a file", path);
-    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    kt_system_folder(path, folder, sizeof folder);
     struct uv_file_watch *w = calloc(1, sizeof *w + strlen(path) + 1);
     if (!w) return kt_err_set(err, KT_ENOMEM, "out of memory");
     w->watch.close = watch_close;

@@ -6,10 +6,10 @@
  * folder that each kt holds from bind to listen; so two never remove each other's. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -194,10 +194,8 @@ static bool unix_is_live(const struct sockaddr_un *un)
 /* Locks the folder of a socket file, by a descriptor to be closed. -1: errno says why not. */
 static int lock_folder(const char *path)
 {
-    char folder[sizeof((struct sockaddr_un *)0)->sun_path + 1];
-    const char *slash = strrchr(path, '/');
-    const int len = slash ? (int)(slash - path) + (slash == path) : 0;
-    snprintf(folder, sizeof folder, "%.*s", slash ? len : 1, slash ? path : ".");
+    char folder[sizeof((struct sockaddr_un *)0)->sun_path];
+    kt_system_folder(path, folder, sizeof folder);
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (int ms = 0; fd >= 0; ms++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
