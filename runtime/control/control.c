@@ -285,17 +285,18 @@ static void run_log(struct call *call, const struct kt_control_request *r)
 
 /* ---- events ---- */
 
+#define MEMBER 408u /* bytes of `,"pool":"…"` and the like, beyond which the text is cut */
+
 static void on_event(void *ctx, const struct kt_event *e)
 {
     struct call *call = ctx;
-    char text[2048], link[400], pool[400], conn[400], peer[400], json[4096];
+    char text[2048], pool[MEMBER], link[MEMBER], conn[MEMBER], peer[MEMBER], json[4096];
     const int len = snprintf(json, sizeof json,
-        "{\"type\":\"%s\",\"time\":%.3f%s%s%s%s%s%s%s%s,\"failed\":%s,\"text\":%s}", kt_event_name(e->type),
-        (double)kt_io_wall(call->k->io) / 1e6, e->pool ? ",\"pool\":" : "",
-        e->pool ? kt_control_quote(pool, sizeof pool, e->pool) : "", e->link ? ",\"link\":" : "",
-        e->link ? kt_control_quote(link, sizeof link, e->link) : "", e->conn ? ",\"conn\":" : "",
-        e->conn ? kt_control_quote(conn, sizeof conn, e->conn) : "", e->peer ? ",\"peer\":" : "",
-        e->peer ? kt_control_quote(peer, sizeof peer, e->peer) : "", e->failed ? "true" : "false",
+        "{\"type\":\"%s\",\"time\":%.3f%s%s%s%s,\"failed\":%s,\"text\":%s}", kt_event_name(e->type),
+        (double)kt_io_wall(call->k->io) / 1e6, kt_control_member(pool, sizeof pool, "pool", e->pool),
+        kt_control_member(link, sizeof link, "link", e->link),
+        kt_control_member(conn, sizeof conn, "conn", e->conn),
+        kt_control_member(peer, sizeof peer, "peer", e->peer), e->failed ? "true" : "false",
         kt_control_quote(text, sizeof text, e->text));
     kt_control_stream(call->client, "event", json, (size_t)len);
 }

@@ -29,3 +29,11 @@ char *kt_control_quote(char *out, size_t size, const char *text)
     out[len] = '\0';
     return out;
 }
+
+char *kt_control_member(char *out, size_t size, const char *key, const char *text)
+{
+    out[0] = '\0';
+    const int at = text ? snprintf(out, size, ",\"%s\":", key) : 0;
+    if (text) kt_control_quote(out + at, size - (size_t)at, text);
+    return out;
+}
