@@ -111,17 +111,23 @@ static void peak(uint64_t *at, uint64_t value)
     if (value > *at) *at = value;
 }
 
-static bool polices(const struct kt_sim_model *m)
+/* When a packet can begin to leave, after those before it. */
+static uint64_t start_ns(const struct kt_sim_model *m, uint64_t now_ns)
 {
-    return m->opts.police_bytes > 0 && m->opts.rate_bps > 0;
+    return m->busy_until > now_ns ? m->busy_until : now_ns;
+}
+
+/* The time that a packet takes at the line's rate. */
+static uint64_t takes_ns(const struct kt_sim_model *m, uint32_t bytes)
+{
+    return (uint64_t)bytes * 8 * 1000000000u / m->opts.rate_bps;
 }
 
 /* A token bucket (GCRA): busy_until is when the bucket will be full again. Packets pass at once or never. */
 static bool police(struct kt_sim_model *m, uint64_t now, uint32_t bytes, bool always)
 {
     const struct kt_sim_line_opts *o = &m->opts;
-    const uint64_t now_ns = now * 1000, start = m->busy_until > now_ns ? m->busy_until : now_ns;
-    const uint64_t full = start + (uint64_t)bytes * 8 * 1000000000u / o->rate_bps;
+    const uint64_t now_ns = now * 1000, full = start_ns(m, now_ns) + takes_ns(m, bytes);
     if (!always && (double)(full - now_ns) > (double)o->police_bytes * 8e9 / (double)o->rate_bps)
         return false;
     m->busy_until = full;
@@ -136,13 +142,13 @@ static bool enqueue(struct kt_sim_model *m, uint64_t now, uint32_t bytes, bool a
     *leaves = now;
     if (!o->rate_bps) return true;
     queue_expire(m, now_ns);
-    uint64_t start = m->busy_until > now_ns ? m->busy_until : now_ns, waits_us = (start - now_ns) / 1000;
+    uint64_t start = start_ns(m, now_ns), waits_us = (start - now_ns) / 1000;
     bool bounded = o->queue_packets || o->queue_bytes || o->queue_us;
     uint64_t packets = bounded ? o->queue_packets : QUEUE_PACKETS;
     bool full = (packets && m->queue_n >= packets) || (o->queue_us && waits_us > o->queue_us) ||
                 (o->queue_bytes && m->queue_n > 0 && m->queue_bytes + bytes > o->queue_bytes);
     if (full && !always) return false;
-    uint64_t done = start + (uint64_t)bytes * 8 * 1000000000u / o->rate_bps;
+    uint64_t done = start + takes_ns(m, bytes);
     if (!queue_add(m, done, bytes)) return false;
     m->busy_until = done;
     peak(&m->stats.queue_peak_pkts, m->queue_n);
@@ -171,7 +177,7 @@ enum kt_sim_cause kt_sim_model_enter(struct kt_sim_model *m, uint64_t now, uint3
     if (m->is_cut) return KT_SIM_CUT;
     enum kt_sim_cause cause = fate(m);
     if (cause) return cause;
-    if (polices(m)) {
+    if (m->opts.police_bytes) {
         *leaves = now;
         return police(m, now, bytes, false) ? KT_SIM_NOT_LOST : KT_SIM_POLICE;
     }
@@ -181,7 +187,7 @@ enum kt_sim_cause kt_sim_model_enter(struct kt_sim_model *m, uint64_t now, uint3
 bool kt_sim_model_enter_always(struct kt_sim_model *m, uint64_t now, uint32_t bytes, uint64_t *leaves)
 {
     *leaves = now;
-    return polices(m) ? police(m, now, bytes, true) : enqueue(m, now, bytes, true, leaves);
+    return m->opts.police_bytes ? police(m, now, bytes, true) : enqueue(m, now, bytes, true, leaves);
 }
 
 bool kt_sim_model_duplicates(struct kt_sim_model *m)
