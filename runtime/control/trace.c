@@ -1,7 +1,7 @@
 /* Sends tapped packets as lines of JSON.
  *
- * Invariant: the tap leads here exactly while the trace lives. At most BACKLOG_MAX bytes wait for the client, which is
- * far below what would have it dropped. */
+ * Invariant: the tap leads here exactly while the trace lives. A packet is sent only while at most BACKLOG_MAX bytes
+ * wait for the client, so there is room for its line and the last one, and a slow client is not dropped. */
 #include "control/trace.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,13 +13,16 @@
 
 #define BACKLOG_MAX ((size_t)16 * 1024 * 1024)
 #define DATA_MAX ((size_t)KT_UDP_MAX)
+#define BASE64_MAX (4 * (DATA_MAX + 2) / 3 + 1)
+#define JSON_MAX (BASE64_MAX + 512)
+
+_Static_assert(BACKLOG_MAX + 2 * JSON_MAX <= KT_CONTROL_STREAM_OUT, "a slow client would be dropped");
 
 struct kt_control_trace {
     struct kt_io *io;
     struct kt_tap *tap;
     struct kt_control_client *client;
-    uint64_t dropped
-        [2]; /* since the last packet that was sent; of those that came in, and of those that went out */
+    uint64_t dropped[2]; /* 0: of incoming packets, 1: of outgoing ones; since the last one that was sent */
 };
 
 /* `,"peer":"192.0.2.1:29900"`, or nothing. */
@@ -34,7 +37,7 @@ static const char *address(const char *name, const struct kt_addr *addr, char *o
 static void on_packet(void *ctx, const struct kt_tapped *p)
 {
     struct kt_control_trace *t = ctx;
-    char data[4 * (DATA_MAX + 2) / 3 + 1], peer[96], here[96], json[sizeof data + 512];
+    char data[BASE64_MAX], peer[96], here[96], json[JSON_MAX];
     if (kt_control_backlog(t->client) > BACKLOG_MAX || p->len > DATA_MAX) {
         t->dropped[p->out]++;
         return;
