@@ -8,7 +8,7 @@ function(kt_help NAME)
   set(text "${text}" PARENT_SCOPE)
 endfunction()
 
-# The help is kept in DIR/help, and the values of flags in DIR/values.
+# The help is kept in DIR/help, and there the values of flags in `values`.
 file(REMOVE_RECURSE ${DIR})
 file(MAKE_DIRECTORY ${DIR}/man ${DIR}/completions)
 kt_help(kt help)
@@ -17,10 +17,7 @@ foreach(line IN LISTS lines)
   string(REGEX MATCH "[a-z][a-z0-9]*" verb "${line}")
   kt_help(${verb} ${verb} --help)
 endforeach()
-execute_process(COMMAND ${KT} help --values OUTPUT_FILE ${DIR}/values RESULT_VARIABLE code)
-if(NOT code EQUAL 0)
-  message(FATAL_ERROR "kt help --values failed: ${code}")
-endif()
+kt_help(values help --values)
 execute_process(COMMAND ${KT} run --unsafe --control none --log-level error ${CMAKE_CURRENT_LIST_DIR}/../scripts/manual.lua ${VERSION} ${DIR}/help ${DIR}
   RESULT_VARIABLE code)
 if(NOT code EQUAL 0)

@@ -5,7 +5,7 @@
 local kt = require "kt"
 local version, help_dir, out_dir = ...
 
---- The output of `kt NAME --help`; "kt": that of `kt help`.
+--- The output of `kt NAME --help`; "kt": that of `kt help`; "values": that of `kt help --values`.
 local function output(name)
   local file = assert(io.open(help_dir .. "/" .. name, "rb"))
   local text = file:read "a"
@@ -168,15 +168,14 @@ local function options(verb)
   return list
 end
 
---- The output of `kt help --values`: words by "VERB FLAG" and by the name of an argument.
+--- The values of flags and arguments: words by "VERB FLAG", and by the name of an argument.
 local function read_values()
-  local file, list = assert(io.open(out_dir .. "/values", "rb")), {}
-  for line in file:lines() do
+  local list = {}
+  for line in output("values"):gmatch "[^\n]+" do
     local key, words = line:match "^(%l+ %-%-%w+) (.+)$"
     if not key then key, words = line:match "^(%u+) (.+)$" end
     list[key] = words
   end
-  file:close()
   return list
 end
 
