@@ -106,15 +106,15 @@ static void signal_close(struct kt_service *s)
     kt_signal_close(((struct kt_lua_signal *)s)->signal);
 }
 
-/* core.on_signal("USR1", fn). The supervisor handles SIGHUP. With a handler of "INT" the first SIGINT begins no
- * drain. */
+/* core.on_signal("USR1", fn). The supervisor handles SIGHUP. If "INT" has a handler, the first SIGINT does not begin
+ * the drain. */
 static int watch_signal(lua_State *L)
 {
     static const struct kt_service_ops ops = {
         .what = "kt.core.on_signal", .at = "for", .stays = true, .open = signal_open, .close = signal_close};
     static const char *const names[] = {"USR1", "USR2", "INT", NULL};
     static const int numbers[] = {SIGUSR1, SIGUSR2, SIGINT};
-    static const char *const kinds[] = {"SIGUSR1", "SIGUSR2", "SIGINT"};
+    char name[16];
     kt_declare_need(L, "kt.core.on_signal");
     int which = luaL_checkoption(L, 1, NULL, names);
     luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -122,7 +122,8 @@ static int watch_signal(lua_State *L)
     struct kt_lua_signal *g = kt_handle_push(L, "signal", sizeof *g, 0);
     g->signum = numbers[which];
     if (g->signum == SIGINT) kt_runtime_take_interrupt(kt_runtime_of(L));
-    kt_service_declare(L, &g->service, &ops, kinds[which]);
+    snprintf(name, sizeof name, "SIG%s", names[which]);
+    kt_service_declare(L, &g->service, &ops, name);
     lua_pushvalue(L, 2);
     kt_service_set_handler(L, &g->service);
     return 0;

@@ -73,8 +73,8 @@ static int log_line(lua_State *L)
 /* core.log_about(level, pool, link, text): logs a line about a pool and, unless link is nil, one of its links */
 static int log_about(lua_State *L)
 {
-    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-    const enum kt_log_level level = (enum kt_log_level)luaL_checkoption(L, 1, NULL, levels);
+    enum kt_log_level level;
+    luaL_argcheck(L, kt_log_level_parse(luaL_checkstring(L, 1), &level), 1, "unknown log level");
     struct kt_log_fields about = kt_task_about(kt_task_of(L));
     about.pool = luaL_checkstring(L, 2);
     about.link = luaL_optstring(L, 3, NULL);

@@ -176,7 +176,8 @@ static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
 {
     char text[512], offered[96] = "", conns[160] = "the old script had no conns";
     if (r->offered)
-        snprintf(offered, sizeof offered, ", %zu left to the new script's tasks for 1 s", r->offered);
+        snprintf(offered, sizeof offered, ", %zu left to the new script's tasks for %g s", r->offered,
+            KT_OFFER_US / 1e6);
     if (r->pipes && r->drain_us == UINT64_MAX)
         snprintf(conns, sizeof conns, "%zu conns and streams of the old script stay open", r->pipes);
     else if (r->pipes)
