@@ -369,10 +369,11 @@ struct kt_append_events {
 };
 struct kt_append_options {
     const char *path;
-    const char
-        *head; /* written first whenever the file is empty, as it is again after a rename; NULL: nothing */
     bool real; /* the path is real; as for kt_file_read_real, at each write */
-    const struct kt_append_events *events; /* outlive the appender, which may outlive the io */
+    /* Written first whenever the file is empty, as it is again after a rename. NULL: nothing. */
+    const char *head;
+    /* Must outlive the appender, which may outlive the io. */
+    const struct kt_append_events *events;
     void *ctx;
 };
 /* Creates the file with mode 0600 if it does not exist. */

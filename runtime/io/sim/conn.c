@@ -14,9 +14,9 @@
 
 #define SHORT_US 5u      /* between two pieces of a short read or write */
 #define READS_PER_S 100u /* of a slow reader */
-/* As on libuv, for a pausing consumer to take what came before the break: from its last read on, but no less than: */
-#define REST_US 10000000u
-#define REST_LEAST_US 1000000u
+/* As on libuv, the time for a paused consumer to read what came before the break. */
+#define REST_US 10000000u      /* since its last read */
+#define REST_LEAST_US 1000000u /* since the break, if that is later */
 
 static struct sim_conn *of(const struct kt_pipe *p)
 {

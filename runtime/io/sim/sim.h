@@ -171,8 +171,7 @@ struct kt_sim_line_opts {
     uint64_t queue_packets; /* limits of the queue before a line of limited rate; */
     uint64_t queue_bytes;   /* 0: no limit of this kind; with none at all, 1000 packets */
     uint64_t queue_us;
-    uint64_t
-        police_bytes; /* a line of limited rate polices it: no queue, but a token bucket of this size; 0: no */
+    uint64_t police_bytes; /* instead of a queue, a token bucket of this size; needs a rate; 0: a queue */
     uint32_t mtu; /* 68..65535; 0: 1500. Larger packets are lost silently, unless they may be fragmented */
 };
 

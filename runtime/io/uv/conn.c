@@ -8,7 +8,7 @@
  * close the handle.
  *
  * Breaking: libuv reports it while it reads or writes, hangup.c in every state. What the peer sent before can
- * still be read, until the consumer takes nothing for KT_UV_CONN_REST_US; the time before the break counts. A unix
+ * still be read, until the consumer has taken nothing for KT_UV_CONN_REST_US, time before the break included. A unix
  * socket whose peer has closed looks like one whose peer has finished sending. If this end does not write, which would
  * fail, the conn breaks after UNIX_GONE_US, about when keepalive would detect that a TCP peer is gone.
  *
@@ -34,7 +34,7 @@ void kt_uv_conn_arm(struct uv_conn *c, uint64_t after_us)
     kt_io_timer_set(&c->u->io, &c->timer, kt_io_clock(&c->u->io) + after_us);
 }
 
-/* Until a consumer that has paused must have read what is left. */
+/* Limits the time for a paused consumer to read what is left. */
 static void arm_rest(struct uv_conn *c)
 {
     const uint64_t paused = kt_io_clock(&c->u->io) - c->read_us;

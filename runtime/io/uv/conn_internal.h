@@ -6,7 +6,7 @@
 #include "io/uv/inbox.h"
 #include "io/uv/internal.h"
 
-/* How long what the peer sent stays readable after writing has failed, since the consumer last read. */
+/* After writing has failed, what the peer sent can be read until this long after the consumer's last read. */
 #define KT_UV_CONN_REST_US 10000000u
 
 struct uv_conn {
@@ -72,7 +72,7 @@ static inline void kt_uv_conn_tell_late(struct uv_conn *c)
 
 /* ---- conn.c ---- */
 
-/* Sets its timer, by the clock. */
+/* Sets its timer, counted from now by the clock. */
 void kt_uv_conn_arm(struct uv_conn *c, uint64_t after_us);
 /* Closes the handle, which frees the conn. */
 void kt_uv_conn_finish(struct uv_conn *c);

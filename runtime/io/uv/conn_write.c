@@ -23,7 +23,6 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     kt_uv_conn_try_finish(c);
 }
 
-/* The system has taken everything that was written: FIN may follow. */
 void kt_uv_conn_drained(struct uv_conn *c)
 {
     if (c->shut && !c->shutting && !c->shut_done) {

@@ -76,8 +76,8 @@ static void wipe(uint8_t *p, size_t n)
     __asm__ volatile("" : : "r"(p) : "memory"); /* so that the memset is not optimised away */
 }
 
-/* getrandom(2) or the platform's equivalent; waits until the kernel's generator is seeded at boot. libuv asks for 256
- * bytes at a time. */
+/* getrandom(2) or the platform's equivalent; waits until the kernel's generator is seeded at boot. Not always uv_random,
+ * which makes a system call for every 256 bytes. */
 static void from_system(uint8_t *out, size_t n)
 {
 #ifdef __linux__

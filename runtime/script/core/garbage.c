@@ -1,5 +1,5 @@
-/* Schedules the garbage collector, whose own pace is off (sandbox.c). Slices pay for it; when there are few
- * of them, as after many connections have ended, a timer collects what they left, in small steps.
+/* Schedules the garbage collector, whose own pace is off (sandbox.c). Slices pay for it. When few of them run, as after
+ * many connections have ended, a timer collects the garbage that is left, in small steps.
  *
  * Invariant: it runs on the main thread, so that finalizers have room on the stack. */
 #include "script/core/garbage.h"
@@ -19,14 +19,14 @@
 #define CYCLE_BYTES (256u << 10)
 #define STEP_KIB 4u /* smallest step worth taking */
 #define STEP_MAX_KIB 1024u
-/* With few slices for this long: what was left since the last cycle is collected, if there were enough slices since,
- * which is at least IDLE_WORTH, and more for a large state, where a cycle costs more. Two cycles, since what has a
- * finalizer survives the first. */
-#define IDLE_US 5000000u
-#define IDLE_SLICES 2000u
+/* The timer starts once enough slices have run since the last cycle to be worth one: IDLE_WORTH, and one more for each
+ * IDLE_BYTES_PER_SLICE of the state, as a cycle of a large one costs more. If at most IDLE_SLICES run until it fires, it
+ * collects. */
 #define IDLE_WORTH 256u
 #define IDLE_BYTES_PER_SLICE 32768u
-#define IDLE_CYCLES 2u
+#define IDLE_US 5000000u
+#define IDLE_SLICES 2000u
+#define IDLE_CYCLES 2u /* an object with a finalizer survives the first */
 #define IDLE_STEP_KIB 256u
 #define IDLE_STEP_US 5000u
 
@@ -38,8 +38,8 @@ struct kt_garbage {
     bool collecting;      /* within a cycle */
     size_t since;         /* slices since the last cycle */
     struct kt_timer idle;
-    unsigned recent; /* slices since it began to wait, or last found many */
-    unsigned cycles; /* that it has yet to complete */
+    unsigned recent; /* slices since the timer last collected, or last fired and found too many */
+    unsigned cycles; /* that the timer has yet to complete */
 };
 
 static void on_idle(void *ctx);

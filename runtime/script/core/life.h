@@ -29,10 +29,10 @@ size_t kt_runtime_pipes(const struct kt_runtime *rt);
 
 /* Sets the drain time at process exit, and after a reload (KT_TIME_NEVER: no limit), in microseconds. */
 void kt_runtime_set_drain(struct kt_runtime *rt, uint64_t us);
-/* The script handles the first SIGINT itself; the process does not begin to end. */
+void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us);
+/* Leaves the first SIGINT to the script: the process does not begin to end. */
 void kt_runtime_take_interrupt(struct kt_runtime *rt);
 bool kt_runtime_takes_interrupt(const struct kt_runtime *rt);
-void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us);
 
 /* Counts conns and streams that the script or its splices hold: `change` more, or fewer. */
 void kt_runtime_hold_pipes(struct kt_runtime *rt, int change);
@@ -74,6 +74,7 @@ void kt_life_free(struct kt_runtime *rt);
 void kt_life_enter(struct kt_runtime *rt, enum kt_phase phase);
 /* Whether the exit code is known: no further task runs. */
 bool kt_life_exiting(const struct kt_runtime *rt);
+/* How long a replaced script keeps services open for the tasks of the new one. */
 #define KT_OFFER_US 1000000u
 /* Another runtime has taken over: drains this one. Services that the other one's tasks may take over continue for
  * offer_us microseconds, or until they are taken over. Returns the time for the drain, in microseconds. */

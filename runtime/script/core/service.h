@@ -96,9 +96,9 @@ bool kt_services_serve(const struct kt_runtime *rt);
 bool kt_services_link(const struct kt_runtime *rt);
 /* Whether the send queues of all are empty. */
 bool kt_services_quiet(const struct kt_runtime *rt);
-/* Makes all stop accepting. Those that accept have heirs. */
+/* Makes all stop accepting. Those with a `drain` also have an `heir`. */
 void kt_services_drain(struct kt_runtime *rt);
-/* How many with heirs are open. */
+/* How many open services a new script may take over (those with an `heir`). */
 size_t kt_services_with_heirs(const struct kt_runtime *rt);
 
 /* The tap of the open link or acceptor of that name, not counted; NULL: there is none. */

@@ -36,8 +36,8 @@ struct kt_supervisor {
     struct kt_turn turn;    /* frees ended runtimes */
     struct kt_timer reload; /* armed: a SIGHUP is pending */
     uint64_t next_reload;   /* earliest time of the next reload */
-    struct kt_err err;      /* why it did not start, if that is not for the script */
-    bool interrupted;       /* SIGINT was left to the script */
+    struct kt_err err;      /* of a failed start that is not the script's fault */
+    bool interrupted;       /* the first SIGINT was left to the script */
     bool ending;            /* SIGTERM or SIGINT was received */
     bool stopped;           /* the loop is stopping; exit_code is final */
     int exit_code;

@@ -23,8 +23,8 @@ struct kt_supervisor;
 #define KT_REPLACED_MAX 16u
 
 struct kt_supervisor_opts {
-    /* For each runtime; the supervisor sets counters, events, pipe_numbers, source, link_memory, before, ended and
-     * ended_ctx itself. */
+    /* For each runtime; the supervisor sets counters, events, pipe_numbers, link_memory, before, and the functions
+     * source, replaced and ended with their ctx itself. */
     struct kt_runtime_opts runtime;
     const char *file;   /* a script, or NULL */
     const char *module; /* if file is NULL: a module in the binary */

@@ -7,7 +7,7 @@
 #include "script/core/task_internal.h"
 #include "script/sandbox/origin.h"
 
-#define ABOUT_TEXT 47u /* bytes of each text that log lines are about */
+#define ABOUT_TEXT 47u /* bytes kept of each of the two texts */
 
 struct kt_runtime *kt_runtime_of(lua_State *L)
 {

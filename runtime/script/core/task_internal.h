@@ -40,11 +40,11 @@ struct kt_task {
 
 /* Subject of a task's log lines; tasks that it spawns share it. */
 struct about {
-    uint32_t refs, peer; /* peer: where that begins in text */
+    uint32_t refs, peer; /* peer: its offset in text */
     char text[];         /* conn and peer, each with a final zero; "": none */
 };
 
-/* Gives up its share of what its log lines are about. */
+/* Drops the task's reference to the subject of its log lines. */
 void kt_task_forget_about(struct kt_task *t);
 
 #endif
