@@ -42,12 +42,13 @@ local function verbs()
   return list
 end
 
---- "  -l, --localaddr ADDR   where …" → { names = { "-l", "--localaddr" }, arg = "ADDR", text = "where …" }
+--- "  -l, --localaddr ADDR   where …" → { names = { "-l", "--localaddr" }, arg = "ADDR", text = "where …" };
+--- optional = true if the argument may be left out ("--luals[=sim]")
 local function option_of(line)
   local left, text = line:match "^ +(%-.-)  +(%S.*)$"
   if not left then left, text = line:match "^ +(%-.*)$", "" end
   if not left then return nil end
-  local option = { names = {}, text = text, left = left }
+  local option = { names = {}, text = text, left = left, optional = left:find("[=", 1, true) ~= nil }
   for name in (" " .. left):gmatch "[ ,](%-%-?[%w-]+)" do option.names[#option.names + 1] = name end
   option.arg = left:match "%-[%w-]+%[?[ =]([%w<>.,-]+)%]?$"
   return #option.names > 0 and option or nil
@@ -216,7 +217,7 @@ local function bash(list)
     local flags, wants, order = {}, {}, {}
     for _, option in ipairs(options(verb)) do
       table.move(option.names, 1, #option.names, #flags + 1, flags)
-      local value = not option.left:find("[=", 1, true) and value_of(verb, option)
+      local value = not option.optional and value_of(verb, option)
       if value then
         if not wants[value] then order[#order + 1] = value end
         wants[value] = wants[value] or {}
@@ -303,9 +304,8 @@ local function zsh(list)
     for _, option in ipairs(options(verb)) do
       local about, value = option.text:gsub("[%[%]:\\]", "\\%0"), value_of(verb, option)
       for _, name in ipairs(option.names) do
-        local optional = option.left:find("[=", 1, true)
-        out[#out + 1] = ("        %s \\"):format(quoted(("%s%s[%s]%s"):format(name, optional and "=-" or "", about,
-          value and (":%s%s: _kt_want %s"):format(optional and ":" or "", option.arg:lower(), value) or "")))
+        out[#out + 1] = ("        %s \\"):format(quoted(("%s%s[%s]%s"):format(name, option.optional and "=-" or "", about,
+          value and (":%s%s: _kt_want %s"):format(option.optional and ":" or "", option.arg:lower(), value) or "")))
       end
     end
     out[#out + 1] = ("        '*:operand: _kt_want %s' ;;"):format(operands_of(verb))
@@ -331,7 +331,7 @@ local function fish(list)
     out[#out + 1] = ("complete -c kt -n __fish_use_subcommand -f -a %s -d %s"):format(verb.name, quoted(verb.summary))
     local seen = ("complete -c kt -n '__fish_seen_subcommand_from %s'"):format(verb.name)
     for _, option in ipairs(options(verb)) do
-      local value = not option.left:find("[=", 1, true) and value_of(verb, option)
+      local value = not option.optional and value_of(verb, option)
       for _, name in ipairs(option.names) do
         local dashes, word = name:match "^(%-+)(.*)$"
         out[#out + 1] = ("%s -%s %s%s -d %s"):format(seen, dashes == "--" and "l" or #word > 1 and "o" or "s", word,
