@@ -7,7 +7,7 @@
 
 struct kt_kcptun_accepted {
     struct kt_accepted accepted; /* first */
-    struct kt_kcptun_context *sh;
+    struct kt_kcptun_context *context;
     struct kt_kcptun_session *session;
 };
 
@@ -23,7 +23,7 @@ static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
     uint16_t features;
     if (kt_kcptun_session_hello(r->session, &features)) {
         if (features & KT_SMUX_F_SERVES) {
-            if (kt_kcptun_call_serve(call, r->sh, r->session)) return;
+            if (kt_kcptun_call_serve(call, r->context, r->session)) return;
             kt_err_set(&err, KT_ELIMIT, "stream limit reached; close streams or raise max_streams");
         } else {
             kt_err_set(&err, KT_ENOTSUP, "%s does not serve streams: its script needs link:serve",
@@ -52,7 +52,7 @@ static int on_request(
     if (request->opened) {
         decide(r, c);
     } else {
-        kt_kcptun_call_serve(c, r->sh, r->session);
+        kt_kcptun_call_serve(c, r->context, r->session);
         kt_list_push(&r->accepted.probing, &c->node);
     }
     return 0;
@@ -61,11 +61,11 @@ static int on_request(
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct kt_kcptun_accepted *r = KT_CONTAINER(link, struct kt_kcptun_accepted, accepted.link);
-    *out = (struct kt_link_stats){.wire = r->sh->wire, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = r->context->wire, .since_heard_us = UINT64_MAX};
     kt_kcptun_session_stats(r->session, out);
 }
 
-struct kt_link *kt_kcptun_accepted_new(struct kt_list *links, struct kt_kcptun_context *sh,
+struct kt_link *kt_kcptun_accepted_new(struct kt_list *links, struct kt_kcptun_context *context,
     struct kt_kcptun_session *s, void (*end)(void *ctx), void *ctx)
 {
     static const struct kt_link_ops ops = {.request = on_request,
@@ -76,9 +76,9 @@ struct kt_link *kt_kcptun_accepted_new(struct kt_list *links, struct kt_kcptun_c
         .close = kt_accepted_close};
     struct kt_kcptun_accepted *r = calloc(1, sizeof *r);
     if (!r) return NULL;
-    r->sh = sh;
+    r->context = context;
     r->session = s;
-    kt_kcptun_calls_init(&r->accepted.calls, sh);
+    kt_kcptun_calls_init(&r->accepted.calls, context);
     kt_accepted_init(&r->accepted, &ops, links, end, ctx);
     return &r->accepted.link;
 }

@@ -8,7 +8,7 @@
 static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *out)
 {
     const struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    *out = (struct kt_link_stats){.wire = a->sh->wire, .total = a->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = a->context->wire, .total = a->ended, .since_heard_us = UINT64_MAX};
     for (const struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         const struct guest *g = KT_CONTAINER(n, const struct guest, by_age);
         if (g->session) kt_kcptun_session_stats(g->session, out);
@@ -27,7 +27,7 @@ static void destroy(struct acceptor *a)
     kt_ports_unref(a->shared_ports);
     kt_io_turn_cancel(&a->turn);
     if (a->next) kt_kcptun_context_unref(a->next);
-    kt_kcptun_context_unref(a->sh);
+    kt_kcptun_context_unref(a->context);
     free(a->ports);
     free(a);
 }
@@ -41,7 +41,7 @@ static void on_close(struct kt_acceptor *acceptor)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     a->closing = true;
-    kt_io_turn(a->sh->io, &a->turn); /* not now: this may come from one of its sessions' events */
+    kt_io_turn(a->context->io, &a->turn); /* not now: this may come from one of its sessions' events */
 }
 
 /* ---- other settings ---- */
@@ -56,19 +56,19 @@ static void on_drop(struct kt_acceptor *acceptor)
 static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s, struct kt_err *err)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    const struct kt_wire_env env = {.io = a->sh->io,
-        .log = a->sh->log,
-        .counters = a->sh->counters,
-        .tap = a->sh->tap,
-        .budget = a->sh->budget};
-    struct kt_kcptun_context *sh;
-    int rc = kt_kcptun_context_new(&sh, a->sh->wire, &env, kt_kcptun_config(s), false, err);
+    const struct kt_wire_env env = {.io = a->context->io,
+        .log = a->context->log,
+        .counters = a->context->counters,
+        .tap = a->context->tap,
+        .budget = a->context->budget};
+    struct kt_kcptun_context *context;
+    int rc = kt_kcptun_context_new(&context, a->context->wire, &env, kt_kcptun_config(s), false, err);
     if (rc) return rc;
     on_drop(acceptor);
-    if (kt_kcptun_context_same(sh, a->sh))
-        kt_kcptun_context_unref(sh);
+    if (kt_kcptun_context_same(context, a->context))
+        kt_kcptun_context_unref(context);
     else
-        a->next = sh;
+        a->next = context;
     return 0;
 }
 
@@ -86,17 +86,17 @@ static void on_adopt(struct kt_acceptor *acceptor)
 static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *out)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    struct kt_kcptun_context *old = a->sh;
+    struct kt_kcptun_context *old = a->context;
     *out = (struct kt_acceptor_change){.sessions = a->guests.count};
     if (!a->next) return;
     out->changed = true;
     old->retired = out->retired = !kt_kcptun_context_same_secret(old, a->next);
-    a->sh = a->next;
+    a->context = a->next;
     a->next = NULL;
     a->elders = a->guests.count;
     for (struct kt_list *n = a->ages.next; out->retired && n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
-        g->sh->retired = true; /* including guests of even earlier settings */
+        g->context->retired = true; /* including guests of even earlier settings */
         if (g->session && kt_kcptun_session_streams(g->session) == 0) kt_kcptun_guest_linger(g);
     }
     kt_kcptun_context_unref(old);
@@ -105,9 +105,10 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
 static int bind_all(
     struct acceptor *a, const struct kt_endpoint *at, struct kt_ports **shared, struct kt_err *err)
 {
-    const struct kt_udp_opts opts = {
-        .dscp = (int)a->sh->cfg.dscp, .sndbuf = a->sh->cfg.sockbuf, .rcvbuf = a->sh->cfg.sockbuf};
-    const int rc = kt_ports_open(&a->shared_ports, shared, a->sh->io, at, &opts, err);
+    const struct kt_udp_opts opts = {.dscp = (int)a->context->cfg.dscp,
+        .sndbuf = a->context->cfg.sockbuf,
+        .rcvbuf = a->context->cfg.sockbuf};
+    const int rc = kt_ports_open(&a->shared_ports, shared, a->context->io, at, &opts, err);
     if (rc) return rc;
     const size_t count = kt_ports_count(a->shared_ports);
     a->ports = calloc(count, sizeof *a->ports);
@@ -129,13 +130,13 @@ int kt_kcptun_accept(const struct kt_wire *self, const struct kt_wire_env *env, 
 {
     struct acceptor *a = calloc(1, sizeof *a);
     if (!a) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_kcptun_context_new(&a->sh, self, env, kt_kcptun_config(s), false, err);
+    int rc = kt_kcptun_context_new(&a->context, self, env, kt_kcptun_config(s), false, err);
     if (rc) {
         free(a);
         return rc;
     }
     a->acceptor.ops = &ops;
-    a->hash_seed = a->sh->hash_seed;
+    a->hash_seed = a->context->hash_seed;
     a->events = events;
     a->ctx = ctx;
     kt_io_random(env->io, &a->secret, sizeof a->secret);

@@ -29,7 +29,7 @@ struct guest {
     struct kt_list by_age;   /* in acceptor->ages */
     struct port *port;       /* the peer's path: our port, and its address */
     struct kt_addr peer;
-    struct kt_kcptun_context *sh; /* counted reference; the settings that it began with */
+    struct kt_kcptun_context *context; /* counted reference; the settings that it began with */
     uint32_t conv;
     /* NULL: it broke the protocol; kept until `forget`, so that its retransmissions do not start it again */
     struct kt_kcptun_session *session;
@@ -42,10 +42,10 @@ struct guest {
 
 struct acceptor {
     struct kt_acceptor acceptor;
-    struct kt_kcptun_context *sh;   /* of new sessions */
-    struct kt_kcptun_context *next; /* the prepared settings, or NULL */
-    struct kt_link_totals ended;    /* of sessions that have ended */
-    size_t elders;                  /* guests whose settings are not sh */
+    struct kt_kcptun_context *context; /* of new sessions */
+    struct kt_kcptun_context *next;    /* the prepared settings, or NULL */
+    struct kt_link_totals ended;       /* of sessions that have ended */
+    size_t elders;                     /* guests with other settings */
     uint64_t hash_seed;
     uint64_t secret; /* of challenges */
     const struct kt_acceptor_events *events;

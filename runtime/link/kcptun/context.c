@@ -37,198 +37,198 @@
 #define SMALL_PATH_US 600000000u
 #define TELL_EVERY_US 60000000u
 
-static size_t used(const struct kt_kcptun_context *sh)
+static size_t used(const struct kt_kcptun_context *c)
 {
-    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs) + sh->state +
-           kt_kcptun_context_cost(sh, sh->streams);
+    return kt_slab_bytes_in_use(c->segs) + kt_slab_bytes_in_use(c->bufs) + c->state +
+           kt_kcptun_context_cost(c, c->streams);
 }
 
-size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams)
+size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams)
 {
-    return streams * (KT_STREAM_COST + (sh->cfg.tuncrypt ? TUNCRYPT_COST : 0));
+    return streams * (KT_STREAM_COST + (c->cfg.tuncrypt ? TUNCRYPT_COST : 0));
 }
 
-static void count(struct kt_kcptun_context *sh)
+static void count(struct kt_kcptun_context *c)
 {
-    const size_t now = used(sh);
-    sh->counters->BytesHeld += now - sh->held;
-    sh->held = now;
-    kt_memory_budget_take(sh->budget, &sh->taken, sh->basic + sh->sessions * SESSION_COST + now);
+    const size_t now = used(c);
+    c->counters->BytesHeld += now - c->held;
+    c->held = now;
+    kt_memory_budget_take(c->budget, &c->taken, c->basic + c->sessions * SESSION_COST + now);
 }
 
 /* Runs once a second while blocks are in use; an idle link has none, and no timer. */
 static void on_trim(void *ctx)
 {
-    struct kt_kcptun_context *sh = ctx;
-    const size_t before = kt_slab_bytes(sh->segs) + kt_slab_bytes(sh->bufs);
-    kt_slab_trim(sh->segs);
-    kt_slab_trim(sh->bufs);
-    sh->trimmed += before - kt_slab_bytes(sh->segs) - kt_slab_bytes(sh->bufs);
-    count(sh);
-    if (kt_slab_in_use(sh->segs) || kt_slab_in_use(sh->bufs)) {
-        kt_kcptun_context_busy(sh);
-    } else if (sh->trimmed >= GIVE_BACK) {
-        sh->trimmed = 0;
-        kt_io_freed(sh->io);
+    struct kt_kcptun_context *c = ctx;
+    const size_t before = kt_slab_bytes(c->segs) + kt_slab_bytes(c->bufs);
+    kt_slab_trim(c->segs);
+    kt_slab_trim(c->bufs);
+    c->trimmed += before - kt_slab_bytes(c->segs) - kt_slab_bytes(c->bufs);
+    count(c);
+    if (kt_slab_in_use(c->segs) || kt_slab_in_use(c->bufs)) {
+        kt_kcptun_context_busy(c);
+    } else if (c->trimmed >= GIVE_BACK) {
+        c->trimmed = 0;
+        kt_io_freed(c->io);
     }
 }
 
-void kt_kcptun_context_busy(struct kt_kcptun_context *sh)
+void kt_kcptun_context_busy(struct kt_kcptun_context *c)
 {
-    count(sh);
-    if (!sh->trim.armed) kt_io_timer_set(sh->io, &sh->trim, kt_io_now(sh->io) + TRIM_EVERY_US);
+    count(c);
+    if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
 }
 
-void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size_t now)
+void kt_kcptun_context_streams(struct kt_kcptun_context *c, size_t before, size_t now)
 {
-    sh->counters->StreamsNow += now - before;
-    sh->streams += now - before;
-    count(sh);
+    c->counters->StreamsNow += now - before;
+    c->streams += now - before;
+    count(c);
 }
 
-void kt_kcptun_context_count_state(struct kt_kcptun_context *sh, size_t before, size_t now)
+void kt_kcptun_context_count_state(struct kt_kcptun_context *c, size_t before, size_t now)
 {
-    sh->state += now - before;
-    count(sh);
+    c->state += now - before;
+    count(c);
 }
 
 /* ---- shares ---- */
 
 /* Of max_buffered, what other contexts leave. */
-static uint64_t ours(const struct kt_kcptun_context *sh)
+static uint64_t ours(const struct kt_kcptun_context *c)
 {
-    return kt_memory_budget_left(sh->budget, sh->taken, sh->cfg.max_buffered);
+    return kt_memory_budget_left(c->budget, c->taken, c->cfg.max_buffered);
 }
 
 /* Of each session, if there are that many. */
-static uint64_t share_of(const struct kt_kcptun_context *sh, size_t sessions)
+static uint64_t share_of(const struct kt_kcptun_context *c, size_t sessions)
 {
-    const uint64_t most = 2 * LEAST + RECV_LEAST + kt_kcptun_context_cost(sh, LEAST_STREAMS);
-    const uint64_t fair = sh->cfg.max_buffered / SHARES / (sessions ? sessions : 1);
+    const uint64_t most = 2 * LEAST + RECV_LEAST + kt_kcptun_context_cost(c, LEAST_STREAMS);
+    const uint64_t fair = c->cfg.max_buffered / SHARES / (sessions ? sessions : 1);
     return kt_min64(most, fair > SHARE_LEAST ? fair : SHARE_LEAST);
 }
 
-void kt_kcptun_context_divide(struct kt_kcptun_context *sh)
+void kt_kcptun_context_divide(struct kt_kcptun_context *c)
 {
-    sh->share = (size_t)share_of(sh, sh->sessions);
+    c->share = (size_t)share_of(c, c->sessions);
 }
 
 /* Bytes kept for the sessions that there are: their costs and shares. */
-static uint64_t reserved(const struct kt_kcptun_context *sh)
+static uint64_t reserved(const struct kt_kcptun_context *c)
 {
-    return sh->basic + sh->sessions * (SESSION_COST + (uint64_t)sh->share);
+    return c->basic + c->sessions * (SESSION_COST + (uint64_t)c->share);
 }
 
-bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more)
+bool kt_kcptun_context_admits(const struct kt_kcptun_context *c, size_t more)
 {
-    const size_t sessions = sh->sessions + more;
-    const uint64_t needed = sh->basic + sessions * (SESSION_COST + share_of(sh, sessions));
-    return needed + used(sh) <= ours(sh);
+    const size_t sessions = c->sessions + more;
+    const uint64_t needed = c->basic + sessions * (SESSION_COST + share_of(c, sessions));
+    return needed + used(c) <= ours(c);
 }
 
-size_t kt_kcptun_context_least(const struct kt_kcptun_context *sh)
+size_t kt_kcptun_context_least(const struct kt_kcptun_context *c)
 {
-    return kt_min_size(LEAST, sh->share / 4);
+    return kt_min_size(LEAST, c->share / 4);
 }
 
-size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *sh)
+size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *c)
 {
-    return kt_min_size(RECV_LEAST, sh->share / 8);
+    return kt_min_size(RECV_LEAST, c->share / 8);
 }
 
-size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh)
+size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *c)
 {
-    const size_t rest = sh->share - 2 * kt_kcptun_context_least(sh) - kt_kcptun_context_recv_least(sh);
-    const size_t streams = rest / kt_kcptun_context_cost(sh, 1);
+    const size_t rest = c->share - 2 * kt_kcptun_context_least(c) - kt_kcptun_context_recv_least(c);
+    const size_t streams = rest / kt_kcptun_context_cost(c, 1);
     return streams < FEW_STREAMS ? FEW_STREAMS : kt_min_size(streams, LEAST_STREAMS);
 }
 
-size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
+size_t kt_kcptun_context_most(const struct kt_kcptun_context *c)
 {
-    const uint64_t kept = sh->cfg.max_buffered / KEPT, now = reserved(sh);
-    return (size_t)kt_sub64(ours(sh), (now > kept ? now : kept) + used(sh));
+    const uint64_t kept = c->cfg.max_buffered / KEPT, now = reserved(c);
+    return (size_t)kt_sub64(ours(c), (now > kept ? now : kept) + used(c));
 }
 
-size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh)
+size_t kt_kcptun_context_free(const struct kt_kcptun_context *c)
 {
-    return (size_t)kt_sub64(ours(sh), reserved(sh) + used(sh));
+    return (size_t)kt_sub64(ours(c), reserved(c) + used(c));
 }
 
 size_t kt_kcptun_context_spare(
-    const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first)
+    const struct kt_kcptun_context *c, size_t held, size_t state, size_t streams, bool first)
 {
-    const size_t others = kt_kcptun_context_most(sh), least = kt_kcptun_context_least(sh);
+    const size_t others = kt_kcptun_context_most(c), least = kt_kcptun_context_least(c);
     const size_t most = first ? others + others / 4 : others;
     /* The least is for bytes: whatever its streams and state cost, a session must be able to move data. */
-    const size_t bytes = kt_sub_size(most, kt_kcptun_context_cost(sh, streams) + state);
+    const size_t bytes = kt_sub_size(most, kt_kcptun_context_cost(c, streams) + state);
     return kt_sub_size(bytes > least ? bytes : least, held);
 }
 
-static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)
+static void forged(struct kt_kcptun_context *c, const struct kt_addr *from)
 {
     char text[KT_ADDR_TEXT];
-    const uint64_t now = kt_io_now(sh->io);
-    sh->counters->InCsumErrors++;
-    if (sh->forged_logged_us && now - sh->forged_logged_us < TELL_EVERY_US) return;
-    sh->forged_logged_us = now;
-    kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
+    const uint64_t now = kt_io_now(c->io);
+    c->counters->InCsumErrors++;
+    if (c->forged_logged_us && now - c->forged_logged_us < TELL_EVERY_US) return;
+    c->forged_logged_us = now;
+    kt_log_with(c->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
         "%s: a datagram does not authenticate (dropped; logged at most once a minute): are key and crypt the "
         "same on both ends?",
         text);
 }
 
-static void show(const struct kt_kcptun_context *sh, bool out, const struct kt_udp *udp,
+static void show(const struct kt_kcptun_context *c, bool out, const struct kt_udp *udp,
     const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *data, size_t len)
 {
     const struct kt_tapped packet = {
         .wire = "kcptun", .out = out, .peer = peer, .here = here, .data = data, .len = len};
-    kt_tap_show(sh->tap, packet, udp);
+    kt_tap_show(c->tap, packet, udp);
 }
 
-void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_udp *udp,
+void kt_kcptun_context_show(const struct kt_kcptun_context *c, const struct kt_udp *udp,
     const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *buf, size_t len)
 {
-    if (kt_tap_on(sh->tap)) show(sh, true, udp, peer, here, buf + kt_seal_header(sh->seal), len);
+    if (kt_tap_on(c->tap)) show(c, true, udp, peer, here, buf + kt_seal_header(c->seal), len);
 }
 
-bool kt_kcptun_context_open(struct kt_kcptun_context *sh, const struct kt_udp *udp, struct kt_dgram *dgram,
+bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *udp, struct kt_dgram *dgram,
     uint8_t **body, size_t *len)
 {
-    sh->counters->InBytes += dgram->len;
-    if (kt_open_packet(sh->seal, dgram->data, dgram->len, body, len) == 0) {
-        if (kt_tap_on(sh->tap)) show(sh, false, udp, dgram->from, dgram->to, *body, *len);
+    c->counters->InBytes += dgram->len;
+    if (kt_open_packet(c->seal, dgram->data, dgram->len, body, len) == 0) {
+        if (kt_tap_on(c->tap)) show(c, false, udp, dgram->from, dgram->to, *body, *len);
         return true;
     }
-    forged(sh, dgram->from);
+    forged(c, dgram->from);
     return false;
 }
 
-void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, uint8_t *buf, size_t len,
+void kt_kcptun_context_send(struct kt_kcptun_context *c, struct kt_udp *udp, uint8_t *buf, size_t len,
     const struct kt_addr *to, const struct kt_addr *from)
 {
     uint8_t nonce[KT_SEAL_MAX_NONCE];
-    kt_kcptun_context_show(sh, udp, to, from, buf, len);
-    kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
-    len = kt_seal_packet(sh->seal, buf, len, nonce);
+    kt_kcptun_context_show(c, udp, to, from, buf, len);
+    kt_io_random(c->io, nonce, kt_seal_nonce(c->seal));
+    len = kt_seal_packet(c->seal, buf, len, nonce);
     kt_udp_commit(udp, buf, buf, len, to, from);
-    sh->counters->OutPkts++;
-    sh->counters->OutBytes += len;
+    c->counters->OutPkts++;
+    c->counters->OutBytes += len;
 }
 
-static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
+static int set_up(struct kt_kcptun_context *c, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
-    if (!sh->budget) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    sh->pass = kt_locked_alloc(KT_PASS);
-    int rc = sh->pass ? kt_kdf_pass(cfg->common.key, cfg->common.key_len, sh->pass) : KT_ENOMEM;
+    if (!c->budget) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    c->pass = kt_locked_alloc(KT_PASS);
+    int rc = c->pass ? kt_kdf_pass(cfg->common.key, cfg->common.key_len, c->pass) : KT_ENOMEM;
     if (rc) return kt_err_set(err, rc, "cannot derive the key: %s", kt_strerror(rc));
-    rc = kt_seal_new(&sh->seal, cfg->crypt, sh->pass, err);
+    rc = kt_seal_new(&c->seal, cfg->crypt, c->pass, err);
     if (rc) return rc;
-    if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->common.key, cfg->common.key_len, cfg->qpp_count)))
+    if (cfg->qpp && (rc = kt_qpp_new(&c->qpp, cfg->common.key, cfg->common.key_len, cfg->qpp_count)))
         return kt_err_set(err, rc, "cannot make the QPP pads");
-    if (cfg->compress && !(sh->scratch = malloc(KT_SNAPPY_MOST)))
+    if (cfg->compress && !(c->scratch = malloc(KT_SNAPPY_MOST)))
         return kt_err_set(err, KT_ENOMEM, "out of memory");
-    if ((rc = kt_slab_new(&sh->segs, kt_kcp_block_size(cfg->mtu), 0)) ||
-        (rc = kt_slab_new(&sh->bufs, sh->cfg.max_buffered > SHORT_MEMORY ? STREAM_BLOCK : SMALL_BLOCK, 0)))
+    if ((rc = kt_slab_new(&c->segs, kt_kcp_block_size(cfg->mtu), 0)) ||
+        (rc = kt_slab_new(&c->bufs, c->cfg.max_buffered > SHORT_MEMORY ? STREAM_BLOCK : SMALL_BLOCK, 0)))
         return kt_err_set(err, rc, "out of memory");
     return 0;
 }
@@ -238,60 +238,60 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
 {
     int rc = wire->check(&cfg->common, err);
     if (rc) return rc;
-    struct kt_kcptun_context *sh = calloc(1, sizeof *sh);
-    if (!sh) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    sh->refs = 1;
-    sh->wire = wire;
-    sh->io = env->io;
-    sh->log = kt_log_of_link(&sh->log_of_link, env->log, env->name);
-    sh->counters = env->counters;
-    sh->tap = kt_tap_ref(env->tap);
-    sh->budget = kt_memory_budget_ref(env->budget);
-    sh->cfg = *cfg;
-    sh->cfg.common.key = NULL;
-    sh->cfg.common.key_len = 0;
-    sh->cfg.crypt = NULL;
-    kt_kcptun_settle(&sh->cfg);
-    kt_kcptun_context_divide(sh);
-    sh->client = client;
-    sh->quiet_log = env->quiet_log;
-    snprintf(sh->crypt, sizeof sh->crypt, "%s", cfg->crypt);
-    sh->features = kt_kcptun_features(cfg);
-    kt_io_random(sh->io, &sh->hash_seed, sizeof sh->hash_seed);
-    kt_timer_init(&sh->trim, on_trim, sh);
-    if ((rc = set_up(sh, cfg, err))) {
-        kt_kcptun_context_unref(sh);
+    struct kt_kcptun_context *c = calloc(1, sizeof *c);
+    if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    c->refs = 1;
+    c->wire = wire;
+    c->io = env->io;
+    c->log = kt_log_of_link(&c->log_of_link, env->log, env->name);
+    c->counters = env->counters;
+    c->tap = kt_tap_ref(env->tap);
+    c->budget = kt_memory_budget_ref(env->budget);
+    c->cfg = *cfg;
+    c->cfg.common.key = NULL;
+    c->cfg.common.key_len = 0;
+    c->cfg.crypt = NULL;
+    kt_kcptun_settle(&c->cfg);
+    kt_kcptun_context_divide(c);
+    c->client = client;
+    c->quiet_log = env->quiet_log;
+    snprintf(c->crypt, sizeof c->crypt, "%s", cfg->crypt);
+    c->features = kt_kcptun_features(cfg);
+    kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
+    kt_timer_init(&c->trim, on_trim, c);
+    if ((rc = set_up(c, cfg, err))) {
+        kt_kcptun_context_unref(c);
         return rc;
     }
-    const char *weakness = kt_seal_weakness(sh->crypt);
+    const char *weakness = kt_seal_weakness(c->crypt);
     if (weakness)
-        kt_log(sh->log, KT_LOG_WARN, "crypt %s %s; use aes or aes-128-gcm on both ends", sh->crypt, weakness);
-    *out = sh;
+        kt_log(c->log, KT_LOG_WARN, "crypt %s %s; use aes or aes-128-gcm on both ends", c->crypt, weakness);
+    *out = c;
     return 0;
 }
 
-struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *sh)
+struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *c)
 {
-    sh->refs++;
-    return sh;
+    c->refs++;
+    return c;
 }
 
-void kt_kcptun_context_unref(void *shared)
+void kt_kcptun_context_unref(void *context)
 {
-    struct kt_kcptun_context *sh = shared;
-    if (--sh->refs) return;
-    kt_io_timer_cancel(sh->io, &sh->trim);
-    if (sh->counters) sh->counters->BytesHeld -= sh->held;
-    if (sh->budget) kt_memory_budget_take(sh->budget, &sh->taken, 0);
-    kt_memory_budget_unref(sh->budget);
-    kt_tap_unref(sh->tap);
-    kt_seal_free(sh->seal);
-    kt_qpp_free(sh->qpp);
-    free(sh->scratch);
-    kt_slab_free(sh->segs);
-    kt_slab_free(sh->bufs);
-    kt_locked_free(sh->pass);
-    free(sh);
+    struct kt_kcptun_context *c = context;
+    if (--c->refs) return;
+    kt_io_timer_cancel(c->io, &c->trim);
+    if (c->counters) c->counters->BytesHeld -= c->held;
+    if (c->budget) kt_memory_budget_take(c->budget, &c->taken, 0);
+    kt_memory_budget_unref(c->budget);
+    kt_tap_unref(c->tap);
+    kt_seal_free(c->seal);
+    kt_qpp_free(c->qpp);
+    free(c->scratch);
+    kt_slab_free(c->segs);
+    kt_slab_free(c->bufs);
+    kt_locked_free(c->pass);
+    free(c);
 }
 
 bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b)
@@ -316,23 +316,23 @@ static bool same_host(const struct kt_kcptun_small_path *path, const struct kt_a
     return kt_addr_equal(&path->peer, &host);
 }
 
-uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *sh, const struct kt_addr *peer)
+uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *c, const struct kt_addr *peer)
 {
-    uint32_t mtu = sh->cfg.mtu;
-    for (size_t i = 0; i < sh->small_count && i < KT_SMALL_PATHS; i++) {
-        const struct kt_kcptun_small_path *path = &sh->small_paths[i];
-        if (path->mtu < mtu && kt_io_now(sh->io) < path->until && same_host(path, peer)) mtu = path->mtu;
+    uint32_t mtu = c->cfg.mtu;
+    for (size_t i = 0; i < c->small_count && i < KT_SMALL_PATHS; i++) {
+        const struct kt_kcptun_small_path *path = &c->small_paths[i];
+        if (path->mtu < mtu && kt_io_now(c->io) < path->until && same_host(path, peer)) mtu = path->mtu;
     }
     return mtu;
 }
 
-void kt_kcptun_context_note_mtu(struct kt_kcptun_context *sh, const struct kt_addr *peer, uint32_t mtu)
+void kt_kcptun_context_note_mtu(struct kt_kcptun_context *c, const struct kt_addr *peer, uint32_t mtu)
 {
     size_t i = 0;
-    while (i < sh->small_count && i < KT_SMALL_PATHS && !same_host(&sh->small_paths[i], peer)) i++;
-    if (i == sh->small_count || i == KT_SMALL_PATHS) i = sh->small_count++ % KT_SMALL_PATHS;
-    struct kt_kcptun_small_path *path = &sh->small_paths[i];
+    while (i < c->small_count && i < KT_SMALL_PATHS && !same_host(&c->small_paths[i], peer)) i++;
+    if (i == c->small_count || i == KT_SMALL_PATHS) i = c->small_count++ % KT_SMALL_PATHS;
+    struct kt_kcptun_small_path *path = &c->small_paths[i];
     *path =
-        (struct kt_kcptun_small_path){.peer = *peer, .mtu = mtu, .until = kt_io_now(sh->io) + SMALL_PATH_US};
+        (struct kt_kcptun_small_path){.peer = *peer, .mtu = mtu, .until = kt_io_now(c->io) + SMALL_PATH_US};
     kt_addr_set_port(&path->peer, 0);
 }

@@ -64,20 +64,20 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     const struct kt_wire_env *env, const struct kt_kcptun_config *cfg, bool client, struct kt_err *err);
 /* Reference counting: the link or acceptor holds one, and each session's smux holds one until the last of its
  * streams was closed by its user. */
-struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *sh);
-void kt_kcptun_context_unref(void *shared);
+struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *c);
+void kt_kcptun_context_unref(void *context);
 /* Whether two were made from the same settings, and from the same key and cipher. */
 bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b);
 bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b);
 /* Blocks are in use: arms the timer that returns memory later. */
-void kt_kcptun_context_busy(struct kt_kcptun_context *sh);
+void kt_kcptun_context_busy(struct kt_kcptun_context *c);
 
 /* A session has that many streams now. */
-void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size_t now);
+void kt_kcptun_context_streams(struct kt_kcptun_context *c, size_t before, size_t now);
 /* A session's state counts as that many bytes now. */
-void kt_kcptun_context_count_state(struct kt_kcptun_context *sh, size_t before, size_t now);
+void kt_kcptun_context_count_state(struct kt_kcptun_context *c, size_t before, size_t now);
 /* Bytes of memory that streams cost besides their buffers. */
-size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams);
+size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams);
 
 /* How max_buffered is divided. Each session has its own cost, and a share that it may use in any case; shares are
  * smaller the more sessions there are. A session is refused if its cost and share do not fit beside what is in use.
@@ -86,47 +86,47 @@ size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams
  * max_buffered, except that a session may complete a compressed chunk, and have eight streams. */
 
 /* Call when sessions or cfg.max_buffered have changed. */
-void kt_kcptun_context_divide(struct kt_kcptun_context *sh);
+void kt_kcptun_context_divide(struct kt_kcptun_context *c);
 /* Whether `more` sessions fit. */
-bool kt_kcptun_context_admits(const struct kt_kcptun_context *sh, size_t more);
+bool kt_kcptun_context_admits(const struct kt_kcptun_context *c, size_t more);
 /* Of a session's share: bytes of buffers, of which KCP may hold half in each direction even if others take all; bytes
  * of unread data, likewise; streams. */
-size_t kt_kcptun_context_least(const struct kt_kcptun_context *sh);
-size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *sh);
-size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *sh);
+size_t kt_kcptun_context_least(const struct kt_kcptun_context *c);
+size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *c);
+size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *c);
 /* Bytes of memory that one session may hold besides its share. */
-size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh);
+size_t kt_kcptun_context_most(const struct kt_kcptun_context *c);
 /* Bytes that are left beside all shares. */
-size_t kt_kcptun_context_free(const struct kt_kcptun_context *sh);
+size_t kt_kcptun_context_free(const struct kt_kcptun_context *c);
 /* Bytes of buffers that a session may still take which holds `held` bytes in them, and that many of state, and has that
  * many streams. first: for the first bytes that a stream queues, for which a session may hold a quarter more. */
 size_t kt_kcptun_context_spare(
-    const struct kt_kcptun_context *sh, size_t held, size_t state, size_t streams, bool first);
+    const struct kt_kcptun_context *c, size_t held, size_t state, size_t streams, bool first);
 
 /* Shows a packet that is about to be sealed, and sent by this socket, to the tap: buf is as for kt_seal_packet, with a
  * body of len bytes. */
-void kt_kcptun_context_show(const struct kt_kcptun_context *sh, const struct kt_udp *udp,
+void kt_kcptun_context_show(const struct kt_kcptun_context *c, const struct kt_udp *udp,
     const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *buf, size_t len);
 /* Counts a datagram of this socket and opens it in place: true and its body, or false if it does not authenticate,
  * which is logged at most once a minute. */
-bool kt_kcptun_context_open(struct kt_kcptun_context *sh, const struct kt_udp *udp, struct kt_dgram *dgram,
+bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *udp, struct kt_dgram *dgram,
     uint8_t **body, size_t *len);
 
 /* Seals a body of len bytes, which starts kt_seal_header bytes into a buffer reserved from udp, and sends it
  * without FEC. to, from: as for kt_udp_commit. */
-void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, uint8_t *buf, size_t len,
+void kt_kcptun_context_send(struct kt_kcptun_context *c, struct kt_udp *udp, uint8_t *buf, size_t len,
     const struct kt_addr *to, const struct kt_addr *from);
 
 /* The largest datagram for a new session with this peer: the setting, or less if that was recently too large
  * for the path to its address. */
-uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *sh, const struct kt_addr *peer);
+uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *c, const struct kt_addr *peer);
 /* Notes that datagrams longer than this are lost on the path to this peer, for ten minutes. */
-void kt_kcptun_context_note_mtu(struct kt_kcptun_context *sh, const struct kt_addr *peer, uint32_t mtu);
+void kt_kcptun_context_note_mtu(struct kt_kcptun_context *c, const struct kt_addr *peer, uint32_t mtu);
 
 /* Whether new sessions have FEC. Existing ones may differ: see kt_kcptun_session_tune. */
-static inline bool kt_kcptun_context_fec(const struct kt_kcptun_context *sh)
+static inline bool kt_kcptun_context_fec(const struct kt_kcptun_context *c)
 {
-    return sh->cfg.datashard > 0 && sh->cfg.parityshard > 0;
+    return c->cfg.datashard > 0 && c->cfg.parityshard > 0;
 }
 
 #endif

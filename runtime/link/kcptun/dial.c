@@ -48,8 +48,8 @@ void kt_kcptun_dial_free(struct dial *d, int code)
     kt_list_remove(&d->node);
     lost(d, code, code == KT_ECLOSED ? "its session had expired" : kt_strerror(code));
     unburdened(d);
-    kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
-    kt_io_timer_cancel(d->link->sh->io, &d->hello);
+    kt_io_timer_cancel(d->link->context->io, &d->scavenge);
+    kt_io_timer_cancel(d->link->context->io, &d->hello);
     kt_kcptun_session_free(d->session, code);
     kt_udp_close(d->udp);
     free(d);
@@ -57,16 +57,17 @@ void kt_kcptun_dial_free(struct dial *d, int code)
 
 static bool expired(const struct dial *d)
 {
-    const struct kt_kcptun_context *sh = d->link->sh;
-    return sh->cfg.expire_us && kt_io_now(sh->io) - kt_kcptun_session_born(d->session) >= sh->cfg.expire_us;
+    const struct kt_kcptun_context *context = d->link->context;
+    return context->cfg.expire_us &&
+           kt_io_now(context->io) - kt_kcptun_session_born(d->session) >= context->cfg.expire_us;
 }
 
 /* Takes a session out of its slot; it keeps its streams. Without streams it ends once the peer holds all
  * their data, or, if there is a listener for `down`, when the next session should be up. */
 static void drain(struct dial *d)
 {
-    struct kt_kcptun_context *sh = d->link->sh;
-    const uint64_t now = kt_io_now(sh->io);
+    struct kt_kcptun_context *context = d->link->context;
+    const uint64_t now = kt_io_now(context->io);
     d->slot->dial = NULL;
     d->slot = NULL;
     kt_list_push(&d->link->draining, &d->node);
@@ -75,16 +76,16 @@ static void drain(struct dial *d)
         !kt_kcptun_session_busy(d->session))
         kt_kcptun_dial_free(d, KT_ECLOSED);
     else if (kt_kcptun_session_streams(d->session) == 0 && settled)
-        kt_io_timer_set(sh->io, &d->scavenge, now + BRIDGE_US);
+        kt_io_timer_set(context->io, &d->scavenge, now + BRIDGE_US);
     else if (!d->stale || expired(d) || kt_kcptun_session_streams(d->session) == 0)
-        kt_io_timer_set(sh->io, &d->scavenge, now + sh->cfg.scavenge_us);
+        kt_io_timer_set(context->io, &d->scavenge, now + context->cfg.scavenge_us);
 }
 
 /* With --tuncrypt nothing is opened before the peer has announced it too: another peer would pass ciphertext
  * on to its target. */
 static bool hello_missing(const struct dial *d)
 {
-    return d->link->sh->cfg.tuncrypt && !kt_kcptun_session_hello(d->session, NULL);
+    return d->link->context->cfg.tuncrypt && !kt_kcptun_session_hello(d->session, NULL);
 }
 
 /* The peer's hello shows whether the features of the two ends match. */
@@ -92,7 +93,7 @@ static bool mismatched(const struct dial *d, struct kt_err *err)
 {
     uint16_t features;
     return kt_kcptun_session_hello(d->session, &features) &&
-           !kt_kcptun_features_agree(d->link->sh->features, true, features, "the server", err);
+           !kt_kcptun_features_agree(d->link->context->features, true, features, "the server", err);
 }
 
 static void serve_waiting(struct slot *slot)
@@ -106,7 +107,7 @@ static void serve_waiting(struct slot *slot)
     }
     while (!kt_list_empty(&slot->waiting)) {
         const bool served = kt_kcptun_call_serve(
-            KT_CONTAINER(slot->waiting.next, struct kt_call, node), d->link->sh, d->session);
+            KT_CONTAINER(slot->waiting.next, struct kt_call, node), d->link->context, d->session);
         burdened(d);
         if (served) continue;
         drain(d); /* its stream ids are used up */
@@ -125,8 +126,8 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
         return;
     }
     burdened(d);
-    struct kt_pipe *clear = kt_kcptun_admit(l->sh, s, stream, &d->mismatch_logged);
-    const struct kt_peer_info peer = {.wire = l->sh->wire, .address = kt_kcptun_session_peer_text(s)};
+    struct kt_pipe *clear = kt_kcptun_admit(l->context, s, stream, &d->mismatch_logged);
+    const struct kt_peer_info peer = {.wire = l->context->wire, .address = kt_kcptun_session_peer_text(s)};
     if (clear) events->stream(l->presence.ctx, clear, &peer);
 }
 
@@ -148,7 +149,7 @@ static void bench(struct dial *d, const char *why)
     struct slot *slot = d->slot;
     lost(d, KT_EDEAD, why);
     if (!slot) return; /* already draining */
-    kt_io_timer_cancel(d->link->sh->io, &d->hello);
+    kt_io_timer_cancel(d->link->context->io, &d->hello);
     slot->dial = NULL;
     slot->fails = kt_kcptun_session_heard(d->session) ? 0 : slot->fails + 1;
     d->slot = NULL;
@@ -182,8 +183,8 @@ static void come_off_bench(struct dial *d)
     if (other && kt_kcptun_session_born(other->session) < kt_kcptun_session_born(d->session)) d->stale = true;
     if (d->stale || d->link->presence.closing) return;
     if (expired(d)) {
-        kt_io_timer_set(
-            d->link->sh->io, &d->scavenge, kt_io_now(d->link->sh->io) + d->link->sh->cfg.scavenge_us);
+        kt_io_timer_set(d->link->context->io, &d->scavenge,
+            kt_io_now(d->link->context->io) + d->link->context->cfg.scavenge_us);
         return;
     }
     if (other) make_way(other);
@@ -211,7 +212,7 @@ static void move_young(struct slot *slot, struct dial *from)
     size_t moved = kt_kcptun_session_move_young(from->session, slot->dial->session);
     burdened(slot->dial); /* before the other one stops carrying them */
     if (moved)
-        kt_log_with(slot->link->sh->log, KT_LOG_INFO,
+        kt_log_with(slot->link->context->log, KT_LOG_INFO,
             kt_log_peer(kt_kcptun_session_peer_text(slot->dial->session)),
             "%zu new stream%s carried over to a new session with %s", moved, moved == 1 ? "" : "s",
             kt_kcptun_session_peer_text(slot->dial->session));
@@ -239,7 +240,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
         slot->dead = d; /* on_found moves what it can */
         d->slot = NULL;
         d->code = code;
-        kt_io_timer_cancel(d->link->sh->io, &d->hello);
+        kt_io_timer_cancel(d->link->context->io, &d->hello);
         kt_kcptun_slot_dial(slot);
         return;
     }
@@ -266,8 +267,8 @@ static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
     struct kt_err err;
     (void)features;
     if (mismatched(d, &err))
-        kt_log_with(d->link->sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(s)), "%s: %s",
-            kt_kcptun_session_peer_text(s), err.text);
+        kt_log_with(d->link->context->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(s)),
+            "%s: %s", kt_kcptun_session_peer_text(s), err.text);
     if (d->slot) serve_waiting(d->slot);
 }
 
@@ -277,7 +278,7 @@ static void on_scavenge(void *ctx)
     struct dial *d = ctx;
     size_t streams = kt_kcptun_session_streams(d->session);
     if (streams > 0)
-        kt_log_with(d->link->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(d->session)),
+        kt_log_with(d->link->context->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(d->session)),
             "session with %s expired: cutting %zu streams", kt_kcptun_session_peer_text(d->session), streams);
     kt_kcptun_dial_free(d, KT_ECLOSED);
 }
@@ -286,20 +287,20 @@ static void on_scavenge(void *ctx)
 static void on_hello_timer(void *ctx)
 {
     struct dial *d = ctx;
-    struct kt_kcptun_context *sh = d->link->sh;
+    struct kt_kcptun_context *context = d->link->context;
     struct slot *slot = d->slot;
     if (!slot || !hello_missing(d) || kt_list_empty(&slot->waiting)) return;
-    uint64_t now = kt_io_now(sh->io);
+    uint64_t now = kt_io_now(context->io);
     if (!kt_kcptun_session_settled(d->session))
         d->hello_deadline = now + HELLO_US; /* it has not heard ours yet */
     if (now < d->hello_deadline) {
-        kt_io_timer_set(sh->io, &d->hello, now + HELLO_US / 10);
+        kt_io_timer_set(context->io, &d->hello, now + HELLO_US / 10);
         return;
     }
     struct kt_err err;
     kt_err_set(
         &err, KT_EMISMATCH, "tuncrypt needs kt on both ends; the server did not identify itself as kt");
-    kt_log_with(sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(d->session)), "%s: %s",
+    kt_log_with(context->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(d->session)), "%s: %s",
         kt_kcptun_session_peer_text(d->session), err.text);
     kt_calls_fail(&slot->waiting, &err);
 }
@@ -309,17 +310,17 @@ static void on_hello_timer(void *ctx)
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct dial *d = ctx;
-    struct kt_kcptun_context *sh = d->link->sh;
+    struct kt_kcptun_context *context = d->link->context;
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
         struct kt_kcp_head head;
-        if (!kt_kcptun_context_open(sh, d->udp, &dgrams[i], &body, &len)) continue;
+        if (!kt_kcptun_context_open(context, d->udp, &dgrams[i], &body, &len)) continue;
         if (kt_fec_peek(body, len, &head) && head.conv != kt_kcptun_session_conv(d->session)) {
-            sh->counters->InErrs++;
+            context->counters->InErrs++;
             continue;
         }
-        sh->counters->InPkts++;
+        context->counters->InPkts++;
         kt_kcptun_session_input(d->session, body, len, NULL);
     }
 }
@@ -332,7 +333,7 @@ static void on_writable(void *ctx)
 /* A link that stays dials repeatedly, so a missing answer is logged once; not at all if another wire is tried too. */
 static bool logs_quietly(const struct dial *d)
 {
-    return d->link->sh->quiet_log || (d->link->stay && d->slot && d->slot->fails > 0);
+    return d->link->context->quiet_log || (d->link->stay && d->slot && d->slot->fails > 0);
 }
 
 static void on_udp_error(void *ctx, int code)
@@ -340,7 +341,7 @@ static void on_udp_error(void *ctx, int code)
     struct dial *d = ctx;
     if (code != KT_EREFUSED || d->refused) return;
     d->refused = true;
-    kt_log_with(d->link->sh->log, logs_quietly(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
+    kt_log_with(d->link->context->log, logs_quietly(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
         kt_log_peer(kt_kcptun_session_peer_text(d->session)), "%s: nothing listens there (port unreachable)",
         kt_kcptun_session_peer_text(d->session));
 }
@@ -351,10 +352,12 @@ static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_er
 
 static int open_socket(struct dial *d, const struct kt_addr *peer, struct kt_udp **out, struct kt_err *err)
 {
-    const struct kt_kcptun_context *sh = d->link->sh;
-    const struct kt_udp_opts opts = {
-        .remote = peer, .dscp = (int)sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
-    return kt_bind_udp(sh->io, "", 0, &opts, &udp_events, d, out, err);
+    const struct kt_kcptun_context *context = d->link->context;
+    const struct kt_udp_opts opts = {.remote = peer,
+        .dscp = (int)context->cfg.dscp,
+        .sndbuf = context->cfg.sockbuf,
+        .rcvbuf = context->cfg.sockbuf};
+    return kt_bind_udp(context->io, "", 0, &opts, &udp_events, d, out, err);
 }
 
 /* A connected socket keeps the address that this host had when it was opened. If the system now chooses
@@ -376,7 +379,7 @@ static void on_silent(void *ctx, struct kt_kcptun_session *s)
         kt_udp_close(fresh);
         return;
     }
-    kt_log_with(d->link->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(s)),
+    kt_log_with(d->link->context->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(s)),
         "session with %s: the address of this host has changed to %s", kt_kcptun_session_peer_text(s),
         kt_addr_ip_text(&now, text));
     kt_kcptun_session_move(s, &(struct kt_kcptun_session_way){.udp = fresh});
@@ -387,7 +390,7 @@ static void on_silent(void *ctx, struct kt_kcptun_session *s)
 static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_err *err)
 {
     struct link *l = slot->link;
-    struct kt_kcptun_context *sh = l->sh;
+    struct kt_kcptun_context *context = l->context;
     struct dial *d = calloc(1, sizeof *d);
     if (!d) return kt_err_set(err, KT_ENOMEM, "out of memory");
     d->link = l;
@@ -411,8 +414,8 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         .ctx = d,
         .ended = &l->ended};
     uint32_t conv;
-    kt_io_random(sh->io, &conv, sizeof conv);
-    rc = kt_kcptun_session_new(&d->session, sh, conv, d->udp, peer, true, &owner);
+    kt_io_random(context->io, &conv, sizeof conv);
+    rc = kt_kcptun_session_new(&d->session, context, conv, d->udp, peer, true, &owner);
     if (rc) {
         kt_udp_close(d->udp);
         free(d);
@@ -420,12 +423,12 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     }
     slot->dial = d;
     if (logs_quietly(d)) kt_kcptun_session_quiet_log(d->session);
-    if (sh->cfg.tuncrypt || l->stay) kt_kcptun_session_greet(d->session);
-    if (sh->cfg.tuncrypt) {
-        d->hello_deadline = kt_io_now(sh->io) + HELLO_US;
-        kt_io_timer_set(sh->io, &d->hello, kt_io_now(sh->io) + HELLO_US / 10);
+    if (context->cfg.tuncrypt || l->stay) kt_kcptun_session_greet(d->session);
+    if (context->cfg.tuncrypt) {
+        d->hello_deadline = kt_io_now(context->io) + HELLO_US;
+        kt_io_timer_set(context->io, &d->hello, kt_io_now(context->io) + HELLO_US / 10);
     }
-    kt_log_with(sh->log, KT_LOG_DEBUG, kt_log_peer(kt_kcptun_session_peer_text(d->session)),
+    kt_log_with(context->log, KT_LOG_DEBUG, kt_log_peer(kt_kcptun_session_peer_text(d->session)),
         "session with %s started, conv %08x", kt_kcptun_session_peer_text(d->session), conv);
     return 0;
 }
@@ -481,10 +484,11 @@ static const struct kt_locator_events locator_events = {on_found, on_failed, on_
 
 void kt_kcptun_slot_init(struct slot *slot, struct link *l)
 {
-    const struct kt_kcptun_context *sh = l->sh;
+    const struct kt_kcptun_context *context = l->context;
     slot->link = l;
     kt_list_init(&slot->waiting);
-    kt_locator_init(&slot->locator, sh->io, sh->log, &sh->cfg.common.at, &locator_events, slot);
+    kt_locator_init(
+        &slot->locator, context->io, context->log, &context->cfg.common.at, &locator_events, slot);
 }
 
 void kt_kcptun_slot_free(struct slot *slot)
@@ -497,10 +501,10 @@ void kt_kcptun_slot_free(struct slot *slot)
 
 void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call)
 {
-    struct kt_kcptun_context *sh = slot->link->sh;
+    struct kt_kcptun_context *context = slot->link->context;
     struct dial *d = slot->dial;
     if (!call->opened && d && !kt_kcptun_session_over(d->session)) {
-        kt_kcptun_call_serve(call, sh, d->session); /* a probe needs no hello */
+        kt_kcptun_call_serve(call, context, d->session); /* a probe needs no hello */
         return;
     }
     call->open.why = &slot->locator.why;
@@ -509,7 +513,7 @@ void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call)
     if (!slot->dial)
         kt_kcptun_slot_dial(slot);
     else if (hello_missing(slot->dial))
-        kt_io_timer_set(sh->io, &slot->dial->hello, kt_io_now(sh->io) + HELLO_US / 10);
+        kt_io_timer_set(context->io, &slot->dial->hello, kt_io_now(context->io) + HELLO_US / 10);
     else
         serve_waiting(slot);
 }

@@ -65,7 +65,7 @@ static void set_present(struct guest *g, bool present, int code, const char *why
     g->present = present;
     if (a->closing || !a->events->presence) return;
     const struct kt_peer_info peer = {
-        .wire = g->sh->wire, .address = kt_kcptun_session_peer_text(g->session)};
+        .wire = g->context->wire, .address = kt_kcptun_session_peer_text(g->session)};
     struct kt_err err;
     kt_err_set(&err, code, "%s", why ? why : kt_strerror(code));
     a->events->presence(a->ctx, &peer, present ? NULL : &err);
@@ -78,14 +78,14 @@ void kt_kcptun_guest_free(struct guest *g, int code, const char *why)
     kt_hmap_remove(&a->guests, &g->by_conv);
     unlist(g);
     kt_list_remove(&g->by_age);
-    kt_io_timer_cancel(a->sh->io, &g->forget);
+    kt_io_timer_cancel(a->context->io, &g->forget);
     kt_accepted_end_all(&g->links, code, why);
     kt_kcptun_session_free(g->session, code);
-    if (a->guests.count < a->sh->cfg.max_sessions / 2 &&
-        kt_kcptun_context_admits(a->sh, 1 + a->guests.count / 8))
+    if (a->guests.count < a->context->cfg.max_sessions / 2 &&
+        kt_kcptun_context_admits(a->context, 1 + a->guests.count / 8))
         a->full_logged = false;
-    if (g->sh != a->sh) a->elders--;
-    kt_kcptun_context_unref(g->sh);
+    if (g->context != a->context) a->elders--;
+    kt_kcptun_context_unref(g->context);
     free(g);
 }
 
@@ -95,13 +95,13 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
 {
     struct guest *g = ctx;
     struct acceptor *a = g->port->acceptor;
-    struct kt_kcptun_context *sh = g->sh;
-    if (a->closing || sh->retired) { /* its user must get no more events */
+    struct kt_kcptun_context *context = g->context;
+    if (a->closing || context->retired) { /* its user must get no more events */
         kt_pipe_reset(stream, KT_ECLOSED);
         return;
     }
-    struct kt_pipe *clear = kt_kcptun_admit(sh, s, stream, &g->mismatch_logged);
-    const struct kt_peer_info peer = {.wire = sh->wire, .address = kt_kcptun_session_peer_text(s)};
+    struct kt_pipe *clear = kt_kcptun_admit(context, s, stream, &g->mismatch_logged);
+    const struct kt_peer_info peer = {.wire = context->wire, .address = kt_kcptun_session_peer_text(s)};
     if (clear) a->events->stream(a->ctx, clear, &peer);
 }
 
@@ -114,10 +114,10 @@ static void on_reverse_close(void *ctx)
 void kt_kcptun_guest_give_link(struct guest *g)
 {
     struct acceptor *a = g->port->acceptor;
-    if (!a->events->link || a->closing || g->sh->retired) return;
-    struct kt_link *link = kt_kcptun_accepted_new(&g->links, g->sh, g->session, on_reverse_close, g);
+    if (!a->events->link || a->closing || g->context->retired) return;
+    struct kt_link *link = kt_kcptun_accepted_new(&g->links, g->context, g->session, on_reverse_close, g);
     const struct kt_peer_info peer = {
-        .wire = g->sh->wire, .address = kt_kcptun_session_peer_text(g->session)};
+        .wire = g->context->wire, .address = kt_kcptun_session_peer_text(g->session)};
     if (link) a->events->link(a->ctx, link, &peer);
 }
 
@@ -160,7 +160,8 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
     kt_accepted_end_all(&g->links, code, kt_kcptun_session_why(s));
     kt_kcptun_session_free(s, code);
     g->session = NULL;
-    kt_io_timer_set(g->port->acceptor->sh->io, &g->forget, kt_io_now(g->port->acceptor->sh->io) + FORGET_US);
+    kt_io_timer_set(
+        g->port->acceptor->context->io, &g->forget, kt_io_now(g->port->acceptor->context->io) + FORGET_US);
 }
 
 static void on_forget(void *ctx)
@@ -170,7 +171,7 @@ static void on_forget(void *ctx)
 
 void kt_kcptun_guest_linger(struct guest *g)
 {
-    struct kt_io *io = g->sh->io;
+    struct kt_io *io = g->context->io;
     kt_io_timer_set(io, &g->forget, kt_io_now(io) + LINGER_US);
 }
 
@@ -179,14 +180,14 @@ static void on_idle(void *ctx, struct kt_kcptun_session *s)
 {
     struct guest *g = ctx;
     (void)s;
-    if (g->sh->retired) kt_kcptun_guest_linger(g);
+    if (g->context->retired) kt_kcptun_guest_linger(g);
 }
 
 /* ---- life ---- */
 
 static struct guest *make(struct port *port, const struct kt_addr *from, uint32_t conv)
 {
-    struct kt_kcptun_context *sh = port->acceptor->sh;
+    struct kt_kcptun_context *context = port->acceptor->context;
     struct guest *g = calloc(1, sizeof *g);
     if (!g) return NULL;
     const struct kt_kcptun_session_owner owner = {.accept = on_stream,
@@ -199,12 +200,12 @@ static struct guest *make(struct port *port, const struct kt_addr *from, uint32_
         .ended = &port->acceptor->ended};
     kt_list_init(&g->links);
     g->port = port;
-    g->sh = kt_kcptun_context_ref(sh);
+    g->context = kt_kcptun_context_ref(context);
     g->peer = *from;
     g->conv = conv;
     kt_timer_init(&g->forget, on_forget, g);
-    if (kt_kcptun_session_new(&g->session, sh, conv, port->udp, from, false, &owner) == 0) return g;
-    kt_kcptun_context_unref(sh);
+    if (kt_kcptun_session_new(&g->session, context, conv, port->udp, from, false, &owner) == 0) return g;
+    kt_kcptun_context_unref(context);
     free(g);
     return NULL;
 }
@@ -212,11 +213,11 @@ static struct guest *make(struct port *port, const struct kt_addr *from, uint32_
 /* Whether the acceptor may have another session. */
 static bool has_room(struct acceptor *a)
 {
-    const bool fits = kt_kcptun_context_admits(a->sh, 1);
-    if (fits && a->guests.count < a->sh->cfg.max_sessions) return true;
-    a->sh->counters->SessionsRefused++;
+    const bool fits = kt_kcptun_context_admits(a->context, 1);
+    if (fits && a->guests.count < a->context->cfg.max_sessions) return true;
+    a->context->counters->SessionsRefused++;
     if (!a->full_logged)
-        kt_log(a->sh->log, KT_LOG_WARN, "%zu sessions open; refusing new ones (%s)", a->guests.count,
+        kt_log(a->context->log, KT_LOG_WARN, "%zu sessions open; refusing new ones (%s)", a->guests.count,
             fits ? "max_sessions, --maxsessions"
                  : "the remaining memory is for them; raise max_buffered, --maxbuffered");
     a->full_logged = true;
@@ -231,14 +232,14 @@ struct guest *kt_kcptun_guest_new(struct port *port, const struct kt_addr *from,
     if (!g) return NULL;
     if (kt_hmap_add(&a->guests, &g->by_conv, conv_hash(a, conv))) {
         kt_kcptun_session_free(g->session, KT_ENOMEM);
-        kt_kcptun_context_unref(g->sh);
+        kt_kcptun_context_unref(g->context);
         free(g);
         return NULL;
     }
     kt_list_push(&a->ages, &g->by_age);
     if (!kt_kcptun_guest_at(port, from)) list(g);
     kt_kcptun_session_greet(g->session); /* a first segment, whose acknowledgement validates the address */
-    kt_log_with(a->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
+    kt_log_with(a->context->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
         "session from %s, conv %08x", kt_kcptun_session_peer_text(g->session), conv);
     return g;
 }
@@ -248,9 +249,9 @@ struct guest *kt_kcptun_guest_new(struct port *port, const struct kt_addr *from,
 static void leave(struct guest *g, const struct guest *later)
 {
     unlist(g);
-    const uint64_t age = kt_io_now(g->sh->io) - kt_kcptun_session_born(later->session);
+    const uint64_t age = kt_io_now(g->context->io) - kt_kcptun_session_born(later->session);
     if (!g->session || kt_kcptun_session_stale_us(g->session) < age) return;
-    kt_log_with(g->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
+    kt_log_with(g->context->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
         "%s began a new session", kt_kcptun_session_peer_text(g->session));
     kt_kcptun_guest_free(g, KT_ERESTART, "the peer started a new session");
 }

@@ -12,7 +12,7 @@ static int on_request(
     struct kt_call *c = kt_kcptun_call_new(&l->calls, r);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
-    kt_kcptun_slot_call(&l->slots[l->next % l->sh->cfg.conn], c);
+    kt_kcptun_slot_call(&l->slots[l->next % l->context->cfg.conn], c);
     if (r->opened) l->next++; /* a probe measures the session that the next stream would get */
     return 0;
 }
@@ -24,10 +24,10 @@ static void on_listen(struct kt_link *link, const struct kt_link_events *events,
     struct link *l = KT_CONTAINER(link, struct link, link);
     l->presence.events = events;
     l->presence.ctx = ctx;
-    if (!events || !events->stream || l->sh->features & KT_SMUX_F_SERVES) return;
-    l->sh->features |= KT_SMUX_F_SERVES;
+    if (!events || !events->stream || l->context->features & KT_SMUX_F_SERVES) return;
+    l->context->features |= KT_SMUX_F_SERVES;
     /* A session's hello announces whether it serves streams, so sessions whose hello did not are replaced. */
-    for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_kcptun_slot_renew(&l->slots[i]);
+    for (size_t i = 0; i < l->context->cfg.conn; i++) kt_kcptun_slot_renew(&l->slots[i]);
 }
 
 static int on_stay(struct kt_link *link, struct kt_err *err)
@@ -35,7 +35,7 @@ static int on_stay(struct kt_link *link, struct kt_err *err)
     struct link *l = KT_CONTAINER(link, struct link, link);
     (void)err;
     l->stay = true;
-    for (size_t i = 0; i < l->sh->cfg.conn; i++) {
+    for (size_t i = 0; i < l->context->cfg.conn; i++) {
         struct slot *slot = &l->slots[i];
         if (slot->dial && slot->dial->stale)
             kt_kcptun_slot_renew(slot);
@@ -50,14 +50,14 @@ static int on_stay(struct kt_link *link, struct kt_err *err)
 static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_err *err)
 {
     struct link *l = KT_CONTAINER(link, struct link, link);
-    struct kt_kcptun_context *sh = l->sh;
-    struct kt_kcptun_config c = sh->cfg;
+    struct kt_kcptun_context *context = l->context;
+    struct kt_kcptun_config c = context->cfg;
     kt_settings_follow(&kt_kcptun_settings, &c.common, to);
     int rc = kt_kcptun_check(&c.common, err);
     if (rc) return rc;
     kt_kcptun_settle(&c);
-    sh->cfg = c;
-    kt_kcptun_context_divide(sh);
+    context->cfg = c;
+    kt_kcptun_context_divide(context);
     for (struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
         struct dial *d = KT_CONTAINER(n, struct dial, node);
         const bool follows = kt_kcptun_session_tune(d->session);
@@ -67,8 +67,8 @@ static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_
     for (size_t i = 0; i < c.conn; i++) {
         stale += kt_kcptun_slot_tune(&l->slots[i]);
     }
-    if (stale > 0 && kt_kcptun_context_fec(sh))
-        kt_log(sh->log, KT_LOG_INFO,
+    if (stale > 0 && kt_kcptun_context_fec(context))
+        kt_log(context->log, KT_LOG_INFO,
             "FEC %u/%u applies to new streams, in a new session; open streams keep theirs", c.datashard,
             c.parityshard);
     return 0;
@@ -84,8 +84,8 @@ static void add(const struct dial *d, struct kt_link_stats *sum)
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct link *l = KT_CONTAINER(link, struct link, link);
-    *out = (struct kt_link_stats){.wire = l->sh->wire, .total = l->ended, .since_heard_us = UINT64_MAX};
-    for (size_t i = 0; i < l->sh->cfg.conn; i++) {
+    *out = (struct kt_link_stats){.wire = l->context->wire, .total = l->ended, .since_heard_us = UINT64_MAX};
+    for (size_t i = 0; i < l->context->cfg.conn; i++) {
         add(l->slots[i].dial, out);
         add(l->slots[i].dead, out);
     }
@@ -103,11 +103,11 @@ static void destroy(struct link *l)
 {
     struct kt_list *n;
     kt_calls_end(&l->calls);
-    for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_kcptun_slot_free(&l->slots[i]);
+    for (size_t i = 0; i < l->context->cfg.conn; i++) kt_kcptun_slot_free(&l->slots[i]);
     while ((n = kt_list_pop(&l->draining)))
         kt_kcptun_dial_free(KT_CONTAINER(n, struct dial, node), KT_ECLOSED);
     kt_io_turn_cancel(&l->turn);
-    kt_kcptun_context_unref(l->sh);
+    kt_kcptun_context_unref(l->context);
     free(l->slots);
     free(l);
 }
@@ -122,7 +122,7 @@ static void on_close(struct kt_link *link)
     struct link *l = KT_CONTAINER(link, struct link, link);
     l->presence.closing = true;
     kt_calls_end(&l->calls);
-    kt_io_turn(l->sh->io, &l->turn); /* not now: this may come from one of its sessions' events */
+    kt_io_turn(l->context->io, &l->turn); /* not now: this may come from one of its sessions' events */
 }
 
 static const struct kt_link_ops ops = {.request = on_request,
@@ -138,20 +138,20 @@ int kt_kcptun_link(const struct kt_wire *self, const struct kt_wire_env *env, co
     const struct kt_kcptun_config *cfg = kt_kcptun_config(s);
     struct link *l = calloc(1, sizeof *l);
     if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_kcptun_context_new(&l->sh, self, env, cfg, true, err);
+    int rc = kt_kcptun_context_new(&l->context, self, env, cfg, true, err);
     if (rc) {
         free(l);
         return rc;
     }
     l->slots = calloc(cfg->conn, sizeof *l->slots);
     if (!l->slots) {
-        kt_kcptun_context_unref(l->sh);
+        kt_kcptun_context_unref(l->context);
         free(l);
         return kt_err_set(err, KT_ENOMEM, "out of memory");
     }
     for (size_t i = 0; i < cfg->conn; i++) kt_kcptun_slot_init(&l->slots[i], l);
     kt_list_init(&l->draining);
-    kt_kcptun_calls_init(&l->calls, l->sh);
+    kt_kcptun_calls_init(&l->calls, l->context);
     kt_turn_init(&l->turn, on_turn, l);
     l->link.ops = &ops;
     if (s->stay) on_stay(&l->link, NULL);

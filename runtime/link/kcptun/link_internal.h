@@ -51,7 +51,7 @@ struct slot {
 
 struct link {
     struct kt_link link;
-    struct kt_kcptun_context *sh;
+    struct kt_kcptun_context *context;
     struct slot *slots;
     size_t next;
     struct kt_list draining; /* of dial */

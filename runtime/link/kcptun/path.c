@@ -8,19 +8,19 @@
 #define KEEP 300u
 
 int kt_kcptun_path_init(
-    struct kt_kcptun_path *p, struct kt_kcptun_context *sh, struct kt_udp *udp, const struct kt_addr *to)
+    struct kt_kcptun_path *p, struct kt_kcptun_context *context, struct kt_udp *udp, const struct kt_addr *to)
 {
-    *p = (struct kt_kcptun_path){.sh = sh, .udp = udp, .to = to, .mtu = sh->cfg.mtu};
-    kt_bucket_set(&p->rate, sh->cfg.ratelimit, BURST, kt_io_now(sh->io));
-    p->offset = (uint32_t)kt_seal_header(sh->seal);
-    p->overhead = (uint32_t)kt_seal_overhead(sh->seal);
-    if (!kt_kcptun_context_fec(sh)) return 0;
+    *p = (struct kt_kcptun_path){.context = context, .udp = udp, .to = to, .mtu = context->cfg.mtu};
+    kt_bucket_set(&p->rate, context->cfg.ratelimit, BURST, kt_io_now(context->io));
+    p->offset = (uint32_t)kt_seal_header(context->seal);
+    p->overhead = (uint32_t)kt_seal_overhead(context->seal);
+    if (!kt_kcptun_context_fec(context)) return 0;
     p->offset += KT_FEC_HEADER;
     p->overhead += KT_FEC_HEADER;
-    p->data = sh->cfg.datashard;
-    p->parity = sh->cfg.parityshard;
+    p->data = context->cfg.datashard;
+    p->parity = context->cfg.parityshard;
     int rc = kt_fec_enc_new(&p->enc, p->data, p->parity);
-    if (rc == 0) kt_kcptun_path_parity(p, kt_kcptun_parity(&sh->cfg));
+    if (rc == 0) kt_kcptun_path_parity(p, kt_kcptun_parity(&context->cfg));
     return rc;
 }
 
@@ -33,12 +33,12 @@ void kt_kcptun_path_parity(struct kt_kcptun_path *p, unsigned n)
 
 bool kt_kcptun_path_tune(struct kt_kcptun_path *p)
 {
-    const struct kt_kcptun_config *cfg = &p->sh->cfg;
-    kt_bucket_set(&p->rate, cfg->ratelimit, BURST, kt_io_now(p->sh->io));
-    if (!p->enc) return !kt_kcptun_context_fec(p->sh);
-    if (kt_kcptun_context_fec(p->sh) && (cfg->datashard != p->data || cfg->parityshard > p->parity))
+    const struct kt_kcptun_config *cfg = &p->context->cfg;
+    kt_bucket_set(&p->rate, cfg->ratelimit, BURST, kt_io_now(p->context->io));
+    if (!p->enc) return !kt_kcptun_context_fec(p->context);
+    if (kt_kcptun_context_fec(p->context) && (cfg->datashard != p->data || cfg->parityshard > p->parity))
         return false;
-    kt_kcptun_path_parity(p, kt_kcptun_context_fec(p->sh) ? kt_kcptun_parity(cfg) : 0);
+    kt_kcptun_path_parity(p, kt_kcptun_context_fec(p->context) ? kt_kcptun_parity(cfg) : 0);
     return true;
 }
 
@@ -53,12 +53,12 @@ void kt_kcptun_path_free(struct kt_kcptun_path *p)
 static bool may_send(struct kt_kcptun_path *p)
 {
     if (p->rate.rate == 0) return true;
-    return kt_bucket_room(&p->rate, kt_io_now(p->sh->io)) > (size_t)p->reserved * p->sh->cfg.mtu;
+    return kt_bucket_room(&p->rate, kt_io_now(p->context->io)) > (size_t)p->reserved * p->context->cfg.mtu;
 }
 
 size_t kt_kcptun_path_room(struct kt_kcptun_path *p)
 {
-    return p->full ? 0 : kt_bucket_room(&p->rate, kt_io_now(p->sh->io));
+    return p->full ? 0 : kt_bucket_room(&p->rate, kt_io_now(p->context->io));
 }
 
 uint64_t kt_kcptun_path_ready(const struct kt_kcptun_path *p, uint64_t now_us)
@@ -66,7 +66,7 @@ uint64_t kt_kcptun_path_ready(const struct kt_kcptun_path *p, uint64_t now_us)
     if (p->full) return KT_TIME_NEVER;
     if (!p->paced || p->rate.rate == 0) /* the limit may have been removed since */
         return p->limited ? KT_TIME_NEVER : now_us;
-    const uint64_t due = p->rate.level > 0 ? now_us : kt_bucket_due(&p->rate, p->sh->cfg.mtu);
+    const uint64_t due = p->rate.level > 0 ? now_us : kt_bucket_due(&p->rate, p->context->cfg.mtu);
     return due > now_us ? due : now_us + 1;
 }
 
@@ -166,20 +166,20 @@ struct outgoing {
 static void seal_all(struct outgoing *o)
 {
     struct kt_kcptun_path *p = o->path;
-    struct kt_kcptun_context *sh = p->sh;
+    struct kt_kcptun_context *context = p->context;
     uint8_t nonces[KT_SEAL_BATCH * KT_SEAL_MAX_NONCE];
     if (o->n == 0) return;
     const struct kt_addr *from = kt_kcptun_path_from(p);
-    for (size_t i = 0; kt_tap_on(sh->tap) && i < o->n; i++)
-        kt_kcptun_context_show(sh, p->udp, p->to, from, o->jobs[i].pkt, o->jobs[i].len);
-    kt_io_random(sh->io, nonces, o->n * kt_seal_nonce(sh->seal));
-    kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
+    for (size_t i = 0; kt_tap_on(context->tap) && i < o->n; i++)
+        kt_kcptun_context_show(context, p->udp, p->to, from, o->jobs[i].pkt, o->jobs[i].len);
+    kt_io_random(context->io, nonces, o->n * kt_seal_nonce(context->seal));
+    kt_seal_packets(context->seal, o->jobs, o->n, nonces);
     for (size_t i = 0; i < o->n; i++) {
         size_t len = o->jobs[i].len;
         if (p->whole && len > p->whole) kt_udp_fragment(p->udp, o->jobs[i].pkt);
         kt_udp_commit(p->udp, o->jobs[i].pkt, o->jobs[i].pkt, len, p->to, from);
-        sh->counters->OutPkts++;
-        sh->counters->OutBytes += len;
+        context->counters->OutPkts++;
+        context->counters->OutBytes += len;
         kt_bucket_take(&p->rate, len);
     }
     o->n = 0;
@@ -197,7 +197,7 @@ void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n)
     struct kt_kcptun_path *p = path;
     const size_t offset = p->offset;
     const size_t fec = p->enc ? KT_FEC_HEADER : 0, header = offset - fec;
-    const uint64_t now = kt_io_now(p->sh->io);
+    const uint64_t now = kt_io_now(p->context->io);
     struct outgoing out;
     out.path = p;
     out.n = 0;
@@ -214,7 +214,7 @@ void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n)
             /* The socket is full: skip parity rather than delay data. Its seqids are used up anyway. */
             if (!extra) break;
             size_t size = kt_fec_enc_parity(p->enc, k, extra + header);
-            if (afford(p, size + kt_seal_overhead(p->sh->seal)))
+            if (afford(p, size + kt_seal_overhead(p->context->seal)))
                 emit(&out, extra, size);
             else
                 kt_udp_cancel(p->udp, extra);

@@ -11,7 +11,7 @@
 #include "link/kcptun/context.h"
 
 struct kt_kcptun_path {
-    struct kt_kcptun_context *sh;
+    struct kt_kcptun_context *context;
     struct kt_udp *udp;       /* not owned */
     const struct kt_addr *to; /* NULL on a connected socket; not owned */
     struct kt_addr from;      /* this host's address, as kt_dgram.to; family AF_UNSPEC: not known */
@@ -33,8 +33,8 @@ struct kt_kcptun_path {
 };
 
 /* 0 or KT_ENOMEM. to may be NULL; else it must outlive the path. */
-int kt_kcptun_path_init(
-    struct kt_kcptun_path *p, struct kt_kcptun_context *sh, struct kt_udp *udp, const struct kt_addr *to);
+int kt_kcptun_path_init(struct kt_kcptun_path *p, struct kt_kcptun_context *context, struct kt_udp *udp,
+    const struct kt_addr *to);
 void kt_kcptun_path_free(struct kt_kcptun_path *p);
 
 /* Largest KCP packet (wire-kcptun.md 6.3). */

@@ -25,9 +25,9 @@
 /* A datagram, and how it arrived. */
 struct arrival {
     struct port *port;
-    const struct kt_kcptun_context *sh; /* the settings that opened it */
-    const struct kt_addr *from, *to;    /* as in kt_dgram */
-    size_t size;                        /* of the datagram */
+    const struct kt_kcptun_context *context; /* the settings that opened it */
+    const struct kt_addr *from, *to;         /* as in kt_dgram */
+    size_t size;                             /* of the datagram */
     const uint8_t *body;
     size_t len;
     struct kt_kcp_head head; /* if has_conv */
@@ -43,7 +43,7 @@ static struct kt_kcptun_session_way back(const struct arrival *in)
 
 static uint64_t epoch_now(const struct acceptor *a)
 {
-    return kt_io_now(a->sh->io) / EPOCH_US;
+    return kt_io_now(a->context->io) / EPOCH_US;
 }
 
 static uint32_t challenge(const struct guest *g, const struct arrival *in, uint64_t epoch)
@@ -88,7 +88,7 @@ static void take(struct guest *g, const struct arrival *in)
 static void move(struct guest *g, const struct arrival *in)
 {
     char to[KT_ADDR_TEXT];
-    kt_log_with(g->sh->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
+    kt_log_with(g->context->log, KT_LOG_INFO, kt_log_peer(kt_kcptun_session_peer_text(g->session)),
         "session with %s, conv %08x, continues at %s", kt_kcptun_session_peer_text(g->session), g->conv,
         kt_addr_text(in->from, to));
     const struct kt_kcptun_session_way way = back(in);
@@ -120,24 +120,24 @@ static bool elsewhere(struct guest *g, const struct arrival *in)
  * datagram. */
 static void say_unknown(const struct arrival *in)
 {
-    struct kt_kcptun_context *sh = in->port->acceptor->sh;
-    if (in->size < KT_KCP_OVERHEAD + kt_seal_overhead(sh->seal)) return;
+    struct kt_kcptun_context *context = in->port->acceptor->context;
+    if (in->size < KT_KCP_OVERHEAD + kt_seal_overhead(context->seal)) return;
     uint8_t *buf = kt_udp_reserve(in->port->udp);
     if (!buf) return;
-    kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), in->head.conv, sh->cfg.rcvwnd);
-    kt_kcptun_context_send(sh, in->port->udp, buf, KT_KCP_OVERHEAD, in->from, in->to);
+    kt_kcp_put_unknown(buf + kt_seal_header(context->seal), in->head.conv, context->cfg.rcvwnd);
+    kt_kcptun_context_send(context, in->port->udp, buf, KT_KCP_OVERHEAD, in->from, in->to);
 }
 
 static void refuse_replay(const struct arrival *in)
 {
-    struct kt_kcptun_context *sh = in->port->acceptor->sh;
-    const uint64_t now = kt_io_now(sh->io);
+    struct kt_kcptun_context *context = in->port->acceptor->context;
+    const uint64_t now = kt_io_now(context->io);
     char text[KT_ADDR_TEXT];
-    sh->counters->ReplayedStarts++;
+    context->counters->ReplayedStarts++;
     say_unknown(in); /* its session may have ended only at this end */
-    if (sh->replay_logged_us && now - sh->replay_logged_us < TELL_EVERY_US) return;
-    sh->replay_logged_us = now;
-    kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(in->from, text)),
+    if (context->replay_logged_us && now - context->replay_logged_us < TELL_EVERY_US) return;
+    context->replay_logged_us = now;
+    kt_log_with(context->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(in->from, text)),
         "%s: the start of an earlier session was replayed (dropped; logged at most once a minute)",
         kt_addr_text(in->from, text));
 }
@@ -147,8 +147,8 @@ static struct guest *begin(const struct arrival *in)
 {
     struct acceptor *a = in->port->acceptor;
     const struct kt_kcp_head *head = &in->head;
-    if (in->sh->retired) return NULL;
-    if (head->cmd != KT_KCP_PUSH || head->una != 0 || head->sn >= a->sh->cfg.rcvwnd) {
+    if (in->context->retired) return NULL;
+    if (head->cmd != KT_KCP_PUSH || head->una != 0 || head->sn >= a->context->cfg.rcvwnd) {
         /* A probe may have overtaken the start. */
         if (head->una != 0 || kt_session_starts_has(a->starts, head->conv)) say_unknown(in);
         return NULL;
@@ -171,7 +171,7 @@ static struct guest *route(const struct arrival *in)
                                    : kt_kcptun_guest_at(in->port, in->from);
     if (!g) return in->has_conv ? begin(in) : NULL;
     if (!g->session) return NULL;
-    if (g->sh != in->sh && !kt_kcptun_context_same_secret(g->sh, in->sh)) return NULL;
+    if (g->context != in->context && !kt_kcptun_context_same_secret(g->context, in->context)) return NULL;
     return kt_kcptun_guest_is_at(g, in->port, in->from) || elsewhere(g, in) ? g : NULL;
 }
 
@@ -183,18 +183,18 @@ static struct kt_kcptun_context *settings_for(
     const struct acceptor *a = port->acceptor;
     uint8_t copy[KT_UDP_MAX];
     *body = NULL;
-    if (a->elders == 0) return a->sh;
+    if (a->elders == 0) return a->context;
     const struct guest *g = kt_kcptun_guest_at(port, dgram->from);
-    if (!g || g->sh == a->sh) return a->sh;
+    if (!g || g->context == a->context) return a->context;
     memcpy(
         copy, dgram->data, dgram->len); /* opening works in place, and destroys what does not authenticate */
-    if (kt_open_packet(g->sh->seal, dgram->data, dgram->len, body, len) == 0) {
-        a->sh->counters->InBytes += dgram->len;
-        return g->sh;
+    if (kt_open_packet(g->context->seal, dgram->data, dgram->len, body, len) == 0) {
+        a->context->counters->InBytes += dgram->len;
+        return g->context;
     }
     memcpy(dgram->data, copy, dgram->len);
     *body = NULL;
-    return a->sh;
+    return a->context;
 }
 
 /* Takes everything: what does not authenticate is counted here. */
@@ -204,10 +204,10 @@ static size_t on_batch(void *ctx, size_t index, struct kt_dgram *dgrams, size_t 
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
-        struct kt_kcptun_context *sh = settings_for(port, &dgrams[i], &body, &len);
-        if (!body && !kt_kcptun_context_open(sh, port->udp, &dgrams[i], &body, &len)) continue;
+        struct kt_kcptun_context *context = settings_for(port, &dgrams[i], &body, &len);
+        if (!body && !kt_kcptun_context_open(context, port->udp, &dgrams[i], &body, &len)) continue;
         struct arrival in = {.port = port,
-            .sh = sh,
+            .context = context,
             .from = dgrams[i].from,
             .to = dgrams[i].to,
             .size = dgrams[i].len,
@@ -216,10 +216,10 @@ static size_t on_batch(void *ctx, size_t index, struct kt_dgram *dgrams, size_t 
         in.has_conv = kt_fec_peek(body, len, &in.head);
         struct guest *g = route(&in);
         if (!g) {
-            sh->counters->InErrs++;
+            context->counters->InErrs++;
             continue;
         }
-        sh->counters->InPkts++;
+        context->counters->InPkts++;
         take(g, &in);
     }
     return 0;

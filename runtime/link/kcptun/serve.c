@@ -15,9 +15,9 @@ static void withdraw(struct kt_call *call)
     kt_kcptun_session_probe_cancel(&of(call)->probe);
 }
 
-void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh)
+void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *context)
 {
-    kt_calls_init(c, sh->io, withdraw);
+    kt_calls_init(c, context->io, withdraw);
 }
 
 static void on_probed(struct kt_kcptun_session_probe *p, uint64_t rtt_us, int code)
@@ -44,7 +44,8 @@ int kt_kcptun_no_target(struct kt_err *err)
         err, KT_ENOTSUP, "kcptun's wire cannot carry a target; use kt's wire, or leave out `to`");
 }
 
-bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, struct kt_kcptun_session *s)
+bool kt_kcptun_call_serve(
+    struct kt_call *call, struct kt_kcptun_context *context, struct kt_kcptun_session *s)
 {
     struct kt_pipe *stream = NULL, *clear;
     if (!call->opened) {
@@ -54,8 +55,8 @@ bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, st
     }
     int rc = kt_kcptun_session_open(s, &stream);
     if (rc == KT_ELIMIT) return false;
-    if (!rc && sh->cfg.tuncrypt) {
-        rc = kt_kcptun_tuncrypt(sh->io, stream, sh->pass, true, &clear);
+    if (!rc && context->cfg.tuncrypt) {
+        rc = kt_kcptun_tuncrypt(context->io, stream, context->pass, true, &clear);
         if (rc)
             kt_pipe_reset(stream, rc);
         else
@@ -70,23 +71,23 @@ bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, st
     return true;
 }
 
-struct kt_pipe *kt_kcptun_admit(
-    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *logged)
+struct kt_pipe *kt_kcptun_admit(struct kt_kcptun_context *context, const struct kt_kcptun_session *s,
+    struct kt_pipe *stream, bool *logged)
 {
     uint16_t features = 0;
     const bool hello = kt_kcptun_session_hello(s, &features);
     struct kt_pipe *clear = stream;
     struct kt_err why;
     if (!kt_kcptun_features_agree(
-            sh->features, hello, features, sh->client ? "the server" : "the client", &why)) {
+            context->features, hello, features, context->client ? "the server" : "the client", &why)) {
         if (!*logged)
-            kt_log_with(sh->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(s)),
+            kt_log_with(context->log, KT_LOG_ERROR, kt_log_peer(kt_kcptun_session_peer_text(s)),
                 "%s: %s; its streams are refused", kt_kcptun_session_peer_text(s), why.text);
         *logged = true;
         kt_pipe_reset(stream, KT_EMISMATCH);
         return NULL;
     }
-    if (sh->cfg.tuncrypt && kt_kcptun_tuncrypt(sh->io, stream, sh->pass, false, &clear)) {
+    if (context->cfg.tuncrypt && kt_kcptun_tuncrypt(context->io, stream, context->pass, false, &clear)) {
         kt_pipe_reset(stream, KT_ENOMEM);
         return NULL;
     }

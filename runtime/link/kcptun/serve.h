@@ -10,7 +10,7 @@ struct kt_kcptun_call {
     struct kt_kcptun_session_probe probe;
 };
 
-void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh);
+void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *context);
 
 /* A new call in no list, for kt_kcptun_call_serve; NULL: out of memory. */
 struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_request *r);
@@ -20,11 +20,12 @@ int kt_kcptun_no_target(struct kt_err *err);
 
 /* Opens the call's stream in the session (encrypted with --tuncrypt), or starts its probe. False if the
  * session can open no more streams because its ids are used up. */
-bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, struct kt_kcptun_session *s);
+bool kt_kcptun_call_serve(
+    struct kt_call *call, struct kt_kcptun_context *context, struct kt_kcptun_session *s);
 
 /* Accepts a stream that the peer opened: returns the pipe to use, decrypted with --tuncrypt. NULL: refused,
  * because the features of the two ends do not match; *logged makes sure that this is logged only once. */
-struct kt_pipe *kt_kcptun_admit(
-    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *logged);
+struct kt_pipe *kt_kcptun_admit(struct kt_kcptun_context *context, const struct kt_kcptun_session *s,
+    struct kt_pipe *stream, bool *logged);
 
 #endif

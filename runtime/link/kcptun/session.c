@@ -20,7 +20,7 @@
 
 void kt_kcptun_session_schedule(struct kt_kcptun_session *s)
 {
-    kt_io_turn(s->sh->io, &s->turn);
+    kt_io_turn(s->context->io, &s->turn);
 }
 
 /* Remembers the first reason; the turn hook reports it. */
@@ -42,7 +42,7 @@ static void set_patience(struct kt_kcptun_session *s);
 /* In mode "auto", with a kt. */
 static void repeat_acks(struct kt_kcptun_session *s)
 {
-    kt_kcp_repeat_acks(s->kcp, kt_kcptun_automatic(&s->sh->cfg) && kt_kcptun_session_hello(s, NULL));
+    kt_kcp_repeat_acks(s->kcp, kt_kcptun_automatic(&s->context->cfg) && kt_kcptun_session_hello(s, NULL));
 }
 
 /* ---- smux's owner ---- */
@@ -57,7 +57,7 @@ static void on_wake(void *ctx)
 static void on_accept(void *ctx, struct kt_pipe *stream)
 {
     struct kt_kcptun_session *s = ctx;
-    s->sh->counters->StreamsAccepted++;
+    s->context->counters->StreamsAccepted++;
     s->owner.accept(s->owner.ctx, s, stream);
 }
 
@@ -79,7 +79,7 @@ static void on_hello(void *ctx, uint16_t features)
 static void on_streams(void *ctx, size_t n)
 {
     struct kt_kcptun_session *s = ctx;
-    kt_kcptun_context_streams(s->sh, s->streams, n);
+    kt_kcptun_context_streams(s->context, s->streams, n);
     s->streams = n;
     s->went_idle = n == 0;
     kt_kcptun_session_note_room(s);
@@ -148,7 +148,7 @@ static void arm(struct kt_kcptun_session *s, uint64_t now)
     uint64_t stall = kt_kcptun_session_stall_due(s);
     if (stall < due) due = stall;
     if (s->more || kt_smux_waiting(s->smux)) due = now;
-    kt_io_timer_set(s->sh->io, &s->timer, due);
+    kt_io_timer_set(s->context->io, &s->timer, due);
 }
 
 static void limit_controller(struct kt_kcptun_session *s);
@@ -157,7 +157,7 @@ static void limit_controller(struct kt_kcptun_session *s);
  * have room for it. Once they are full, KCP's or those of streams, it costs more than parity does. */
 static void choose_parity(struct kt_kcptun_session *s, bool full, uint64_t now)
 {
-    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    const struct kt_kcptun_config *cfg = &s->context->cfg;
     if (!s->path.enc || kt_kcptun_parity(cfg) > 0 || !kt_kcptun_automatic(cfg)) return;
     if (full && now - s->full_us > FULL_GAP_US) s->full_since_us = now;
     if (full) s->full_us = now;
@@ -179,7 +179,7 @@ static void note_limits(struct kt_kcptun_session *s, uint64_t now)
 
 static void report_over(struct kt_kcptun_session *s)
 {
-    struct kt_counters *c = s->sh->counters;
+    struct kt_counters *c = s->context->counters;
     if (s->over == KT_EDEAD)
         c->SessionsDead++;
     else if (s->over == KT_ERESTART)
@@ -189,18 +189,18 @@ static void report_over(struct kt_kcptun_session *s)
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
     if (s->over == KT_ERESTART && *kt_kcptun_session_hint(s))
         why = "it does not know this session"; /* more than that would be a guess */
-    kt_log_with(s->sh->log, kt_kcptun_session_loudness(s), kt_log_peer(s->peer_text),
+    kt_log_with(s->context->log, kt_kcptun_session_loudness(s), kt_log_peer(s->peer_text),
         "session with %s ended: %s%s", s->peer_text, why, kt_kcptun_session_hint(s));
 }
 
 static void on_turn(void *ctx)
 {
     struct kt_kcptun_session *s = ctx;
-    const uint64_t now = kt_io_now(s->sh->io);
+    const uint64_t now = kt_io_now(s->context->io);
     s->busy = true;
     if (!s->over) {
         if (now >= s->next_keepalive) {
-            s->next_keepalive = now + s->sh->cfg.keepalive_us;
+            s->next_keepalive = now + s->context->cfg.keepalive_us;
             kt_smux_heartbeat(s->smux);
             if (s->streams == 0)
                 kt_kcptun_session_trim(s); /* what was in flight has arrived since it went idle */
@@ -234,7 +234,7 @@ static void on_turn(void *ctx)
         kt_kcptun_session_count(s);
         kt_kcptun_session_count_state(s);
         s->limited = false;
-        kt_kcptun_context_busy(s->sh);
+        kt_kcptun_context_busy(s->context);
     }
     s->busy = false;
 
@@ -249,7 +249,7 @@ static void on_turn(void *ctx)
     if (s->over) {
         if (s->reported) return;
         s->reported = true;
-        kt_io_timer_cancel(s->sh->io, &s->timer);
+        kt_io_timer_cancel(s->context->io, &s->timer);
         /* Acknowledge what was read, so that the peer sees that we are alive and have ended the session. */
         if (s->over == KT_EPROTO) kt_kcp_flush(s->kcp, now);
         report_over(s);
@@ -276,11 +276,11 @@ static void on_timer(void *ctx)
 static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_origin origin)
 {
     struct kt_kcptun_session *s = ctx;
-    const uint64_t now = kt_io_now(s->sh->io), before = kt_kcp_news(s->kcp);
+    const uint64_t now = kt_io_now(s->context->io), before = kt_kcp_news(s->kcp);
     const int rc = kt_kcp_input(s->kcp, packet, len, origin, now);
     kt_kcptun_session_note_news(s, before, now);
     if (rc == 0) return;
-    s->sh->counters->KCPInErrors++;
+    s->context->counters->KCPInErrors++;
     if (origin == KT_KCP_REGULAR) kt_kcptun_session_fail(s, KT_EPROTO, "malformed KCP packet");
 }
 
@@ -314,7 +314,7 @@ void kt_kcptun_session_input(
     if (s->over) return;
     s->fresh = true;
     kt_kcptun_session_limit_input(s);
-    const uint64_t silence = kt_patience_heard(&s->health.patience, kt_io_now(s->sh->io));
+    const uint64_t silence = kt_patience_heard(&s->health.patience, kt_io_now(s->context->io));
     if (s->health.patience.suspect || is_outage(s, silence)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.patience.heard;
     const bool elsewhere = to && !kt_addr_equal(to, &s->path.from);
@@ -337,14 +337,14 @@ int kt_kcptun_session_open(struct kt_kcptun_session *s, struct kt_pipe **out)
 {
     if (s->over) return s->over;
     int rc = kt_smux_open(s->smux, out);
-    if (rc == 0) s->sh->counters->StreamsOpened++;
+    if (rc == 0) s->context->counters->StreamsOpened++;
     return rc;
 }
 
 size_t kt_kcptun_session_move_young(struct kt_kcptun_session *from, struct kt_kcptun_session *to)
 {
     size_t n = kt_smux_move_young(from->smux, to->smux);
-    to->sh->counters->StreamsMoved += n;
+    to->context->counters->StreamsMoved += n;
     return n;
 }
 
@@ -362,14 +362,14 @@ void kt_kcptun_session_quiet_log(struct kt_kcptun_session *s)
 
 static const struct kt_cc_ops *controller(const struct kt_kcptun_session *s)
 {
-    if (kt_kcptun_automatic(&s->sh->cfg)) return &kt_cc_auto;
-    return s->sh->cfg.nc ? &kt_cc_fixed : &kt_cc_reno;
+    if (kt_kcptun_automatic(&s->context->cfg)) return &kt_cc_auto;
+    return s->context->cfg.nc ? &kt_cc_fixed : &kt_cc_reno;
 }
 
 /* The controller counts segments; the bandwidth that the user states counts IP packets. */
 static void limit_controller(struct kt_kcptun_session *s)
 {
-    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    const struct kt_kcptun_config *cfg = &s->context->cfg;
     const uint32_t segment = kt_kcptun_path_mtu(&s->path),
                    headers = s->peer.sa.sa_family == AF_INET6 ? 48 : 28;
     struct kt_cc_limits limits = {.packet = segment, .window = (uint64_t)cfg->sndwnd * segment};
@@ -380,7 +380,7 @@ static void limit_controller(struct kt_kcptun_session *s)
 
 static struct kt_kcp_config kcp_settings(struct kt_kcptun_session *s)
 {
-    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    const struct kt_kcptun_config *cfg = &s->context->cfg;
     return (struct kt_kcp_config){
         .conv = s->conv,
         .mtu = kt_kcptun_path_mtu(&s->path),
@@ -391,17 +391,18 @@ static struct kt_kcp_config kcp_settings(struct kt_kcptun_session *s)
         .resend = cfg->resend,
         .cc = &s->cc,
         .ack_nodelay = cfg->acknodelay,
-        .pad = s->sh->client ? FIRST_PACKET : 0,
+        .pad = s->context->client ? FIRST_PACKET : 0,
         .ts_base = s->ts_base,
     };
 }
 
 static void set_patience(struct kt_kcptun_session *s)
 {
-    const struct kt_kcptun_context *sh = s->sh;
-    s->health.patience.suspect_us = sh->cfg.suspect_us;
-    s->health.patience.dead_us = sh->cfg.dead_us;
-    if (!sh->client && !kt_kcptun_session_hello(s, NULL) && s->health.patience.dead_us < FOREIGN_PATIENCE_US)
+    const struct kt_kcptun_context *context = s->context;
+    s->health.patience.suspect_us = context->cfg.suspect_us;
+    s->health.patience.dead_us = context->cfg.dead_us;
+    if (!context->client && !kt_kcptun_session_hello(s, NULL) &&
+        s->health.patience.dead_us < FOREIGN_PATIENCE_US)
         s->health.patience.dead_us = FOREIGN_PATIENCE_US;
 }
 
@@ -422,43 +423,43 @@ bool kt_kcptun_session_tune(struct kt_kcptun_session *s)
 
 static int set_up(struct kt_kcptun_session *s)
 {
-    struct kt_kcptun_context *sh = s->sh;
-    const struct kt_kcptun_config *cfg = &sh->cfg;
-    const uint64_t now = kt_io_now(sh->io);
+    struct kt_kcptun_context *context = s->context;
+    const struct kt_kcptun_config *cfg = &context->cfg;
+    const uint64_t now = kt_io_now(context->io);
     const struct kt_kcp_config kcp = kcp_settings(s);
     const struct kt_packet_out out = {
         .reserve = kt_kcptun_path_reserve, .send = kt_kcptun_path_send, .ctx = &s->path};
     const struct kt_smux_config smux = {
-        .client = sh->client,
+        .client = context->client,
         .version = cfg->smux_version,
         .frame_size = cfg->frame_size,
         .session_buffer = cfg->smux_buffer,
         .max_streams = cfg->max_streams,
         .stream_buffer = cfg->stream_buffer,
-        .qpp = sh->qpp,
-        .features = sh->features,
-        .hash_seed = sh->hash_seed,
+        .qpp = context->qpp,
+        .features = context->features,
+        .hash_seed = context->hash_seed,
         .released = kt_kcptun_context_unref,
-        .released_arg = sh,
+        .released_arg = context,
     };
     kt_cc_init(&s->cc, controller(s));
     limit_controller(s);
-    int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
+    int rc = kt_kcp_new(&s->kcp, &kcp, context->segs, &out, now);
     if (!rc) kt_kcp_observe(s->kcp, kt_kcptun_restart_note, &s->restart);
     if (!rc)
-        rc = kt_fec_dec_new(&s->dec, kt_kcptun_context_fec(sh) ? cfg->datashard : 0,
-            kt_kcptun_context_fec(sh) ? cfg->parityshard : 0);
+        rc = kt_fec_dec_new(&s->dec, kt_kcptun_context_fec(context) ? cfg->datashard : 0,
+            kt_kcptun_context_fec(context) ? cfg->parityshard : 0);
     if (!rc && cfg->compress) rc = kt_snappy_enc_new(&s->comp);
     if (!rc && cfg->compress) rc = kt_snappy_dec_new(&s->decomp);
-    if (!rc) rc = kt_smux_new(&s->smux, &smux, &smux_owner, s, sh->bufs);
-    if (!rc) kt_kcptun_context_ref(sh);
+    if (!rc) rc = kt_smux_new(&s->smux, &smux, &smux_owner, s, context->bufs);
+    if (!rc) kt_kcptun_context_ref(context);
     return rc;
 }
 
 static void release(struct kt_kcptun_session *s)
 {
     kt_io_turn_cancel(&s->turn);
-    kt_io_timer_cancel(s->sh->io, &s->timer);
+    kt_io_timer_cancel(s->context->io, &s->timer);
     kt_snappy_enc_free(s->comp);
     kt_snappy_dec_free(s->decomp);
     kt_fec_dec_free(s->dec);
@@ -467,28 +468,28 @@ static void release(struct kt_kcptun_session *s)
     free(s);
 }
 
-int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_context *sh, uint32_t conv,
+int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_context *context, uint32_t conv,
     struct kt_udp *udp, const struct kt_addr *peer, bool connected,
     const struct kt_kcptun_session_owner *owner)
 {
     struct kt_kcptun_session *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
-    s->sh = sh;
+    s->context = context;
     s->owner = *owner;
     s->conv = conv;
     s->peer = *peer;
     kt_addr_text(peer, s->peer_text);
     s->fresh = true;
-    s->born = s->news_us = kt_io_now(sh->io);
-    kt_io_random(sh->io, &s->ts_base, sizeof s->ts_base);
-    s->next_keepalive = s->born + sh->cfg.keepalive_us;
+    s->born = s->news_us = kt_io_now(context->io);
+    kt_io_random(context->io, &s->ts_base, sizeof s->ts_base);
+    s->next_keepalive = s->born + context->cfg.keepalive_us;
     kt_list_init(&s->probes);
     kt_recent_start(&s->recent, s->born);
     kt_turn_init(&s->turn, on_turn, s);
     kt_timer_init(&s->timer, on_timer, s);
-    int rc = kt_kcptun_path_init(&s->path, sh, udp, connected ? NULL : &s->peer);
-    s->path.mtu = kt_kcptun_context_mtu(sh, peer);
-    if (!sh->client) kt_kcptun_path_limit(&s->path);
+    int rc = kt_kcptun_path_init(&s->path, context, udp, connected ? NULL : &s->peer);
+    s->path.mtu = kt_kcptun_context_mtu(context, peer);
+    if (!context->client) kt_kcptun_path_limit(&s->path);
     if (!rc) rc = set_up(s);
     if (rc) {
         release(s);
@@ -496,16 +497,16 @@ int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_conte
     }
     kt_kcptun_session_watch_mtu(s);
     set_patience(s);
-    struct kt_counters *c = sh->counters;
-    if (sh->client)
+    struct kt_counters *c = context->counters;
+    if (context->client)
         c->ActiveOpens++;
     else
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
-    sh->sessions++;
-    kt_kcptun_context_divide(sh);
-    kt_io_timer_set(sh->io, &s->timer, s->next_keepalive);
-    kt_kcptun_context_busy(sh);
+    context->sessions++;
+    kt_kcptun_context_divide(context);
+    kt_io_timer_set(context->io, &s->timer, s->next_keepalive);
+    kt_kcptun_context_busy(context);
     *out = s;
     return 0;
 }
@@ -517,19 +518,19 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     if (!s->over) { /* as kcptun ends a session: one flush, then silence */
         kt_smux_presume_foreign(s->smux);
         kt_smux_pump(s->smux);
-        kt_kcp_flush(s->kcp, kt_io_now(s->sh->io));
+        kt_kcp_flush(s->kcp, kt_io_now(s->context->io));
         kt_kcptun_session_count(s);
         s->over = code;
     }
     kt_kcptun_session_totals(s, s->owner.ended);
-    s->sh->counters->CurrEstab--;
-    s->sh->basic -= s->fec_basic;
-    s->sh->sessions--;
-    kt_kcptun_context_divide(s->sh);
-    kt_kcptun_context_streams(s->sh, s->streams, 0);
-    kt_kcptun_context_count_state(s->sh, s->fec_held + s->state, 0);
+    s->context->counters->CurrEstab--;
+    s->context->basic -= s->fec_basic;
+    s->context->sessions--;
+    kt_kcptun_context_divide(s->context);
+    kt_kcptun_context_streams(s->context, s->streams, 0);
+    kt_kcptun_context_count_state(s->context, s->fec_held + s->state, 0);
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
-    kt_io_freed(s->sh->io);
+    kt_io_freed(s->context->io);
     release(s);
 }

@@ -45,7 +45,7 @@ struct kt_kcptun_session_owner {
 
 /* udp: not owned, outlives the session. peer: copied; connected: udp is connected to it. owner: copied. 0 or
  * a code. */
-int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_context *sh, uint32_t conv,
+int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_context *context, uint32_t conv,
     struct kt_udp *udp, const struct kt_addr *peer, bool connected,
     const struct kt_kcptun_session_owner *owner);
 

@@ -22,7 +22,7 @@ static bool echoes(
 void kt_kcptun_session_validate(struct kt_kcptun_session *s, const uint8_t *body, size_t len, size_t size)
 {
     if (s->over || !s->path.limited) return;
-    const uint32_t born = (uint32_t)(s->born / 1000), now = (uint32_t)(kt_io_now(s->sh->io) / 1000);
+    const uint32_t born = (uint32_t)(s->born / 1000), now = (uint32_t)(kt_io_now(s->context->io) / 1000);
     kt_kcptun_path_credit(&s->path, size);
     if (echoes(s, body, len, s->ts_base + born, now - born)) kt_kcptun_path_unlimit(&s->path);
 }
@@ -35,8 +35,8 @@ bool kt_kcptun_session_validated(const struct kt_kcptun_session *s)
 size_t kt_kcptun_session_challenge(struct kt_kcptun_session *s, const struct kt_kcptun_session_way *way,
     uint32_t ts, uint32_t una, size_t max)
 {
-    struct kt_seal *seal = s->sh->seal;
-    const size_t overhead = kt_seal_overhead(seal), mtu = s->sh->cfg.mtu;
+    struct kt_seal *seal = s->context->seal;
+    const size_t overhead = kt_seal_overhead(seal), mtu = s->context->cfg.mtu;
     if (max > mtu) max = mtu;
     if (s->over || max <= overhead) return 0;
     uint8_t *buf = kt_udp_reserve(way->udp);
@@ -46,7 +46,7 @@ size_t kt_kcptun_session_challenge(struct kt_kcptun_session *s, const struct kt_
         kt_udp_cancel(way->udp, buf);
         return 0;
     }
-    kt_kcptun_context_send(s->sh, way->udp, buf, n, way->peer, way->from);
+    kt_kcptun_context_send(s->context, way->udp, buf, n, way->peer, way->from);
     return n + overhead;
 }
 
@@ -78,7 +78,7 @@ void kt_kcptun_session_note_news(struct kt_kcptun_session *s, uint64_t before, u
 
 uint64_t kt_kcptun_session_stale_us(const struct kt_kcptun_session *s)
 {
-    return kt_io_now(s->sh->io) - s->news_us;
+    return kt_io_now(s->context->io) - s->news_us;
 }
 
 void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_session_way *way)
@@ -87,7 +87,7 @@ void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_
         s->peer = *way->peer;
         kt_addr_text(way->peer, s->peer_text);
     }
-    s->news_us = kt_io_now(s->sh->io); /* the silence starts again at the new address */
+    s->news_us = kt_io_now(s->context->io); /* the silence starts again at the new address */
     kt_kcptun_path_move(&s->path, way->udp, way->from);
     kt_kcptun_path_unlimit(&s->path);
     kt_kcp_path_changed(s->kcp);
@@ -104,7 +104,7 @@ static bool unproven(const struct kt_kcptun_session *s)
 /* A kcptun server does not move sessions. */
 static bool may_ask(const struct kt_kcptun_session *s)
 {
-    if (!s->sh->client || s->streams == 0) return false;
+    if (!s->context->client || s->streams == 0) return false;
     if (unproven(s)) return true;
     if (!kt_kcptun_session_hello(s, NULL)) return false;
     return s->asked_us <= s->news_us || s->health.patience.heard < s->asked_us || s->health.patience.waiting;

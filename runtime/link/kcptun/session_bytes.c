@@ -36,7 +36,7 @@ size_t kt_kcptun_session_room(void *ctx, size_t want)
     if (s->over) return 0;
     if (s->path.limited) return first_room(s, want);
     if (!kt_kcptun_session_may_send(s)) return 0; /* an acknowledgement makes room */
-    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    const struct kt_kcptun_config *cfg = &s->context->cfg;
     struct kt_kcptun_send_budget h = {
         .mss = kt_kcp_mss(s->kcp),
         .space = kt_kcp_room(s->kcp),
@@ -52,7 +52,7 @@ size_t kt_kcptun_session_room(void *ctx, size_t want)
 
 static void to_kcp(struct kt_kcptun_session *s, const uint8_t *data, size_t n)
 {
-    s->sh->counters->BytesSent += n;
+    s->context->counters->BytesSent += n;
     /* on_room has checked the window, so this is lack of memory, and a gap in the byte stream cannot be
      * repaired */
     if (kt_kcp_write(s->kcp, data, n) < n) kt_kcptun_session_fail_code(s, KT_ENOMEM);
@@ -68,8 +68,8 @@ static void compressed(
         memcpy(frame + n, payload[i].data, payload[i].len);
         n += payload[i].len;
     }
-    size_t len = kt_snappy_encode(s->comp, frame, n, s->sh->scratch);
-    to_kcp(s, s->sh->scratch, len);
+    size_t len = kt_snappy_encode(s->comp, frame, n, s->context->scratch);
+    to_kcp(s, s->context->scratch, len);
 }
 
 void kt_kcptun_session_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
@@ -130,6 +130,6 @@ void kt_kcptun_session_read(struct kt_kcptun_session *s)
             spend(s, used);
         }
         kt_kcp_consume(s->kcp, used);
-        s->sh->counters->BytesReceived += used;
+        s->context->counters->BytesReceived += used;
     }
 }

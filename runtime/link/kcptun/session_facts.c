@@ -13,7 +13,7 @@ static uint64_t retransmitted(const struct kt_kcp_stats *st)
 
 void kt_kcptun_session_count(struct kt_kcptun_session *s)
 {
-    struct kt_counters *c = s->sh->counters;
+    struct kt_counters *c = s->context->counters;
     struct kt_kcp_stats st, *old = &s->counted;
     kt_kcp_stats(s->kcp, &st);
     c->InSegs += st.in_segs - old->in_segs;
@@ -40,7 +40,7 @@ void kt_kcptun_session_count(struct kt_kcptun_session *s)
         .retrans = retransmitted(&st),
         .segs_in = st.in_push,
         .recovered = fs.recovered};
-    kt_recent_note(&s->recent, &sum, kt_io_now(s->sh->io));
+    kt_recent_note(&s->recent, &sum, kt_io_now(s->context->io));
     if (s->fec_errors > FEC_ERRORS_MAX) kt_kcptun_session_fail(s, KT_EPROTO, "corrupt FEC data");
 }
 
@@ -72,7 +72,7 @@ bool kt_kcptun_session_heard(const struct kt_kcptun_session *s)
 /* µs since anything authentic arrived; UINT64_MAX: never. */
 static uint64_t quiet_us(const struct kt_kcptun_session *s)
 {
-    return s->health.patience.heard ? kt_io_now(s->sh->io) - s->health.patience.heard : UINT64_MAX;
+    return s->health.patience.heard ? kt_io_now(s->context->io) - s->health.patience.heard : UINT64_MAX;
 }
 
 bool kt_kcptun_session_spoken_to(const struct kt_kcptun_session *s)
@@ -132,7 +132,7 @@ void kt_kcptun_session_totals(const struct kt_kcptun_session *s, struct kt_link_
 void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_stats *sum)
 {
     struct kt_kcp_stats st;
-    const uint64_t now = kt_io_now(s->sh->io);
+    const uint64_t now = kt_io_now(s->context->io);
     kt_kcptun_session_totals(s, &sum->total);
     if (s->over) return;
     kt_kcp_stats(s->kcp, &st);

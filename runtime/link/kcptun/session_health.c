@@ -7,7 +7,7 @@ const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
     if (!s->health.patience.heard)
         return "; nothing has ever arrived from it: is it running, does UDP get through, and are key and crypt the "
                "same on both ends?";
-    if (s->over != KT_EPROTO && s->sh->client && !kt_kcptun_session_spoken_to(s))
+    if (s->over != KT_EPROTO && s->context->client && !kt_kcptun_session_spoken_to(s))
         return "; it has never sent a valid frame: are nocomp, smuxver and QPP the same on both ends?";
     return "";
 }
@@ -19,16 +19,16 @@ enum kt_log_level kt_kcptun_session_loudness(const struct kt_kcptun_session *s)
 
 static void suspect(struct kt_kcptun_session *s, const char *why, uint64_t now)
 {
-    s->sh->counters->SessionsSuspect++;
-    kt_log_with(s->sh->log, kt_kcptun_session_loudness(s), kt_log_peer(s->peer_text),
+    s->context->counters->SessionsSuspect++;
+    kt_log_with(s->context->log, kt_kcptun_session_loudness(s), kt_log_peer(s->peer_text),
         "session with %s: %s; giving up in %.1f s unless it answers%s%s", s->peer_text, why,
         (double)kt_patience_left(&s->health.patience, now) / 1e6,
-        s->sh->client ? ", new streams use a new session" : "", kt_kcptun_session_hint(s));
+        s->context->client ? ", new streams use a new session" : "", kt_kcptun_session_hint(s));
 }
 
 static void trust(struct kt_kcptun_session *s, uint64_t now)
 {
-    kt_log_with(s->sh->log, KT_LOG_INFO, kt_log_peer(s->peer_text),
+    kt_log_with(s->context->log, KT_LOG_INFO, kt_log_peer(s->peer_text),
         "session with %s: alive again after %.1f s", s->peer_text,
         (double)(now - s->health.patience.since) / 1e6);
 }

@@ -18,7 +18,7 @@
 #include "link/kcptun/snappy_stream.h"
 
 struct kt_kcptun_session {
-    struct kt_kcptun_context *sh;
+    struct kt_kcptun_context *context;
     struct kt_kcptun_session_owner owner;
     struct kt_addr peer;
     char peer_text[KT_ADDR_TEXT];

@@ -25,7 +25,7 @@
 
 static size_t descriptors_left(const struct kt_kcptun_session *s)
 {
-    return kt_descriptors_left(s->sh->io, s->sh->counters, s->streams, kt_smux_streams(s->smux));
+    return kt_descriptors_left(s->context->io, s->context->counters, s->streams, kt_smux_streams(s->smux));
 }
 
 /* The cost of its streams alone: a session whose buffers are full may still open some. A few are never refused, so
@@ -33,8 +33,8 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
 static bool affords(const struct kt_kcptun_session *s, size_t streams)
 {
     const size_t uncounted = kt_sub_size(streams, s->streams); /* until the end of the batch */
-    return streams < kt_kcptun_context_least_streams(s->sh) ||
-           kt_kcptun_context_cost(s->sh, streams + uncounted) < kt_kcptun_context_most(s->sh);
+    return streams < kt_kcptun_context_least_streams(s->context) ||
+           kt_kcptun_context_cost(s->context, streams + uncounted) < kt_kcptun_context_most(s->context);
 }
 
 bool kt_kcptun_session_admit(void *ctx)
@@ -55,9 +55,9 @@ static const char *why_refused(const struct kt_kcptun_session *s, bool full)
 void kt_kcptun_session_note_refusal(void *ctx, bool full)
 {
     struct kt_kcptun_session *s = ctx;
-    s->sh->counters->StreamsRefused++;
+    s->context->counters->StreamsRefused++;
     if (!s->full_logged)
-        kt_log_with(s->sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
+        kt_log_with(s->context->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
             "session with %s: %zu streams open; refusing new ones (%s)", s->peer_text,
             kt_smux_streams(s->smux), why_refused(s, full));
     s->full_logged = true;
@@ -65,7 +65,7 @@ void kt_kcptun_session_note_refusal(void *ctx, bool full)
 
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
 {
-    if (s->streams < s->sh->cfg.max_streams / 2 && s->streams < descriptors_left(s) / 2 &&
+    if (s->streams < s->context->cfg.max_streams / 2 && s->streams < descriptors_left(s) / 2 &&
         affords(s, 2 * s->streams))
         s->full_logged = false;
 }
@@ -75,13 +75,13 @@ void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
 static size_t memory_left(const struct kt_kcptun_session *s, bool first)
 {
     const size_t held =
-        kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs) + s->fec_held;
-    return kt_kcptun_context_spare(s->sh, held, s->state, s->streams, first);
+        kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->context->segs) + s->fec_held;
+    return kt_kcptun_context_spare(s->context, held, s->state, s->streams, first);
 }
 
 static size_t few_segments(const struct kt_kcptun_session *s)
 {
-    const size_t fit = kt_kcptun_context_least(s->sh) / kt_slab_block_size(s->sh->segs) / 2;
+    const size_t fit = kt_kcptun_context_least(s->context) / kt_slab_block_size(s->context->segs) / 2;
     return fit < FEW_SEGMENTS ? FEW_SEGMENTS : kt_min_size(fit, MANY_SEGMENTS);
 }
 
@@ -97,12 +97,12 @@ size_t kt_kcptun_session_spare(void *ctx, bool first)
 
 size_t kt_kcptun_session_least(void *ctx)
 {
-    return kt_kcptun_context_recv_least(((const struct kt_kcptun_session *)ctx)->sh);
+    return kt_kcptun_context_recv_least(((const struct kt_kcptun_session *)ctx)->context);
 }
 
 void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s)
 {
-    const size_t segments = memory_left(s, false) / kt_slab_block_size(s->sh->segs) / 2,
+    const size_t segments = memory_left(s, false) / kt_slab_block_size(s->context->segs) / 2,
                  least = few_segments(s);
     if (segments > KT_KCP_WND_MAX)
         kt_kcp_reach(s->kcp, UINT32_MAX);
@@ -116,17 +116,17 @@ void kt_kcptun_session_limit_input(struct kt_kcptun_session *s)
     if (s->limited) return;
     s->limited = true;
     kt_kcptun_session_limit_reach(s);
-    const size_t basic = kt_min_size(FEC_STATE, s->fec_basic + kt_kcptun_context_free(s->sh));
+    const size_t basic = kt_min_size(FEC_STATE, s->fec_basic + kt_kcptun_context_free(s->context));
     kt_fec_dec_limit(s->dec, basic + (s->fec_held + memory_left(s, false)) / 2);
 }
 
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s)
 {
     const size_t held = kt_fec_dec_held(s->dec), basic = kt_min_size(held, FEC_STATE), counts = held - basic;
-    s->sh->basic += basic - s->fec_basic;
+    s->context->basic += basic - s->fec_basic;
     s->fec_basic = basic;
     if (counts == s->fec_held) return;
-    kt_kcptun_context_count_state(s->sh, s->fec_held, counts);
+    kt_kcptun_context_count_state(s->context, s->fec_held, counts);
     s->fec_held = counts;
 }
 
@@ -136,7 +136,7 @@ void kt_kcptun_session_count_state(struct kt_kcptun_session *s)
         kt_kcp_slots(s->kcp) + (s->decomp ? kt_snappy_held(s->decomp) : 0) + kt_smux_refusals_held(s->smux);
     const size_t counts = kt_sub_size(held, STATE);
     if (counts == s->state) return;
-    kt_kcptun_context_count_state(s->sh, s->state, counts);
+    kt_kcptun_context_count_state(s->context, s->state, counts);
     s->state = counts;
 }
 
@@ -165,7 +165,7 @@ void kt_kcptun_session_renew_budget(struct kt_kcptun_session *s)
  * for the next, so the time that they take counts. */
 void kt_kcptun_session_accept_batch(struct kt_kcptun_session *s)
 {
-    const uint64_t taken = kt_io_clock(s->sh->io) - kt_io_now(s->sh->io);
+    const uint64_t taken = kt_io_clock(s->context->io) - kt_io_now(s->context->io);
     if (s->batches_left < TURN_BATCHES && taken >= ACCEPT_US) s->batches_left = 0;
     kt_smux_accept_most(s->smux, s->batches_left > 0 ? BATCH : 0);
     if (kt_kcptun_session_next_batch(s)) s->batches_left--;

@@ -33,16 +33,16 @@ void kt_kcptun_session_watch_mtu(struct kt_kcptun_session *s)
 
 void kt_kcptun_session_shrink(struct kt_kcptun_session *s)
 {
-    struct kt_kcptun_context *sh = s->sh;
+    struct kt_kcptun_context *context = s->context;
     const uint32_t size = smaller(s);
     kt_kcp_shrink(s->kcp, packet(s, size));
     s->path.whole = size;
-    sh->counters->MTUReduced++;
-    kt_log_with(sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
+    context->counters->MTUReduced++;
+    kt_log_with(context->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
         "session with %s: datagrams of more than %u bytes are lost and shorter ones arrive; sending at most "
         "%u bytes from now on; set --mtu %u (kcp.mtu in a script) at both ends",
         s->peer_text, size, size, size);
-    kt_kcptun_context_note_mtu(sh, &s->peer, size);
+    kt_kcptun_context_note_mtu(context, &s->peer, size);
     kt_kcp_resume(s->kcp);
     kt_kcptun_session_watch_mtu(s);
 }
@@ -50,11 +50,12 @@ void kt_kcptun_session_shrink(struct kt_kcptun_session *s)
 /* A server's peer may owe nothing, and would notice only at its next heartbeat that the session has ended. */
 static void disown(struct kt_kcptun_session *s)
 {
-    struct kt_kcptun_context *sh = s->sh;
+    struct kt_kcptun_context *context = s->context;
     uint8_t *buf = kt_udp_reserve(s->path.udp);
     if (!buf) return;
-    kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), s->conv, sh->cfg.rcvwnd);
-    kt_kcptun_context_send(sh, s->path.udp, buf, KT_KCP_OVERHEAD, s->path.to, kt_kcptun_path_from(&s->path));
+    kt_kcp_put_unknown(buf + kt_seal_header(context->seal), s->conv, context->cfg.rcvwnd);
+    kt_kcptun_context_send(
+        context, s->path.udp, buf, KT_KCP_OVERHEAD, s->path.to, kt_kcptun_path_from(&s->path));
 }
 
 void kt_kcptun_session_oversize(struct kt_kcptun_session *s)
@@ -63,5 +64,5 @@ void kt_kcptun_session_oversize(struct kt_kcptun_session *s)
         "what was sent in long datagrams cannot be sent again in shorter ones, nor fragmented; the next "
         "session sends "
         "shorter ones");
-    if (!s->sh->client) disown(s);
+    if (!s->context->client) disown(s);
 }

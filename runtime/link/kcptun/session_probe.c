@@ -14,7 +14,7 @@
 void kt_kcptun_session_probe(struct kt_kcptun_session *s, struct kt_kcptun_session_probe *p)
 {
     struct kt_kcp_stats st;
-    const uint64_t now = kt_io_now(s->sh->io);
+    const uint64_t now = kt_io_now(s->context->io);
     kt_kcp_stats(s->kcp, &st);
     p->started = now;
     p->answers = st.answers + 1;

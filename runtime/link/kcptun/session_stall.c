@@ -16,8 +16,8 @@
  * to a kt client that serves them. */
 static bool peer_opens(const struct kt_kcptun_session *s)
 {
-    if (!s->sh->client) return true;
-    return s->sh->features & KT_SMUX_F_SERVES && kt_kcptun_session_hello(s, NULL);
+    if (!s->context->client) return true;
+    return s->context->features & KT_SMUX_F_SERVES && kt_kcptun_session_hello(s, NULL);
 }
 
 static uint64_t patience(const struct kt_kcptun_session *s)
@@ -71,13 +71,13 @@ void kt_kcptun_session_check_stall(struct kt_kcptun_session *s, uint64_t now)
 void kt_kcptun_session_note_cut(void *ctx, uint32_t id, size_t unread, int code)
 {
     struct kt_kcptun_session *s = ctx;
-    s->sh->counters->StreamsCut++;
+    s->context->counters->StreamsCut++;
     if (code == KT_EPROTO)
-        kt_log_with(s->sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
+        kt_log_with(s->context->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
             "session with %s: stream %u reset: the peer exceeds its window", s->peer_text, id);
     else
-        kt_log_with(s->sh->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
+        kt_log_with(s->context->log, KT_LOG_WARN, kt_log_peer(s->peer_text),
             "session with %s: stream %u reset: its %zu unread bytes blocked all streams of the session%s",
             s->peer_text, id, unread,
-            s->sh->cfg.smux_version < 2 ? " (smux 2 avoids this: --smuxver 2 on both ends)" : "");
+            s->context->cfg.smux_version < 2 ? " (smux 2 avoids this: --smuxver 2 on both ends)" : "");
 }
