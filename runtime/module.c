@@ -53,25 +53,25 @@ static void need_54(lua_State *L)
 int luaopen_kt(lua_State *L)
 {
     need_54(L);
-    return kt_plain_open(L);
+    return kt_lua_sim_module_open(L);
 }
 
 int luaopen_kt_sim(lua_State *L)
 {
     need_54(L);
-    return kt_plain_module(L, "kt.sim");
+    return kt_lua_sim_module_load(L, "kt.sim");
 }
 
 /* For busted --helper=kt.sim.report. */
 int luaopen_kt_sim_report(lua_State *L)
 {
     need_54(L);
-    return kt_plain_module(L, "kt.sim.report");
+    return kt_lua_sim_module_load(L, "kt.sim.report");
 }
 
 /* For developers of kt.sim, who load its Lua part from their own files. */
 int luaopen_kt_sim_core(lua_State *L)
 {
     need_54(L);
-    return kt_plain_core(L);
+    return kt_lua_sim_module_core(L);
 }

@@ -138,7 +138,7 @@ static int run(struct process *p, struct kt_supervisor *sv)
         return complain(p->logger, err.text);
     }
     if (p->start->serves) {
-        kt_uv_report_handed(p->io);
+        kt_uv_activated_report(p->io);
         kt_notify_ready(&p->notify);
     }
     code = kt_supervisor_run(sv);

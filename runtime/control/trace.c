@@ -42,7 +42,7 @@ static void on_packet(void *ctx, const struct kt_tapped *p)
         t->dropped[p->out]++;
         return;
     }
-    kt_text_encode(KT_TEXT_BASE64, data, (struct kt_bytes){p->data, p->len});
+    kt_encode(KT_ENCODING_BASE64, data, (struct kt_bytes){p->data, p->len});
     const int len = snprintf(json, sizeof json,
         "{\"time\":%.6f,\"wire\":\"%s\",\"out\":%s%s%s,\"path\":%u,\"number\":%llu,\"dropped\":%llu,\"data\":"
         "\"%s\"}",

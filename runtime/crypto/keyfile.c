@@ -56,7 +56,7 @@ static int decode(const struct line *line, const char *what, uint8_t key[KT_KEY]
     uint8_t bytes[KT_KEY_FILE];
     size_t n = 0;
     const struct kt_bytes text = {line->text, line->len};
-    const bool whole = line->len <= sizeof bytes && kt_text_decode(KT_TEXT_BASE64, bytes, text, &n) == 0;
+    const bool whole = line->len <= sizeof bytes && kt_decode(KT_ENCODING_BASE64, bytes, text, &n) == 0;
     if (whole && n == KT_KEY) memcpy(key, bytes, KT_KEY);
     sodium_memzero(bytes, sizeof bytes);
     if (!whole)

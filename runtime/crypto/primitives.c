@@ -145,34 +145,36 @@ int kt_argon2id(uint8_t *out, size_t size, struct kt_bytes password, const uint8
 
 /* ---- texts ---- */
 
-static int variant(enum kt_text_kind kind)
+static int variant(enum kt_encoding kind)
 {
-    return kind == KT_TEXT_BASE64 ? sodium_base64_VARIANT_ORIGINAL : sodium_base64_VARIANT_URLSAFE_NO_PADDING;
+    return kind == KT_ENCODING_BASE64 ? sodium_base64_VARIANT_ORIGINAL
+                                      : sodium_base64_VARIANT_URLSAFE_NO_PADDING;
 }
 
-size_t kt_text_size(enum kt_text_kind kind, size_t n)
+size_t kt_encoded_size(enum kt_encoding kind, size_t n)
 {
-    return kind == KT_TEXT_HEX ? 2 * n + 1 : sodium_base64_encoded_len(n, variant(kind));
+    return kind == KT_ENCODING_HEX ? 2 * n + 1 : sodium_base64_encoded_len(n, variant(kind));
 }
 
-void kt_text_encode(enum kt_text_kind kind, char *out, struct kt_bytes data)
+void kt_encode(enum kt_encoding kind, char *out, struct kt_bytes data)
 {
-    const size_t size = kt_text_size(kind, data.len);
-    if (kind == KT_TEXT_HEX)
+    const size_t size = kt_encoded_size(kind, data.len);
+    if (kind == KT_ENCODING_HEX)
         sodium_bin2hex(out, size, data.data, data.len);
     else
         sodium_bin2base64(out, size, data.data, data.len, variant(kind));
 }
 
-int kt_text_decode(enum kt_text_kind kind, uint8_t *out, struct kt_bytes text, size_t *len)
+int kt_decode(enum kt_encoding kind, uint8_t *out, struct kt_bytes text, size_t *len)
 {
     /* libsodium 1.0.18 takes bytes above 127 for letters of base64. */
     uint8_t all = 0;
     for (size_t i = 0; i < text.len; i++) all |= ((const uint8_t *)text.data)[i];
     if (all > 127) return KT_EINVAL;
     /* Without `end`, anything after the last valid byte is an error. */
-    const int rc = kind == KT_TEXT_HEX ? sodium_hex2bin(out, text.len, text.data, text.len, NULL, len, NULL)
-                                       : sodium_base642bin(out, text.len, text.data, text.len, NULL, len,
-                                             NULL, variant(kind));
+    const int rc =
+        kind == KT_ENCODING_HEX
+            ? sodium_hex2bin(out, text.len, text.data, text.len, NULL, len, NULL)
+            : sodium_base642bin(out, text.len, text.data, text.len, NULL, len, NULL, variant(kind));
     return rc ? KT_EINVAL : 0;
 }

@@ -76,14 +76,14 @@ int kt_argon2id(uint8_t *out, size_t size, struct kt_bytes password, const uint8
 
 /* ---- texts for bytes (RFC 4648), in constant time ---- */
 
-enum kt_text_kind { KT_TEXT_HEX, KT_TEXT_BASE64, KT_TEXT_BASE64URL };
+enum kt_encoding { KT_ENCODING_HEX, KT_ENCODING_BASE64, KT_ENCODING_BASE64URL };
 
-/* Bytes that kt_text_encode writes, a NUL among them, for n bytes. */
-size_t kt_text_size(enum kt_text_kind kind, size_t n);
+/* Bytes that kt_encode writes, a NUL among them, for n bytes. */
+size_t kt_encoded_size(enum kt_encoding kind, size_t n);
 /* Lower-case hex; base64 with padding; base64url without. */
-void kt_text_encode(enum kt_text_kind kind, char *out, struct kt_bytes data);
-/* Writes at most text.len bytes, *len of them. Only what kt_text_encode writes is accepted, and upper-case hex. 0 or
+void kt_encode(enum kt_encoding kind, char *out, struct kt_bytes data);
+/* Writes at most text.len bytes, *len of them. Only what kt_encode writes is accepted, and upper-case hex. 0 or
  * KT_EINVAL, after which out is garbage. */
-int kt_text_decode(enum kt_text_kind kind, uint8_t *out, struct kt_bytes text, size_t *len);
+int kt_decode(enum kt_encoding kind, uint8_t *out, struct kt_bytes text, size_t *len);
 
 #endif

@@ -17,16 +17,16 @@
 #define FIRST 3 /* SD_LISTEN_FDS_START */
 #define MOST 64
 
-struct handed {
+struct activated {
     int fd, type; /* SOCK_STREAM, SOCK_DGRAM */
     union kt_uv_name at;
     char name[64];
     bool used;
 };
 
-struct kt_uv_handed {
+struct kt_uv_activated {
     size_t n;
-    struct handed sockets[MOST];
+    struct activated sockets[MOST];
 };
 
 /* A whole number from 1 to `most`; 0 if the variable is none. */
@@ -49,9 +49,9 @@ static void nth_name(const char *names, long i, char out[64])
     snprintf(out, 64, "%.*s", names ? (int)strcspn(names, ":") : 0, names ? names : "");
 }
 
-static void take(struct kt_uv_handed *h, int fd, const char *names)
+static void take(struct kt_uv_activated *h, int fd, const char *names)
 {
-    struct handed *s = &h->sockets[h->n];
+    struct activated *s = &h->sockets[h->n];
     socklen_t len = sizeof s->at, size = sizeof s->type;
     memset(s, 0, sizeof *s);
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &s->type, &size) < 0 || getsockname(fd, &s->at.sa, &len) < 0 ||
@@ -62,13 +62,13 @@ static void take(struct kt_uv_handed *h, int fd, const char *names)
     h->n++;
 }
 
-int kt_uv_handed_new(struct kt_uv_handed **out)
+int kt_uv_activated_new(struct kt_uv_activated **out)
 {
     *out = NULL;
     const long count = number("LISTEN_FDS", MOST);
     const bool ours = number("LISTEN_PID", LONG_MAX) == (long)getpid();
     if (count == 0 || !ours) return 0;
-    struct kt_uv_handed *h = calloc(1, sizeof *h);
+    struct kt_uv_activated *h = calloc(1, sizeof *h);
     if (!h) return UV_ENOMEM;
     for (int fd = FIRST; fd < FIRST + count; fd++) take(h, fd, getenv("LISTEN_FDNAMES"));
     /* Not for programs that a script starts, nor for another io. */
@@ -79,28 +79,28 @@ int kt_uv_handed_new(struct kt_uv_handed **out)
     return 0;
 }
 
-static int duplicate(struct handed *s)
+static int duplicate(struct activated *s)
 {
     const int fd = fcntl(s->fd, F_DUPFD_CLOEXEC, FIRST);
     s->used = s->used || fd >= 0;
     return fd;
 }
 
-int kt_uv_handed_addr(struct kt_uv_handed *h, int type, const struct kt_addr *at)
+int kt_uv_activated_addr(struct kt_uv_activated *h, int type, const struct kt_addr *at)
 {
     for (size_t i = 0; h && i < h->n; i++) {
         struct kt_addr bound;
-        struct handed *s = &h->sockets[i];
+        struct activated *s = &h->sockets[i];
         if (s->type == type && kt_addr_from_sockaddr(&bound, &s->at.sa) && kt_addr_equal(&bound, at))
             return duplicate(s);
     }
     return -1;
 }
 
-int kt_uv_handed_path(struct kt_uv_handed *h, const char *path)
+int kt_uv_activated_path(struct kt_uv_activated *h, const char *path)
 {
     for (size_t i = 0; h && i < h->n; i++) {
-        struct handed *s = &h->sockets[i];
+        struct activated *s = &h->sockets[i];
         if (s->type == SOCK_STREAM && s->at.sa.sa_family == AF_UNIX &&
             strncmp(s->at.un.sun_path, path, sizeof s->at.un.sun_path) == 0)
             return duplicate(s);
@@ -108,11 +108,11 @@ int kt_uv_handed_path(struct kt_uv_handed *h, const char *path)
     return -1;
 }
 
-void kt_uv_report_handed(struct kt_io *io)
+void kt_uv_activated_report(struct kt_io *io)
 {
-    const struct kt_uv_handed *h = kt_uv(io)->handed;
+    const struct kt_uv_activated *h = kt_uv(io)->activated;
     for (size_t i = 0; h && i < h->n; i++) {
-        const struct handed *s = &h->sockets[i];
+        const struct activated *s = &h->sockets[i];
         char at[128];
         if (s->used) continue;
         kt_uv_name_text(at, &s->at, sizeof s->at);
@@ -122,7 +122,7 @@ void kt_uv_report_handed(struct kt_io *io)
     }
 }
 
-void kt_uv_handed_free(struct kt_uv_handed *h)
+void kt_uv_activated_free(struct kt_uv_activated *h)
 {
     for (size_t i = 0; h && i < h->n; i++) close(h->sockets[i].fd);
     free(h);

@@ -23,7 +23,7 @@ struct uv_io {
     uv_check_t check;     /* after arrivals are handled: due timers */
     struct kt_uv_alarm *alarm;
     struct kt_uv_hangups *hangups;
-    struct kt_uv_handed *handed; /* NULL: no sockets came with the process */
+    struct kt_uv_activated *activated; /* NULL: no sockets came with the process */
     unsigned flags;
     bool has_threads; /* libuv's lookup threads; see prealloc.c */
     bool stale;       /* io.now is from an earlier turn */
@@ -98,8 +98,8 @@ bool kt_uv_read_original(const struct cmsghdr *c, struct kt_addr *out);
 
 /* Grows libuv's table of watchers by means of u->grow, which is then closing: 0 or UV_ENOMEM. Then,
  * whether libuv can have its lookup threads: ask before each lookup. */
-int kt_uv_room_watchers(struct uv_io *u);
-bool kt_uv_room_threads(struct uv_io *u);
+int kt_uv_prealloc_watchers(struct uv_io *u);
+bool kt_uv_prealloc_threads(struct uv_io *u);
 
 /* ---- the wake-up call (alarm.c) ---- */
 
@@ -134,12 +134,12 @@ void kt_uv_answer_stop(struct kt_uv_answer *a, struct kt_io *io);
 /* ---- sockets from the service manager (activated_sockets.c) ---- */
 
 /* Takes over the sockets that came with the process; *out is NULL if none did. 0 or UV_ENOMEM. */
-int kt_uv_handed_new(struct kt_uv_handed **out);
+int kt_uv_activated_new(struct kt_uv_activated **out);
 /* A duplicate of the socket of this type that is bound to the address, or the listening one at a path; -1: there is
  * none. */
-int kt_uv_handed_addr(struct kt_uv_handed *h, int type, const struct kt_addr *at);
-int kt_uv_handed_path(struct kt_uv_handed *h, const char *path);
-void kt_uv_handed_free(struct kt_uv_handed *h);
+int kt_uv_activated_addr(struct kt_uv_activated *h, int type, const struct kt_addr *at);
+int kt_uv_activated_path(struct kt_uv_activated *h, const char *path);
+void kt_uv_activated_free(struct kt_uv_activated *h);
 
 /* ---- UDP (udp.c) ---- */
 

@@ -223,7 +223,7 @@ static int bind_unix(struct uv_listener *l, int unlocked, struct kt_err *err)
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     struct stat st;
     memcpy(un.sun_path, l->path, sizeof un.sun_path);
-    l->fd = kt_uv_handed_path(l->u->handed, l->path);
+    l->fd = kt_uv_activated_path(l->u->activated, l->path);
     if (l->fd >= 0) return 0; /* its file belongs to the service manager: dev and ino stay 0 */
     l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (l->fd < 0) return kt_system_bind_error(err, l->listener.local, 0, errno);
@@ -252,7 +252,7 @@ static int bind_unix(struct uv_listener *l, int unlocked, struct kt_err *err)
 static int bind_addr(struct uv_listener *l, const struct kt_addr *at)
 {
     int on = 1, off = 0;
-    l->fd = kt_uv_handed_addr(l->u->handed, SOCK_STREAM, at);
+    l->fd = kt_uv_activated_addr(l->u->activated, SOCK_STREAM, at);
     if (l->fd >= 0) return 0;
     l->fd = socket(at->sa.sa_family, SOCK_STREAM, 0);
     if (l->fd < 0) return errno;

@@ -149,7 +149,7 @@ static void uv_io_free(struct kt_io *io)
     run_closings(u);
     /* A leaked handle (asserted above) keeps its loop: leaking both is better than freeing the loop under it. */
     if (uv_loop_close(&u->loop) != 0) return;
-    kt_uv_handed_free(u->handed);
+    kt_uv_activated_free(u->activated);
     free(u->scratch);
     wipe(u->random, sizeof u->random);
     free(u);
@@ -207,10 +207,10 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     *out = NULL;
     struct uv_io *u = calloc(1, sizeof *u);
     if (!u) return not_made(UV_ENOMEM, err);
-    int r = kt_uv_handed_new(&u->handed);
+    int r = kt_uv_activated_new(&u->activated);
     if (r == 0) r = uv_loop_init(&u->loop);
     if (r < 0) {
-        kt_uv_handed_free(u->handed);
+        kt_uv_activated_free(u->activated);
         free(u);
         return not_made(r, err);
     }
@@ -225,17 +225,17 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     r = kt_uv_alarm_new(u, &u->alarm);
     if (r < 0) {
         uv_loop_close(&u->loop);
-        kt_uv_handed_free(u->handed);
+        kt_uv_activated_free(u->activated);
         free(u);
         return not_made(r, err);
     }
     r = kt_uv_hangups_new(u, &u->hangups);
-    if (r == 0 && (r = kt_uv_room_watchers(u)) != 0) kt_uv_hangups_close(u->hangups);
+    if (r == 0 && (r = kt_uv_prealloc_watchers(u)) != 0) kt_uv_hangups_close(u->hangups);
     if (r < 0) {
         kt_uv_alarm_close(u->alarm);
         run_closings(u);
         uv_loop_close(&u->loop);
-        kt_uv_handed_free(u->handed);
+        kt_uv_activated_free(u->activated);
         free(u);
         return not_made(r, err);
     }

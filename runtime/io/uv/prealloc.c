@@ -36,7 +36,7 @@ static int highest(void)
     return top;
 }
 
-int kt_uv_room_watchers(struct uv_io *u)
+int kt_uv_prealloc_watchers(struct uv_io *u)
 {
     uv_poll_t *poll = &u->grow;
     void *volatile table =
@@ -73,7 +73,7 @@ static size_t pool_size(void)
     return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (size_t)n;
 }
 
-bool kt_uv_room_threads(struct uv_io *u)
+bool kt_uv_prealloc_threads(struct uv_io *u)
 {
     if (u->has_threads) return true;
     const size_t want = pool_size();

@@ -113,7 +113,7 @@ int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_
     snprintf(r->host, sizeof r->host, "%s", host);
     if (kt_addr_from_ip(&r->numeric, host, port)) {
         kt_io_turn(io, &r->turn);
-    } else if (!kt_uv_room_threads(r->u)) {
+    } else if (!kt_uv_prealloc_threads(r->u)) {
         free(r);
         return kt_err_set(err, KT_ENOMEM, "%.255s: out of memory for the lookup threads", host);
     } else {

@@ -211,7 +211,7 @@ static int set_up(
     if (scope) return scope;
     kt_addr_text(local, text);
     if (kt_uv_fd_prepare(s->fd) < 0) return kt_system_bind_error(err, text, 0, errno);
-    if (!s->handed && s->is_v6 && IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr))
+    if (!s->activated && s->is_v6 && IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr))
         set_int(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* [::] is also the IPv4 wildcard */
     if (opts->reuse_port && set_int(s->fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
         return kt_err_set(err, KT_ENOTSUP, "%s: cannot share the port: %s", text, strerror(errno));
@@ -230,7 +230,7 @@ static int set_up(
         const int rc = set_device(s, opts->device, err);
         if (rc) return rc;
     }
-    if (!s->handed && bind(s->fd, &local->sa, kt_addr_len(local)) < 0)
+    if (!s->activated && bind(s->fd, &local->sa, kt_addr_len(local)) < 0)
         return kt_system_bind_error(err, text, kt_addr_port(local), errno);
     if (opts->remote) {
         struct kt_addr remote = *opts->remote;
@@ -277,9 +277,9 @@ int kt_uv_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struc
 
     char text[KT_ADDR_TEXT];
     int code = 0;
-    s->fd = opts->remote ? -1 : kt_uv_handed_addr(s->u->handed, SOCK_DGRAM, &local);
-    s->handed = s->fd >= 0;
-    if (!s->handed) s->fd = socket(local.sa.sa_family, SOCK_DGRAM, 0);
+    s->fd = opts->remote ? -1 : kt_uv_activated_addr(s->u->activated, SOCK_DGRAM, &local);
+    s->activated = s->fd >= 0;
+    if (!s->activated) s->fd = socket(local.sa.sa_family, SOCK_DGRAM, 0);
     if (s->fd < 0) {
         code = kt_system_bind_error(err, kt_addr_text(&local, text), 0, errno);
     } else if ((code = set_up(s, opts, &local, err)) == 0) {

@@ -34,7 +34,7 @@ struct uv_udp {
     int polled; /* the events that poll asks for */
     int error;  /* KT_E… to report from the loop, or 0 */
     bool is_v6, connected, gro;
-    bool handed;          /* the service manager has bound it */
+    bool activated;       /* the service manager has bound it */
     bool diverted;        /* datagrams carry where they were sent to */
     bool pktinfo;         /* bound to a wildcard: datagrams carry this host's address */
     bool singles;         /* GRO has recently found nothing to merge */

@@ -15,6 +15,6 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
 
 /* Logs a warning for each socket that the service manager has passed to the process (LISTEN_FDS) and that nothing has
  * used yet. A listener, or a UDP socket without a fixed peer, uses the one that is bound to its address. */
-void kt_uv_report_handed(struct kt_io *io);
+void kt_uv_activated_report(struct kt_io *io);
 
 #endif

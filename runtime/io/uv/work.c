@@ -75,7 +75,7 @@ int kt_uv_work(
 {
     struct uv_io *u = kt_uv(io);
     *out = NULL;
-    struct uv_work *w = kt_uv_room_threads(u) ? calloc(1, sizeof *w) : NULL;
+    struct uv_work *w = kt_uv_prealloc_threads(u) ? calloc(1, sizeof *w) : NULL;
     if (!w) return KT_ENOMEM;
     w->work.cancel = cancel;
     w->u = u;

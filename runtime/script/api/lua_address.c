@@ -67,14 +67,14 @@ static int address(lua_State *L)
     if (lua_type(L, 1) != LUA_TSTRING)
         return kt_raise(L, ADDRESS ": expected a string such as \"host:port\", got %s", kt_type_name(L, 1));
     if (strlen(lua_tostring(L, 1)) != lua_rawlen(L, 1))
-        return kt_err_return(L, KT_ECONFIG, "an address with a zero byte");
+        return kt_lua_err_return(L, KT_ECONFIG, "an address with a zero byte");
     if (strcmp(lua_tostring(L, 1), "unix:") == 0) { /* conn.peer of a client without a name */
         lua_pushliteral(L, "");
         return 1;
     }
     const unsigned all = KT_ENDPOINT_RANGE | KT_ENDPOINT_UNIX | KT_ENDPOINT_ZERO;
     const int rc = kt_endpoint_parse(&at, lua_tostring(L, 1), all, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     if (at.is_unix) {
         lua_pushstring(L, at.host);
         return 1;
@@ -101,9 +101,10 @@ static int read_network(lua_State *L, struct kt_prefix *out, size_t i)
         return kt_raise(L, CIDR ": element %I of the list: expected a string, got %s", (lua_Integer)i,
             kt_type_name(L, -1));
     const char *text = lua_tostring(L, -1);
-    if (strlen(text) != lua_rawlen(L, -1)) return kt_err_return(L, KT_ECONFIG, "a network with a zero byte");
+    if (strlen(text) != lua_rawlen(L, -1))
+        return kt_lua_err_return(L, KT_ECONFIG, "a network with a zero byte");
     const int rc = kt_prefix_parse(out, text, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     const bool six = out->addr.sa.sa_family == AF_INET6;
     if (out->bits >= 96) kt_addr_unmap(&out->addr);
     if (six && out->addr.sa.sa_family == AF_INET) out->bits -= 96;
@@ -124,7 +125,7 @@ static int cidr(lua_State *L)
             kt_type_name(L, 1));
     const size_t n = lua_rawlen(L, 1);
     if (n > CIDR_MAX)
-        return kt_err_return(L, KT_ELIMIT,
+        return kt_lua_err_return(L, KT_ELIMIT,
             lua_pushfstring(L, "%I networks; at most %d are allowed", (lua_Integer)n, CIDR_MAX));
     if (kt_guard_worked(kt_guard_of(L), n * CIDR_WORK)) kt_guard_raise(L);
     struct cidr *c = kt_handle_push(L, KT_HANDLE_CIDR, sizeof *c + n * sizeof c->set[0], 0);
@@ -162,7 +163,7 @@ static int ipmask(lua_State *L)
     char text[KT_ADDR_TEXT];
     const bool is_address = read_address(L, 1, IPMASK, &ip);
     const unsigned bits4 = bits_arg(L, 2, 32, 32), bits6 = bits_arg(L, 3, 64, 128);
-    if (!is_address) return kt_err_return(L, KT_ECONFIG, "not an IP address");
+    if (!is_address) return kt_lua_err_return(L, KT_ECONFIG, "not an IP address");
     kt_prefix_of(&net, &ip, ip.sa.sa_family == AF_INET6 ? bits6 : bits4);
     lua_pushfstring(L, "%s/%d", kt_addr_ip_text(&net.addr, text), (int)net.bits);
     return 1;

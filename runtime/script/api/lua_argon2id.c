@@ -99,17 +99,17 @@ static int argon2id(lua_State *L)
         return kt_raise(L, WHAT ": argument 2: expected a salt of %d bytes, got %I", (int)KT_ARGON2_SALT,
             (lua_Integer)salt.len);
     if (password.len > PASSWORD_MAX)
-        return kt_err_return(L, KT_ELIMIT,
+        return kt_lua_err_return(L, KT_ELIMIT,
             lua_pushfstring(L, WHAT ": the password has %I bytes; at most %d are allowed",
                 (lua_Integer)password.len, (int)PASSWORD_MAX));
     if (calls->n == CALLS_MAX)
-        return kt_err_return(
+        return kt_lua_err_return(
             L, KT_ELIMIT, lua_pushfstring(L, WHAT ": limit of %d calls at a time reached", (int)CALLS_MAX));
 
     char *secret = kt_lua_secret_new(L, (size_t)size.value);
     struct call *c = lua_newuserdatauv(L, sizeof *c, 0);
     *c = (struct call){.calls = calls, .task = t, .secret = secret, .job = kt_locked_alloc(sizeof *c->job)};
-    if (!c->job) return kt_err_return(L, KT_ENOMEM, WHAT ": out of memory");
+    if (!c->job) return kt_lua_err_return(L, KT_ENOMEM, WHAT ": out of memory");
     struct job *j = c->job;
     j->size = (size_t)size.value;
     j->passes = (unsigned)passes.value;
@@ -120,7 +120,7 @@ static int argon2id(lua_State *L)
     const struct kt_job job = {.run = run, .free = kt_locked_free, .arg = j};
     if (kt_work(kt_runtime_io(kt_task_runtime(t)), &job, done, c, &c->work)) {
         kt_locked_free(j);
-        return kt_err_return(L, KT_ENOMEM, WHAT ": out of memory");
+        return kt_lua_err_return(L, KT_ENOMEM, WHAT ": out of memory");
     }
     calls->n++;
     return kt_task_wait(L, t,

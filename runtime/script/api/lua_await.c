@@ -85,13 +85,14 @@ static int push_failure(lua_State *L, int idx, const struct kt_lua_task *h)
 {
     if (h->explained) {
         lua_getiuservalue(L, idx, LEFT);
-        return kt_err_return(L, h->code, lua_tostring(L, -1));
+        return kt_lua_err_return(L, h->code, lua_tostring(L, -1));
     }
-    if (h->n == 0) return kt_err_return(L, h->code, h->code == KT_ECANCELED ? "the task was canceled" : NULL);
+    if (h->n == 0)
+        return kt_lua_err_return(L, h->code, h->code == KT_ECANCELED ? "the task was canceled" : NULL);
     if (!lua_checkstack(h->thread, 1)) return luaL_error(L, "out of memory");
     lua_pushvalue(h->thread, -1);
     lua_xmove(h->thread, L, 1);
-    if (!kt_handle_test(L, -1, KT_HANDLE_ERR)) kt_err_push(L, h->code, kt_err_raised(L, -1));
+    if (!kt_handle_test(L, -1, KT_HANDLE_ERR)) kt_lua_err_push(L, h->code, kt_lua_err_raised(L, -1));
     lua_pushnil(L);
     lua_insert(L, -2);
     return 2;

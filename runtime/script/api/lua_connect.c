@@ -166,7 +166,7 @@ static int connect_to(lua_State *L)
     struct kt_err err = {0};
     struct kt_endpoint at;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_UNIX | KT_ENDPOINT_HOST, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     if (kt_runtime_pipes_full(kt_task_runtime(t))) return kt_lua_pipe_too_many(L, WHAT);
     struct dial *d = proxy ? lua_newuserdatauv(L, sizeof *d, 0) : NULL;
     if (d) *d = (struct dial){.task = t, .version = (unsigned)(proxy[1] - '0'), .client = client};
@@ -174,7 +174,7 @@ static int connect_to(lua_State *L)
     struct kt_connect *op;
     rc = kt_connect(kt_runtime_io(kt_task_runtime(t)), &at, d ? dialled : connected,
         d ? (void *)d : (void *)t, &op, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     if (d) d->op = op;
     return kt_task_wait(L, t,
         &(struct kt_wait){

@@ -39,7 +39,7 @@ static int read_file(lua_State *L)
     char *data;
     size_t len;
     int rc = kt_file_read(kt_runtime_io(kt_runtime_of(L)), path, max, &data, &len, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     lua_pushcfunction(L, push_data);
     lua_pushlightuserdata(L, data);
     lua_pushinteger(L, (lua_Integer)len);
@@ -57,7 +57,7 @@ static int create_file(lua_State *L)
     const char *data = luaL_checklstring(L, 2, &len);
     struct kt_err err = {0};
     int rc = kt_file_create(kt_runtime_io(kt_runtime_of(L)), path, data, len, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -273,7 +273,7 @@ static int log_level(lua_State *L)
     enum kt_log_level level;
     const char *name = luaL_checkstring(L, 1);
     if (!kt_log_level_parse(name, &level))
-        return kt_err_return(L, KT_ECONFIG,
+        return kt_lua_err_return(L, KT_ECONFIG,
             lua_pushfstring(
                 L, "unknown log level \"%s\"; expected one of debug, info, warn, error, quiet", name));
     kt_runtime_logger(kt_runtime_of(L))->log.level = level;
@@ -288,10 +288,10 @@ static int log_format(lua_State *L)
     struct kt_err err = {0};
     const char *name = luaL_checkstring(L, 1);
     if (!kt_log_format_parse(name, &format))
-        return kt_err_return(L, KT_ECONFIG,
+        return kt_lua_err_return(L, KT_ECONFIG,
             lua_pushfstring(L, "unknown log format \"%s\"; expected one of text, json, journald", name));
     int rc = kt_logger_format(kt_runtime_logger(kt_runtime_of(L)), format, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -301,7 +301,7 @@ static int log_file(lua_State *L)
 {
     struct kt_err err = {0};
     int rc = kt_logger_file(kt_runtime_logger(kt_runtime_of(L)), luaL_checkstring(L, 1), &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -95,7 +95,7 @@ static int finish(struct result *r, size_t n)
 
 static int unauthentic(lua_State *L, const char *what)
 {
-    return kt_err_return(L, KT_EAUTH, lua_pushfstring(L, "%s: the data does not authenticate", what));
+    return kt_lua_err_return(L, KT_EAUTH, lua_pushfstring(L, "%s: the data does not authenticate", what));
 }
 
 /* ---- random bytes ---- */
@@ -354,7 +354,7 @@ static int box_args(lua_State *L, const char *what, const uint8_t **key, const u
     *nonce = nonce_option(L, 4, what, KT_BOX_NONCE);
     *peer = public_key.data;
     if (public_key.len == KT_BOX_KEY) return 0;
-    return kt_err_return(L, KT_EINVAL,
+    return kt_lua_err_return(L, KT_EINVAL,
         lua_pushfstring(L, "%s: the peer's public key has %I bytes; expected %d", what,
             (lua_Integer)public_key.len, (int)KT_BOX_KEY));
 }
@@ -371,7 +371,7 @@ static int box_seal(lua_State *L)
     const size_t n = data.len + KT_BOX_TAG + (nonce ? 0 : KT_BOX_NONCE);
     uint8_t *out = begin_sealed(L, &r, data.len + KT_BOX_TAG, KT_BOX_NONCE, &nonce);
     if (kt_box_seal(out, key, peer, nonce, data))
-        return kt_err_return(
+        return kt_lua_err_return(
             L, KT_EINVAL, lua_pushfstring(L, "%s: the peer's public key is not valid", what));
     return finish(&r, n);
 }
@@ -393,26 +393,26 @@ static int box_open(lua_State *L)
 
 /* ---- texts ---- */
 
-static int encode(lua_State *L, const char *what, enum kt_text_kind kind)
+static int encode(lua_State *L, const char *what, enum kt_encoding kind)
 {
     bool secret;
     struct result r;
     const struct kt_bytes data = bytes_arg(L, 1, what, &secret);
-    const size_t size = kt_text_size(kind, data.len);
-    kt_text_encode(
+    const size_t size = kt_encoded_size(kind, data.len);
+    kt_encode(
         kind, (char *)begin(L, &r, secret ? size - 1 : size, secret), data); /* a secret has room for a NUL */
     return finish(&r, size - 1);
 }
 
-static int decode(lua_State *L, const char *what, enum kt_text_kind kind, const char *name)
+static int decode(lua_State *L, const char *what, enum kt_encoding kind, const char *name)
 {
     bool secret;
     struct result r;
     size_t n;
     const struct kt_bytes text = bytes_arg(L, 1, what, &secret);
     uint8_t *out = begin(L, &r, text.len, secret);
-    if (kt_text_decode(kind, out, text, &n))
-        return kt_err_return(L, KT_EINVAL, lua_pushfstring(L, "%s: the text is not %s", what, name));
+    if (kt_decode(kind, out, text, &n))
+        return kt_lua_err_return(L, KT_EINVAL, lua_pushfstring(L, "%s: the text is not %s", what, name));
     if (!secret) return finish(&r, n);
     memcpy(kt_lua_secret_new(L, n), out, n);
     return 1;
@@ -421,20 +421,20 @@ static int decode(lua_State *L, const char *what, enum kt_text_kind kind, const 
 /* kt.crypto.hex(data) → text; a secret if data is one, as for all of these */
 static int crypto_hex(lua_State *L)
 {
-    return encode(L, CRYPTO "hex", KT_TEXT_HEX);
+    return encode(L, CRYPTO "hex", KT_ENCODING_HEX);
 }
 
 /* kt.crypto.unhex(text) → data | nil, err */
 static int crypto_unhex(lua_State *L)
 {
-    return decode(L, CRYPTO "unhex", KT_TEXT_HEX, "hex");
+    return decode(L, CRYPTO "unhex", KT_ENCODING_HEX, "hex");
 }
 
 /* nil or "url" */
-static enum kt_text_kind alphabet(lua_State *L, const char *what)
+static enum kt_encoding alphabet(lua_State *L, const char *what)
 {
-    if (lua_isnoneornil(L, 2)) return KT_TEXT_BASE64;
-    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "url") == 0) return KT_TEXT_BASE64URL;
+    if (lua_isnoneornil(L, 2)) return KT_ENCODING_BASE64;
+    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "url") == 0) return KT_ENCODING_BASE64URL;
     kt_raise(L, "%s: argument 2: expected \"url\" or nothing", what);
 }
 
@@ -447,8 +447,8 @@ static int base64_encode(lua_State *L)
 /* kt.crypto.base64_decode(text [, "url"]) → data | nil, err */
 static int base64_decode(lua_State *L)
 {
-    const enum kt_text_kind kind = alphabet(L, CRYPTO "base64_decode");
-    return decode(L, CRYPTO "base64_decode", kind, kind == KT_TEXT_BASE64 ? "base64" : "base64url");
+    const enum kt_encoding kind = alphabet(L, CRYPTO "base64_decode");
+    return decode(L, CRYPTO "base64_decode", kind, kind == KT_ENCODING_BASE64 ? "base64" : "base64url");
 }
 
 void kt_lua_crypto(lua_State *L)

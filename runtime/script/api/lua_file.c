@@ -52,13 +52,13 @@ static const char *path_arg(lua_State *L, const char *what)
 
 static int invalid(lua_State *L, const char *what)
 {
-    return kt_err_return(
+    return kt_lua_err_return(
         L, KT_EINVAL, lua_pushfstring(L, "%s: the path is empty or contains a zero byte", what));
 }
 
 static int denied(lua_State *L, const char *what, const char *path, const char *why)
 {
-    return kt_err_return(L, KT_EACCES, lua_pushfstring(L, "%s: %s: %s", what, path, why));
+    return kt_lua_err_return(L, KT_EACCES, lua_pushfstring(L, "%s: %s: %s", what, path, why));
 }
 
 /* Writes the real path of what can be resolved of a path that does not lead anywhere: of the last folder on its way.
@@ -100,7 +100,7 @@ static int file(lua_State *L)
     if (!is_in(io, folder, real) && !is_in_any(io, kt_runtime_allow(rt)->read, real))
         return denied(L, "kt.file", path, "outside of the script's folder; allow it with --allow-read DIR");
     if (rc == 0) rc = kt_file_read_real(io, real, FILE_MAX, &data, &len, &err);
-    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, "kt.file: %s", err.text));
+    if (rc) return kt_lua_err_return(L, rc, lua_pushfstring(L, "kt.file: %s", err.text));
     lua_pushcfunction(L, push_data);
     lua_pushlightuserdata(L, data);
     lua_pushinteger(L, (lua_Integer)len);
@@ -184,7 +184,7 @@ static int append(lua_State *L)
     if (rc) last_real(io, full, real);
     if (!is_in_any(io, kt_runtime_allow(rt)->write, real))
         return denied(L, "kt.append", path, "not allowed; start kt with --allow-write DIR");
-    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, "kt.append: %s", err.text));
+    if (rc) return kt_lua_err_return(L, rc, lua_pushfstring(L, "kt.append: %s", err.text));
     if (kt_runtime_checking(rt)) {
         lua_pushboolean(L, 1);
         return 1;
@@ -196,7 +196,7 @@ static int append(lua_State *L)
         atomic_store(&a->failed, false);
     }
     if (a) kt_append(a->to, text, len);
-    if (failed) return kt_err_return(L, err.code, lua_pushfstring(L, "kt.append: %s", err.text));
+    if (failed) return kt_lua_err_return(L, err.code, lua_pushfstring(L, "kt.append: %s", err.text));
     lua_pushboolean(L, 1);
     return 1;
 }

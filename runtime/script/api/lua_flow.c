@@ -104,7 +104,7 @@ static struct kt_lua_flow *push(lua_State *L)
 
 static int too_many(lua_State *L, const char *what)
 {
-    return kt_err_return(L, KT_ELIMIT,
+    return kt_lua_err_return(L, KT_ELIMIT,
         lua_pushfstring(L, "%s: limit of %d open flows reached; close some first", what, (int)KT_FLOWS_MAX));
 }
 
@@ -157,7 +157,7 @@ int kt_lua_link_flow(lua_State *L)
     const struct kt_opt opts[] = {{"to", KT_OPT_STRING, &to}, {"client", KT_OPT_STRING, &client},
         {"copies", KT_OPT_INTEGER, &copies}, {"fec", KT_OPT_BOOLEAN, &fec}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
-    if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    if (!l->link) return kt_lua_err_return(L, KT_ECLOSED, CLOSED);
     if (kt_runtime_flows_full(kt_task_runtime(t))) return too_many(L, OPEN);
     lua_settop(L, 2);
     struct kt_lua_flow *h = push(L);
@@ -170,7 +170,7 @@ int kt_lua_link_flow(lua_State *L)
     struct kt_flow *flow;
     struct kt_err err = {0};
     const int rc = kt_link_flow(l->link, &options, &flow, &err);
-    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, OPEN ": %s", err.text));
+    if (rc) return kt_lua_err_return(L, rc, lua_pushfstring(L, OPEN ": %s", err.text));
     attach(h, flow, t);
     return 1;
 }
@@ -222,16 +222,16 @@ int kt_lua_flow_connect(lua_State *L, const char *to, uint64_t timeout)
     struct kt_endpoint at;
     struct kt_addr addr;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
-    if (rc) return kt_err_return(L, rc, err.text); /* not raised: it may come from a client */
+    if (rc) return kt_lua_err_return(L, rc, err.text); /* not raised: it may come from a client */
     if (kt_runtime_flows_full(kt_task_runtime(t))) return too_many(L, CONNECT);
     struct kt_lua_flow *h = push(L);
     kt_lua_peer_set(L, to);
     if (kt_addr_from_ip(&addr, at.host, at.port_min)) {
         rc = connect_to(h, t, &addr, &err);
-        return rc ? kt_err_return(L, rc, err.text) : 1;
+        return rc ? kt_lua_err_return(L, rc, err.text) : 1;
     }
     rc = kt_resolve(kt_runtime_io(kt_task_runtime(t)), at.host, at.port_min, found, t, &h->resolve, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = CONNECT,
@@ -325,11 +325,11 @@ int kt_lua_flow_splice(lua_State *L)
         return kt_raise(L, SPLICE ": rate and linger are for conns and streams; flows take idle and total");
     const int code = a->code ? a->code : b->code;
     if (code)
-        return kt_err_return(
+        return kt_lua_err_return(
             L, code, lua_pushfstring(L, SPLICE ": the flow has ended: %s", kt_strerror(code)));
     struct kt_relay *relay;
     const int rc = kt_relay(kt_runtime_io(kt_task_runtime(t)), a->flow, b->flow, &how, done, t, &relay);
-    if (rc) return kt_err_return(L, rc, NULL);
+    if (rc) return kt_lua_err_return(L, rc, NULL);
     give(a, b, relay);
     give(b, a, relay);
     pass_waiting(a, false);
@@ -362,11 +362,11 @@ static int flow_set(lua_State *L)
     const struct kt_opt opts[] = {{"copies", KT_OPT_INTEGER, &copies}, {"fec", KT_OPT_BOOLEAN, &fec}};
     kt_opts_read(L, 2, "flow:set", opts, 2);
     struct kt_flow *flow = h->flow ? h->flow : h->spliced;
-    if (!flow) return kt_err_return(L, KT_ECLOSED, "flow:set: the flow was closed");
+    if (!flow) return kt_lua_err_return(L, KT_ECLOSED, "flow:set: the flow was closed");
     if (copies.value >= 0 && kt_flow_copies(flow, (unsigned)copies.value))
-        return kt_err_return(L, KT_ENOTSUP, "flow:set: copies are only for flows of a link");
+        return kt_lua_err_return(L, KT_ENOTSUP, "flow:set: copies are only for flows of a link");
     if (fec.given && kt_flow_fec(flow, fec.value))
-        return kt_err_return(L, KT_ENOTSUP, "flow:set: fec is only for flows of a link");
+        return kt_lua_err_return(L, KT_ENOTSUP, "flow:set: fec is only for flows of a link");
     lua_pushboolean(L, 1);
     return 1;
 }

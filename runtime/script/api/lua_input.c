@@ -43,7 +43,7 @@ static int open_input(lua_State *L)
     struct input *in = kt_handle_push(L, INPUT, sizeof *in, 0);
     const int rc =
         kt_input_open(kt_runtime_io(kt_runtime_of(L)), lua_toboolean(L, 1), on_input, in, &in->at, &err);
-    return rc ? kt_err_return(L, rc, err.text) : 1;
+    return rc ? kt_lua_err_return(L, rc, err.text) : 1;
 }
 
 static void cancel(struct kt_task *t)

@@ -69,7 +69,7 @@ static int decode(lua_State *L)
         return kt_raise(L, DECODE ": expected a string, got %s", kt_type_name(L, 1));
     const char *text = lua_tolstring(L, 1, &len);
     const int rc = kt_json_parse(text, len, &tree, &err);
-    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, DECODE ": %s", err.text));
+    if (rc) return kt_lua_err_return(L, rc, lua_pushfstring(L, DECODE ": %s", err.text));
     lua_pushcfunction(L, push_tree);
     lua_pushlightuserdata(L, tree);
     const int status = lua_pcall(L, 1, 1, 0);

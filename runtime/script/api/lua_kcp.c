@@ -79,7 +79,7 @@ static void account(const struct kt_lua_kcp *c)
 
 static int closed(lua_State *L, const struct kt_lua_kcp *c, const char *what)
 {
-    return kt_err_return(L, c->why.code, lua_pushfstring(L, "%s: %s", what, c->why.text));
+    return kt_lua_err_return(L, c->why.code, lua_pushfstring(L, "%s: %s", what, c->why.text));
 }
 
 static void wake_receiver(struct kt_lua_kcp *c)
@@ -229,7 +229,7 @@ static int kcp(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &room_key);
     struct room *room = lua_touserdata(L, -1);
     if (room->talks == TALKS_MAX)
-        return kt_err_return(L, KT_ELIMIT,
+        return kt_lua_err_return(L, KT_ELIMIT,
             lua_pushfstring(L, "kt.kcp: limit of %d conversations per script reached", (int)TALKS_MAX));
     struct kt_lua_kcp *c = kt_handle_push(L, KT_HANDLE_KCP, sizeof *c, 1);
     kt_list_init(&c->owned.node);
@@ -249,7 +249,7 @@ static int kcp(lua_State *L)
     lua_rawsetp(L, -2, c);
     lua_pop(L, 1);
     const int rc = kt_conversation_new(&c->talk, &cfg, kt_runtime_io(rt), room->pool, &events, c);
-    if (rc) return kt_err_return(L, rc, NULL);
+    if (rc) return kt_lua_err_return(L, rc, NULL);
     room->talks++;
     kt_task_own(t, &c->owned);
     return 1;
@@ -281,10 +281,10 @@ static int send_or_wait(lua_State *L, struct kt_task *t)
         return 1;
     }
     if (rc == KT_ELIMIT)
-        return kt_err_return(L, rc,
+        return kt_lua_err_return(L, rc,
             lua_pushfstring(L, SEND ": a message of %I bytes; at most %I are allowed", (lua_Integer)len,
                 (lua_Integer)kt_conversation_message_max(c->talk)));
-    if (rc != KT_EAGAIN) return kt_err_return(L, rc, SEND ": out of memory for packets");
+    if (rc != KT_EAGAIN) return kt_lua_err_return(L, rc, SEND ": out of memory for packets");
     lua_pushinteger(L, (lua_Integer)(from + taken));
     lua_replace(L, 5);
     return kt_task_wait(L, t,
@@ -358,7 +358,7 @@ static int kcp_input(lua_State *L)
     const char *packet = lua_tolstring(L, 2, &len);
     if (!c->talk) return closed(L, c, INPUT); /* not raised: packets come at any time */
     if (kt_conversation_input(c->talk, (const uint8_t *)packet, len))
-        return kt_err_return(L, KT_EPROTO, INPUT ": not a packet of this conversation");
+        return kt_lua_err_return(L, KT_EPROTO, INPUT ": not a packet of this conversation");
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -291,7 +291,7 @@ static int link_open(lua_State *L)
         {"to", KT_OPT_STRING, &to}, {"name", KT_OPT_STRING, &name}, {"priority", KT_OPT_INTEGER, &priority},
         {"weight", KT_OPT_INTEGER, &weight}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
-    if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    if (!l->link) return kt_lua_err_return(L, KT_ECLOSED, CLOSED);
     if (kt_runtime_pipes_full(rt)) return kt_lua_pipe_too_many(L, OPEN);
     if (client)
         kt_log_with(kt_runtime_log(rt), KT_LOG_DEBUG,
@@ -310,7 +310,7 @@ static int link_open(lua_State *L)
         .name = name,
         .policy = {(uint32_t)priority.value, (uint32_t)weight.value}};
     int rc = kt_link_open(l->link, &options, opened, t, &op, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     return wait_for(L, l, t, OPEN, take_stream, op, timeout);
 }
 
@@ -337,11 +337,11 @@ static int link_probe(lua_State *L)
     struct kt_lua_link *l = self(L, "probe");
     struct kt_task *t = kt_task_need(L, PROBE);
     const uint64_t timeout = kt_opts_timeout(L, 2, PROBE, PROBE_US);
-    if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    if (!l->link) return kt_lua_err_return(L, KT_ECLOSED, CLOSED);
     struct kt_err err = {0};
     struct kt_open *op;
     int rc = kt_link_probe(l->link, probed, t, &op, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     return wait_for(L, l, t, PROBE, push_rtt, op, timeout);
 }
 
@@ -367,11 +367,11 @@ static int link_set(lua_State *L)
     lua_pushvalue(L, 2);
     lua_pushstring(L, l->peer ? "" : l->settings->mode);
     lua_call(L, 2, 1);
-    if (kt_service_is_closed(&l->service)) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    if (kt_service_is_closed(&l->service)) return kt_lua_err_return(L, KT_ECLOSED, CLOSED);
     const struct kt_settings *changed = l->peer ? NULL : kt_config_change(L, 3, l->wire, l->settings);
     struct kt_err err = {0};
     int rc = l->link ? kt_link_set(l->link, changed, &err) : 0;
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     if (changed) memcpy(l->settings, changed, kt_wire_size(l->wire));
     lua_pushboolean(L, 1);
     return 1;

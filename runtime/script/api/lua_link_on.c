@@ -52,7 +52,7 @@ static int prepare(lua_State *L)
     lua_rawgeti(L, -1, h->w->id);
     kt_config_push_stats(L, h->stats);
     if (h->why)
-        kt_err_push(L, h->why->code, h->why->text);
+        kt_lua_err_push(L, h->why->code, h->why->text);
     else
         lua_pushnil(L);
     return 3;

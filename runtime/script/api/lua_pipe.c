@@ -139,7 +139,7 @@ static void push_peer(lua_State *L, int idx)
 
 int kt_lua_pipe_too_many(lua_State *L, const char *what)
 {
-    return kt_err_return(L, KT_ELIMIT,
+    return kt_lua_err_return(L, KT_ELIMIT,
         lua_pushfstring(
             L, "%s: limit of %d open conns and streams reached; close some first", what, (int)KT_PIPES_MAX));
 }
@@ -198,7 +198,8 @@ static int pipe_reset(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_lua_pipe_self(L, "reset");
     const char *text;
-    int code = kt_err_arg(L, 2, kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn:reset" : "stream:reset", &text);
+    int code =
+        kt_lua_err_arg(L, 2, kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn:reset" : "stream:reset", &text);
     if (!h->pipe) return 0;
     struct kt_runtime *rt = kt_task_runtime(h->owned.owner);
     push_peer(L, 1);

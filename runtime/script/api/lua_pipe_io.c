@@ -61,7 +61,7 @@ const char *kt_lua_io_sentence(const struct kt_lua_pipe *h, int code, char *out,
 
 int kt_lua_io_closed_meanwhile(lua_State *L, const char *what)
 {
-    return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: %s", what, KT_LUA_IO_CLOSED));
+    return kt_lua_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: %s", what, KT_LUA_IO_CLOSED));
 }
 
 /* ---- events ---- */

@@ -77,10 +77,10 @@ static int answered(lua_State *L)
     struct kt_task *t = kt_task_need(L, ANSWERED);
     struct kt_lua_pipe *h = stream_arg(L);
     const lua_Number seconds = luaL_checknumber(L, 2);
-    if (!h->pipe || h->asking) return kt_err_return(L, KT_ECLOSED, NULL);
+    if (!h->pipe || h->asking) return kt_lua_err_return(L, KT_ECLOSED, NULL);
     const int rc = step(h);
     if (rc == 0) return finish(L, t);
-    if (rc < 0) return kt_err_return(L, rc, NULL);
+    if (rc < 0) return kt_lua_err_return(L, rc, NULL);
     h->asking = t;
     return kt_task_wait(L, t,
         &(struct kt_wait){

@@ -302,7 +302,7 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     char buf[400];
     const char *text = lua_pushfstring(L, "%s: %s", r->what, reading_sentence(r, rc, buf, sizeof buf));
     lua_insert(L, -1 - extra); /* keeps it alive, below the results */
-    return kt_err_return_before(L, extra, rc, text);
+    return kt_lua_err_return_before(L, extra, rc, text);
 }
 
 static int read_some(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
@@ -375,7 +375,7 @@ int kt_lua_pipe_peek(lua_State *L)
     const size_t n = count_arg(L, 2, what, 1, PEEK_MAX);
     const uint64_t timeout = kt_lua_io_timeout_arg(L, 3, what);
     if (h->pipe->ops->single)
-        return kt_err_return(
+        return kt_lua_err_return(
             L, KT_ENOTSUP, lua_pushfstring(L, "%s: not on a link with tuncrypt; read instead", what));
     struct kt_lua_reading *r = new_reading(L, h, t, what, timeout);
     r->peeks = true;

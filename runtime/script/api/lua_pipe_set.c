@@ -62,10 +62,10 @@ int kt_lua_pipe_set(lua_State *L)
     const struct kt_lua_shares shares = {
         {in.given, out.given}, {kt_lua_limit_of(in.value), kt_lua_limit_of(out.value)}};
     if (!kt_lua_pipe_there(h))
-        return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: already ended", what));
+        return kt_lua_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: already ended", what));
 
     const int rc = kt_lua_limits_set(h, kt_runtime_io(kt_runtime_of(L)), &limits, &shares);
-    if (rc) return kt_err_return(L, rc, NULL);
+    if (rc) return kt_lua_err_return(L, rc, NULL);
     if (conn && user_timeout != KT_TIME_NEVER) kt_conn_set_user_timeout(h->conn, user_timeout);
     struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
     struct kt_stream_facts facts;

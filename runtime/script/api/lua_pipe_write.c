@@ -108,7 +108,7 @@ static int write_in_task(lua_State *L, bool room)
     const char *text = lua_pushfstring(
         L, "%s: %s", what, rc == KT_ECLOSED ? KT_LUA_IO_CLOSED : kt_lua_io_sentence(h, rc, buf, sizeof buf));
     lua_insert(L, -2);
-    return kt_err_return_before(L, 1, rc, text);
+    return kt_lua_err_return_before(L, 1, rc, text);
 }
 
 /* pipe:write(data [, { timeout = "30s" }]) → #data | nil, err, bytes written */

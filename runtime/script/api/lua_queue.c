@@ -82,7 +82,7 @@ static int queue_push(lua_State *L)
     if (lua_isnoneornil(L, 2)) return kt_raise(L, PUSH ": expected a value, got nil");
     const uint64_t timeout_us = kt_opts_timeout(L, 3, PUSH, KT_TIME_NEVER);
     lua_settop(L, 2);
-    if (q->closed) return kt_err_return(L, KT_ECLOSED, PUSH ": " CLOSED);
+    if (q->closed) return kt_lua_err_return(L, KT_ECLOSED, PUSH ": " CLOSED);
     if (to) {
         if (!lua_checkstack(kt_task_thread(to), 1)) return luaL_error(L, "out of memory");
         kt_handle_give(L, 2, t, to);
@@ -125,7 +125,7 @@ static int queue_pop(lua_State *L)
     lua_settop(L, 1);
     luaL_checkstack(L, 4, NULL);
     if (q->count == 0) {
-        if (q->closed) return kt_err_return(L, KT_ECLOSED, POP ": " CLOSED);
+        if (q->closed) return kt_lua_err_return(L, KT_ECLOSED, POP ": " CLOSED);
         return kt_task_wait(L, t,
             &(struct kt_wait){.what = POP,
                 .finish = popped,

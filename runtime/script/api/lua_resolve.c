@@ -146,12 +146,12 @@ static int resolve(lua_State *L)
     struct kt_err err = {0};
     if (strlen(name) != lua_rawlen(L, -1)) {
         kt_err_set(&err, KT_ENAME, "\"%.64s\": not a name; it contains a zero byte", name);
-        return kt_err_return(L, KT_ENAME, err.text);
+        return kt_lua_err_return(L, KT_ENAME, err.text);
     }
     question.name = name;
     struct kt_query *op;
     int rc = kt_query(kt_runtime_io(kt_task_runtime(t)), &question, answered, t, &op, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = WHAT,
@@ -209,7 +209,7 @@ static int lookup(lua_State *L)
     struct kt_resolve *op;
     int rc = kt_endpoint_parse(&at, text, KT_ENDPOINT_RANGE | KT_ENDPOINT_HOST, &err);
     if (!rc) rc = kt_resolve(kt_runtime_io(kt_task_runtime(t)), at.host, at.port_min, found, t, &op, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = LOOKUP,

@@ -61,13 +61,13 @@ static int append_row(lua_State *L)
     int rc = 0;
     if (!rows->path || strcmp(rows->path, path) != 0)
         rc = open_rows(rows, kt_runtime_io(kt_runtime_of(L)), path, head, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     if (atomic_load(&rows->failed)) {
         err = rows->err;
         atomic_store(&rows->failed, false);
     }
     kt_append(rows->to, row, len);
-    if (err.code) return kt_err_return(L, err.code, err.text);
+    if (err.code) return kt_lua_err_return(L, err.code, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -92,7 +92,7 @@ static int finish(lua_State *L, struct kt_task *t)
     const struct kt_err *cause = kt_task_brought(t); /* the result's own is no longer valid */
     kt_lua_splice_push(L, t);
     if (!cause) return 1;
-    kt_err_push(L, cause->code, cause->text);
+    kt_lua_err_push(L, cause->code, cause->text);
     lua_setfield(L, -2, "cause");
     return 1;
 }
@@ -243,7 +243,7 @@ static int splice(lua_State *L)
     if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
 
     int rc = a->heard ? a->code : b->heard ? b->code : 0;
-    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": already broken: %s", kt_strerror(rc)));
+    if (rc) return kt_lua_err_return(L, rc, lua_pushfstring(L, WHAT ": already broken: %s", kt_strerror(rc)));
     struct kt_splice *op;
     struct kt_tee *tees[2] = {NULL, NULL};
     rc = make_tees(mirrors, taps, tap ? (size_t)first : 0, tees);
@@ -252,7 +252,7 @@ static int splice(lua_State *L)
     if (!rc) rc = kt_splice(kt_runtime_io(kt_task_runtime(t)), a->pipe, b->pipe, &how, done, t, &op);
     if (rc) {
         end_tees(tees);
-        return kt_err_return(L, rc, NULL);
+        return kt_lua_err_return(L, rc, NULL);
     }
     if (a->code) kt_splice_broke(op, false, a->code);
     if (b->code) kt_splice_broke(op, true, b->code);

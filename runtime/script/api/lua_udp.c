@@ -222,7 +222,7 @@ static int open_in_task(lua_State *L, struct kt_task *t, struct kt_lua_udp *u)
         n = kt_service_enter(L, &u->service, &ops, string_field(L, "on"));
     } else {
         const int rc = open_socket(u, &err);
-        if (rc) return kt_err_return(L, rc, err.text);
+        if (rc) return kt_lua_err_return(L, rc, err.text);
     }
     if (n == 1) kt_task_own(t, &u->owned);
     return n;
@@ -277,7 +277,7 @@ static int udp(lua_State *L)
     if (rc) return kt_raise(L, "udp.on: %s", err.text);
     kt_service_localhost(&u->on);
     if (to) rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
-    if (rc) return t ? kt_err_return(L, rc, err.text) : kt_raise(L, "udp.to: %s", err.text);
+    if (rc) return t ? kt_lua_err_return(L, rc, err.text) : kt_raise(L, "udp.to: %s", err.text);
     bool numeric = to && kt_addr_from_ip(&addr, at.host, at.port_min);
     if (numeric) {
         if (!reachable(u, &addr, 1))
@@ -288,7 +288,7 @@ static int udp(lua_State *L)
 
     if (to && !numeric) {
         rc = kt_resolve(kt_runtime_io(rt), at.host, at.port_min, peer_found, t, &u->resolve, &err);
-        if (rc) return kt_err_return(L, rc, err.text);
+        if (rc) return kt_lua_err_return(L, rc, err.text);
         return kt_task_wait(L, t,
             &(struct kt_wait){
                 .what = OPEN,

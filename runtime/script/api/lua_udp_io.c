@@ -22,7 +22,7 @@ static struct kt_lua_udp *begin(lua_State *L, const char *what, struct kt_task *
 
 static int closed_meanwhile(lua_State *L, const char *what)
 {
-    return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: " KT_LUA_UDP_CLOSED, what));
+    return kt_lua_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: " KT_LUA_UDP_CLOSED, what));
 }
 
 /* Pushes the oldest datagram and its sender, or nil and a pending error; returns 0 if there is neither. */
@@ -45,7 +45,7 @@ static int take(lua_State *L, struct kt_lua_udp *u)
     if (u->error == 0) return 0;
     int code = u->error;
     u->error = 0;
-    return kt_err_return(
+    return kt_lua_err_return(
         L, code, lua_pushfstring(L, KT_LUA_UDP_RECEIVE ": %s: %s", u->peer, kt_strerror(code)));
 }
 
@@ -129,7 +129,7 @@ static bool same_family(const struct kt_lua_udp *u, const struct kt_addr *to)
 
 static int no_way(lua_State *L)
 {
-    return kt_err_return(L, KT_EUNREACH,
+    return kt_lua_err_return(L, KT_EUNREACH,
         KT_LUA_UDP_SEND ": the socket is bound to an address of the other family (IPv4, IPv6)");
 }
 
@@ -149,7 +149,7 @@ static int try_send(lua_State *L, struct sending *s, bool kept)
     if (s->addressed && !same_family(u, &s->to)) return no_way(L);
     struct kt_err err;
     if (s->addressed && kt_addr_check_scope(&s->to, &err))
-        return kt_err_return(L, err.code, lua_pushfstring(L, KT_LUA_UDP_SEND ": %s", err.text));
+        return kt_lua_err_return(L, err.code, lua_pushfstring(L, KT_LUA_UDP_SEND ": %s", err.text));
     uint8_t *buf = kt_udp_reserve(u->holder.udp);
     if (!buf) {
         if (!kept) s = keep(L, s);
@@ -213,7 +213,7 @@ int kt_lua_udp_send(lua_State *L)
         return kt_raise(
             L, KT_LUA_UDP_SEND ": argument 2: not allowed; the socket is connected to %s", u->peer);
     if (lua_rawlen(L, 2) > KT_UDP_MAX)
-        return kt_err_return(L, KT_ELIMIT,
+        return kt_lua_err_return(L, KT_ELIMIT,
             lua_pushfstring(L, KT_LUA_UDP_SEND ": %I bytes; a datagram holds at most %d",
                 (lua_Integer)lua_rawlen(L, 2), (int)KT_UDP_MAX));
     if (!to) return try_send(L, &s, false);
@@ -221,12 +221,12 @@ int kt_lua_udp_send(lua_State *L)
     struct kt_err err = {0};
     struct kt_endpoint at;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     s.addressed = true;
     if (kt_addr_from_ip(&s.to, at.host, at.port_min)) return try_send(L, &s, false);
     struct sending *kept = keep(L, &s);
     rc = kt_resolve(kt_runtime_io(u->rt), at.host, at.port_min, target_found, kept, &kept->resolve, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
+    if (rc) return kt_lua_err_return(L, rc, err.text);
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = KT_LUA_UDP_SEND,

@@ -33,7 +33,7 @@ static int watch_file(lua_State *L)
     w->rt = kt_runtime_of(L);
     w->declared = kt_runtime_phase(w->rt) == KT_DECLARE;
     const int rc = kt_file_watch(kt_runtime_io(w->rt), path, on_change, w, &w->at, &err);
-    return rc ? kt_err_return(L, rc, lua_pushfstring(L, "kt.watch: %s", err.text)) : 1;
+    return rc ? kt_lua_err_return(L, rc, lua_pushfstring(L, "kt.watch: %s", err.text)) : 1;
 }
 
 static bool is_over(const struct watch *w)

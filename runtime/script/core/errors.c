@@ -31,7 +31,7 @@ static void push(lua_State *L, int code, const char *own, const char *text)
     if (own) memcpy(e->text + len, own, more);
 }
 
-void kt_err_push(lua_State *L, int code, const char *text)
+void kt_lua_err_push(lua_State *L, int code, const char *text)
 {
     push(L, code, NULL, text && text[0] ? text : kt_strerror(code));
 }
@@ -51,28 +51,28 @@ static int err(lua_State *L)
     size_t i = 0;
     while (i < sizeof known / sizeof known[0] && strcmp(known[i].name, name) != 0) i++;
     if (i < sizeof known / sizeof known[0])
-        kt_err_push(L, known[i].code, text);
+        kt_lua_err_push(L, known[i].code, text);
     else
         push(L, KT_ECANCELED, name, text);
     return 1;
 }
 
-int kt_err_return(lua_State *L, int code, const char *text)
+int kt_lua_err_return(lua_State *L, int code, const char *text)
 {
     lua_pushnil(L);
-    kt_err_push(L, code, text);
+    kt_lua_err_push(L, code, text);
     return 2;
 }
 
-int kt_err_return_before(lua_State *L, int extra, int code, const char *text)
+int kt_lua_err_return_before(lua_State *L, int extra, int code, const char *text)
 {
     luaL_checkstack(L, 4, NULL);
-    kt_err_return(L, code, text);
+    kt_lua_err_return(L, code, text);
     lua_rotate(L, -(extra + 2), 2);
     return extra + 2;
 }
 
-int kt_err_arg(lua_State *L, int idx, const char *what, const char **text)
+int kt_lua_err_arg(lua_State *L, int idx, const char *what, const char **text)
 {
     *text = NULL;
     if (lua_isnoneornil(L, idx)) return KT_ECANCELED;
@@ -140,7 +140,7 @@ static void add_fields(lua_State *L, int table)
     }
 }
 
-const char *kt_err_raised(lua_State *L, int idx)
+const char *kt_lua_err_raised(lua_State *L, int idx)
 {
     idx = lua_absindex(L, idx);
     luaL_checkstack(L, 8, NULL);
@@ -162,11 +162,11 @@ const char *kt_err_raised(lua_State *L, int idx)
 static int raised(lua_State *L)
 {
     luaL_checkany(L, 1);
-    kt_err_raised(L, 1);
+    kt_lua_err_raised(L, 1);
     return 1;
 }
 
-void kt_err_bind(lua_State *L)
+void kt_lua_err_bind(lua_State *L)
 {
     lua_pushcfunction(L, raised);
     lua_setfield(L, -2, "raised");

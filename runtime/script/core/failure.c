@@ -192,7 +192,7 @@ static int report(lua_State *L)
     struct report *r = lua_touserdata(L, 1);
     lua_pushvalue(r->f->thread, -1);
     lua_xmove(r->f->thread, L, 1);
-    log_failure(r, kt_err_raised(L, -1));
+    log_failure(r, kt_lua_err_raised(L, -1));
     return 0;
 }
 
@@ -206,7 +206,7 @@ static int report_close(lua_State *L)
 {
     const struct kt_failed *f = lua_touserdata(L, 1);
     kt_log_with(f->rt->log, KT_LOG_ERROR, about_of(f), "%s: %s (spawned at %s:%d)", close_failed(f),
-        kt_err_raised(L, 2), f->origin->source, f->origin->line);
+        kt_lua_err_raised(L, 2), f->origin->source, f->origin->line);
     return 0;
 }
 
@@ -271,7 +271,7 @@ void kt_failure_note(lua_State *L, const char *what)
     const struct kt_origin *origin = kt_task_origin(kt_task_of(L));
     char lines[640];
     kt_runtime_counters(rt)->TaskErrors++;
-    const char *text = kt_err_raised(L, -1);
+    const char *text = kt_lua_err_raised(L, -1);
     if (is_news(rt, origin, text)) {
         trace(L, lines, sizeof lines);
         kt_log_with(rt->log, KT_LOG_ERROR, kt_task_about(kt_task_of(L)), "%s: %s (%sserved at %s:%d)", what,

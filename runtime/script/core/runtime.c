@@ -183,7 +183,7 @@ static void place(lua_State *L, const lua_Debug *ar, bool text)
 static int explain(lua_State *L)
 {
     const bool text = lua_type(L, 1) == LUA_TSTRING;
-    kt_err_raised(L, 1);
+    kt_lua_err_raised(L, 1);
     if (kt_life_exiting(kt_runtime_of(L))) return 1;
     lua_Debug ar, first;
     int lines = 0;

@@ -374,7 +374,7 @@ int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service
     kt_guard_resume(s->rt->guard);
     if (rc == 0) return 1;
     kt_service_close(s);
-    return kt_err_return(L, rc, err.text);
+    return kt_lua_err_return(L, rc, err.text);
 }
 
 void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name)

@@ -291,7 +291,7 @@ static void make_core(lua_State *L)
 {
     lua_newtable(L);
     kt_services_bind(L);
-    kt_err_bind(L);
+    kt_lua_err_bind(L);
     kt_keep_bind(L);
     kt_setup_bind(kt_runtime_of(L), L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_loaded);

@@ -376,7 +376,7 @@ static int resumed(lua_State *L, int status, lua_KContext ctx)
         return n;
     }
     int extra = t->wait.failed ? t->wait.failed(L, t) : 0;
-    int n = kt_err_return_before(L, extra, t->code, t->text);
+    int n = kt_lua_err_return_before(L, extra, t->code, t->text);
     forget_outcome(t);
     return n;
 }

@@ -48,7 +48,7 @@ static int search(lua_State *L)
     return 1;
 }
 
-void kt_plain_install(lua_State *L)
+void kt_lua_sim_module_install(lua_State *L)
 {
     /* Repeat this each time: busted restores the globals before each spec file. */
     kt_lua_order(L, NULL);
@@ -70,12 +70,12 @@ static int absent(lua_State *L)
         luaL_tolstring(L, 2, NULL));
 }
 
-int kt_plain_open(lua_State *L)
+int kt_lua_sim_module_open(lua_State *L)
 {
     lua_newtable(L);
     lua_pushstring(L, KT_VERSION);
     lua_setfield(L, -2, "version");
-    kt_plain_install(L);
+    kt_lua_sim_module_install(L);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "kt.sim");
     lua_call(L, 1, 1);
@@ -87,16 +87,16 @@ int kt_plain_open(lua_State *L)
     return 1;
 }
 
-int kt_plain_module(lua_State *L, const char *name)
+int kt_lua_sim_module_load(lua_State *L, const char *name)
 {
-    kt_plain_install(L);
+    kt_lua_sim_module_install(L);
     if (!load(L, name)) return luaL_error(L, "%s is not in this binary", name);
     lua_pushstring(L, name);
     lua_call(L, 1, 1);
     return 1;
 }
 
-int kt_plain_core(lua_State *L)
+int kt_lua_sim_module_core(lua_State *L)
 {
     return kt_lua_sim_core(L);
 }

@@ -25,7 +25,7 @@ static void set_arg(lua_State *L, int argc, char **argv)
 
 static int run(lua_State *L)
 {
-    kt_plain_install(L);
+    kt_lua_sim_module_install(L);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "kt.cli.test");
     lua_call(L, 1, 1);
