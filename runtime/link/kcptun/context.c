@@ -32,8 +32,6 @@
  * kept for the costs and shares of sessions. */
 #define SHARES 16u
 #define KEPT 8u
-#define TRIM_EVERY_US 1000000u
-#define GIVE_BACK 1048576u /* bytes of free blocks that are worth returning to the system */
 #define SMALL_PATH_US 600000000u
 #define TELL_EVERY_US 60000000u
 
@@ -48,35 +46,19 @@ size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams)
     return streams * (KT_STREAM_COST + (c->cfg.tuncrypt ? TUNCRYPT_COST : 0));
 }
 
-static void count(struct kt_kcptun_context *c)
+static void count(void *ctx)
 {
+    struct kt_kcptun_context *c = ctx;
     const size_t now = used(c);
     c->counters->BytesHeld += now - c->held;
     c->held = now;
     kt_memory_budget_take(c->budget, &c->taken, c->basic + c->sessions * SESSION_COST + now);
 }
 
-/* Runs once a second while blocks are in use; an idle link has none, and no timer. */
-static void on_trim(void *ctx)
-{
-    struct kt_kcptun_context *c = ctx;
-    const size_t before = kt_slab_bytes(c->segs) + kt_slab_bytes(c->bufs);
-    kt_slab_trim(c->segs);
-    kt_slab_trim(c->bufs);
-    c->trimmed += before - kt_slab_bytes(c->segs) - kt_slab_bytes(c->bufs);
-    count(c);
-    if (kt_slab_in_use(c->segs) || kt_slab_in_use(c->bufs)) {
-        kt_kcptun_context_busy(c);
-    } else if (c->trimmed >= GIVE_BACK) {
-        c->trimmed = 0;
-        kt_io_freed(c->io);
-    }
-}
-
 void kt_kcptun_context_busy(struct kt_kcptun_context *c)
 {
     count(c);
-    if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
+    kt_idle_memory_busy(&c->idle_memory);
 }
 
 void kt_kcptun_context_streams(struct kt_kcptun_context *c, size_t before, size_t now)
@@ -230,6 +212,7 @@ static int set_up(struct kt_kcptun_context *c, const struct kt_kcptun_config *cf
     if ((rc = kt_slab_new(&c->segs, kt_kcp_block_size(cfg->mtu), 0)) ||
         (rc = kt_slab_new(&c->bufs, c->cfg.max_buffered > SHORT_MEMORY ? STREAM_BLOCK : SMALL_BLOCK, 0)))
         return kt_err_set(err, rc, "out of memory");
+    kt_idle_memory_init(&c->idle_memory, c->io, c->segs, c->bufs, count, c);
     return 0;
 }
 
@@ -258,7 +241,6 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     snprintf(c->crypt, sizeof c->crypt, "%s", cfg->crypt);
     c->features = kt_kcptun_features(cfg);
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
-    kt_timer_init(&c->trim, on_trim, c);
     if ((rc = set_up(c, cfg, err))) {
         kt_kcptun_context_unref(c);
         return rc;
@@ -280,7 +262,7 @@ void kt_kcptun_context_unref(void *context)
 {
     struct kt_kcptun_context *c = context;
     if (--c->refs) return;
-    kt_io_timer_cancel(c->io, &c->trim);
+    kt_idle_memory_end(&c->idle_memory);
     if (c->counters) c->counters->BytesHeld -= c->held;
     if (c->budget) kt_memory_budget_take(c->budget, &c->taken, 0);
     kt_memory_budget_unref(c->budget);

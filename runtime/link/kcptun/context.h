@@ -8,6 +8,7 @@
 #include "crypto/kcptun/qpp.h"
 #include "crypto/kcptun/seal.h"
 #include "io/io.h"
+#include "link/common/idle_memory.h"
 #include "link/common/memory_budget.h"
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
@@ -55,8 +56,7 @@ struct kt_kcptun_context {
         uint64_t until;            /* µs */
     } small_paths[KT_SMALL_PATHS]; /* latest paths that turned out to carry less than cfg.mtu */
     size_t small_count;            /* paths noted so far */
-    struct kt_timer trim;          /* returns idle blocks while there are any */
-    size_t trimmed;                /* bytes of those since the process was told to return memory */
+    struct kt_idle_memory idle_memory;
 };
 
 /* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */

@@ -1,4 +1,4 @@
-/* The context that associations share: reads the key, gives idle memory back, counts and logs dropped packets. */
+/* The context that associations share: reads the key, counts and logs dropped packets. */
 #include "link/native/context.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +9,6 @@
 #include "link/native/parity_in.h"
 #include "link/stream.h"
 
-#define TRIM_EVERY_US 1000000u
-#define GIVE_BACK 1048576u /* bytes of free blocks that are worth returning to the system */
 #define TELL_EVERY_US 60000000u
 #define PARITY_SHARE 4u /* of max_buffered, for packets that are kept to rebuild others */
 /* At first, of the streams that memory and descriptors allow in all; then more as they are used. */
@@ -79,8 +77,9 @@ static uint64_t claims(const struct kt_native_context *c, size_t streams)
     return state(c, streams) + (in + out > later ? in + out : later);
 }
 
-static void count(struct kt_native_context *c)
+static void count(void *ctx)
 {
+    struct kt_native_context *c = ctx;
     const size_t now = used(c);
     c->counters->BytesHeld += now - c->held;
     c->held = now;
@@ -91,23 +90,6 @@ void kt_native_context_link(struct kt_native_context *c, bool begins)
 {
     c->links += begins ? 1 : -(size_t)1;
     count(c);
-}
-
-/* Runs once a second while blocks are in use; an idle link has none, and the timer stops. */
-static void on_trim(void *ctx)
-{
-    struct kt_native_context *c = ctx;
-    const size_t before = kt_slab_bytes(c->slabs.in) + kt_slab_bytes(c->slabs.out);
-    kt_slab_trim(c->slabs.in);
-    kt_slab_trim(c->slabs.out);
-    c->trimmed += before - kt_slab_bytes(c->slabs.in) - kt_slab_bytes(c->slabs.out);
-    count(c);
-    if (kt_slab_in_use(c->slabs.in) || kt_slab_in_use(c->slabs.out)) {
-        kt_native_context_busy(c);
-    } else if (c->trimmed >= GIVE_BACK) {
-        c->trimmed = 0;
-        kt_io_freed(c->io);
-    }
 }
 
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now)
@@ -190,7 +172,7 @@ uint64_t kt_native_context_own_streams(const struct kt_native_context *c)
 void kt_native_context_busy(struct kt_native_context *c)
 {
     count(c);
-    if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
+    kt_idle_memory_busy(&c->idle_memory);
 }
 
 uint64_t kt_native_context_first(const struct kt_native_context *c)
@@ -252,11 +234,12 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
     common->locals_count = 0;
     common->key_len = common->private_key_len = common->authorized_count = 0;
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
-    kt_timer_init(&c->trim, on_trim, c);
     c->secrets = kt_locked_alloc(sizeof *c->secrets);
     if (!c->budget || !c->secrets || kt_slab_new(&c->slabs.in, sizeof(struct kt_native_block), 0) ||
         kt_slab_new(&c->slabs.out, sizeof(struct kt_native_block), 0))
         rc = kt_err_set(err, KT_ENOMEM, "out of memory");
+    else
+        kt_idle_memory_init(&c->idle_memory, c->io, c->slabs.in, c->slabs.out, count, c);
     if (!rc) rc = kt_native_credentials_read(c->secrets, &cfg->common, client, env->phrases, err);
     if (!rc) rc = kt_native_names_read(&c->names, &cfg->common, err);
     if (rc) {
@@ -278,7 +261,7 @@ void kt_native_context_unref(void *context)
 {
     struct kt_native_context *c = context;
     if (--c->refs > 0) return;
-    kt_io_timer_cancel(c->io, &c->trim);
+    kt_idle_memory_end(&c->idle_memory);
     if (c->counters) c->counters->BytesHeld -= c->held;
     if (c->budget) kt_memory_budget_take(c->budget, &c->taken, 0);
     kt_memory_budget_unref(c->budget);

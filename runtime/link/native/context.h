@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/slab.h"
 #include "io/io.h"
+#include "link/common/idle_memory.h"
 #include "link/common/memory_budget.h"
 #include "link/counters.h"
 #include "link/native/drops.h"
@@ -46,8 +47,7 @@ struct kt_native_context {
     struct kt_native_params params; /* what this end says in a handshake */
     struct kt_native_drops drops;
     uint64_t forged_logged_us; /* µs, when datagrams that do not authenticate were logged last; 0: never */
-    struct kt_timer trim;      /* gives idle blocks back while there are any */
-    size_t trimmed;            /* bytes of those since the process was told to return memory */
+    struct kt_idle_memory idle_memory;
 };
 
 /* Reads the key, which takes 0.1 s if it is a passphrase that is new to env->phrases. 0 or a code with a sentence. */
