@@ -86,14 +86,12 @@ static double judge(
     const double since = cpu_s();
     for (unsigned i = 0; i < HANDSHAKES; i++) {
         struct kt_native_header h;
-        struct kt_native_agreed agreed;
-        uint8_t out[KT_NATIVE_RESPONSE_MAX];
-        size_t out_len;
+        struct kt_native_reply reply;
+        const struct kt_dgram dgram = {.data = in->data[i], .len = in->len[i], .from = &from};
         if (kt_native_peek(secrets->header_key, in->data[i], in->len[i], &h) ||
             h.kind != KT_NATIVE_INITIATION)
             continue;
-        if (kt_native_server_input(s, &h, in->data[i], in->len[i], &from, out, &out_len, &agreed) ==
-            KT_NATIVE_SERVER_AGREED)
+        if (kt_native_server_input(s, &h, &dgram, &reply) == KT_NATIVE_SERVER_AGREED)
             kt_native_server_proven(s);
     }
     return (cpu_s() - since) / HANDSHAKES * 1e9;

@@ -90,20 +90,21 @@ static uint8_t *copy_of(const uint8_t *from, size_t n)
     return p;
 }
 
-static enum kt_native_server_result at_server(struct ends *e, const uint8_t *dgram, size_t len, uint8_t *out,
-    size_t *out_len, struct kt_native_agreed *agreed)
+static enum kt_native_server_result at_server(
+    struct ends *e, const uint8_t *dgram, size_t len, struct kt_native_reply *reply)
 {
     enum kt_native_server_result r = KT_NATIVE_SERVER_DROPPED;
     struct kt_native_header h;
     uint8_t *copy = copy_of(dgram, len);
-    *out_len = 0;
+    const struct kt_dgram in = {.data = copy, .len = len, .from = &e->from};
+    reply->len = 0;
     if (kt_native_peek(e->server_secrets.header_key, copy, len, &h) == 0) {
         if (h.kind == KT_NATIVE_DATA)
-            CHECK(kt_native_server_unknown(&e->server, &h, len, out) <= len);
+            CHECK(kt_native_server_unknown(&e->server, &h, len, reply->data) <= len);
         else
-            r = kt_native_server_input(&e->server, &h, copy, len, &e->from, out, out_len, agreed);
+            r = kt_native_server_input(&e->server, &h, &in, reply);
     }
-    CHECK((r == KT_NATIVE_SERVER_DROPPED) == (*out_len == 0) && *out_len <= len);
+    CHECK((r == KT_NATIVE_SERVER_DROPPED) == (reply->len == 0) && reply->len <= len);
     free(copy);
     return r;
 }
@@ -125,11 +126,10 @@ static enum kt_native_client_result at_client(
 /* From someone who does not hold the keys; `cookie`: but the header key, so a cookie may be asked for or believed. */
 static void stranger(struct ends *e, const uint8_t *dgram, size_t len, bool cookie)
 {
-    uint8_t out[KT_NATIVE_RESPONSE_MAX];
-    size_t out_len;
+    struct kt_native_reply reply;
     struct kt_native_agreed agreed;
     const size_t kept = e->starts.young.count + e->starts.old.count;
-    const enum kt_native_server_result s = at_server(e, dgram, len, out, &out_len, &agreed);
+    const enum kt_native_server_result s = at_server(e, dgram, len, &reply);
     CHECK(s == KT_NATIVE_SERVER_DROPPED || (cookie && s == KT_NATIVE_SERVER_ANSWERED));
     CHECK(kept == e->starts.young.count + e->starts.old.count);
     const enum kt_native_client_result c = at_client(e, dgram, len, &agreed);
@@ -155,12 +155,12 @@ static void wrapped(struct ends *e, unsigned how, const uint8_t *data, size_t n)
 /* A true client or server says these parameters. */
 static void parameters(struct ends *e, bool client, const uint8_t *data, size_t n)
 {
-    uint8_t out[KT_NATIVE_RESPONSE_MAX], dgram[KT_NATIVE_DATAGRAM_MAX] = {0},
-                                         *body = dgram + KT_NATIVE_HEADER, ephemeral[32];
+    uint8_t dgram[KT_NATIVE_DATAGRAM_MAX] = {0}, *body = dgram + KT_NATIVE_HEADER, ephemeral[32];
+    struct kt_native_reply reply;
     struct kt_native_agreed agreed;
     struct kt_native_params p, q;
     struct kt_noise noise;
-    size_t len, out_len;
+    size_t len;
     if (n > 1100) n = 1100;
     const int rc = kt_native_params_read(&p, data, n);
     if (rc == 0) { /* what was read can be written, and is read as the same */
@@ -176,7 +176,7 @@ static void parameters(struct ends *e, bool client, const uint8_t *data, size_t 
         size += (size_t)kt_noise_write(&noise, ephemeral, data, n, body + size);
         if (size < KT_NATIVE_INITIATION_MIN - KT_NATIVE_OVERHEAD) return;
         len = kt_native_wrap(e->client_secrets.header_key, KT_NATIVE_INITIATION, id, dgram, size);
-        const enum kt_native_server_result r = at_server(e, dgram, len, out, &out_len, &agreed);
+        const enum kt_native_server_result r = at_server(e, dgram, len, &reply);
         CHECK(r != KT_NATIVE_SERVER_AGREED || (rc == 0 && p.agent[0] != 'x'));
         return;
     }
@@ -199,24 +199,24 @@ static void parameters(struct ends *e, bool client, const uint8_t *data, size_t 
 /* A true handshake, with one byte of each datagram changed on the way, and then without. */
 static void damaged(struct ends *e, unsigned at, unsigned by)
 {
-    uint8_t dgram[KT_NATIVE_INITIATION_MAX], out[KT_NATIVE_RESPONSE_MAX];
-    struct kt_native_agreed near, far;
+    uint8_t dgram[KT_NATIVE_INITIATION_MAX];
+    struct kt_native_reply reply;
+    struct kt_native_agreed near;
     const size_t len = kt_native_client_initiate(&e->client, e->client.sent, dgram);
-    size_t out_len;
     by = by % 255 + 1;
     dgram[at % len] ^= (uint8_t)by;
     stranger(e, dgram, len, false);
     dgram[at % len] ^= (uint8_t)by;
-    enum kt_native_server_result r = at_server(e, dgram, len, out, &out_len, &far);
+    enum kt_native_server_result r = at_server(e, dgram, len, &reply);
     if (r == KT_NATIVE_SERVER_ANSWERED) return; /* under load */
     CHECK(r == KT_NATIVE_SERVER_AGREED);
     stranger(e, dgram, len, false); /* a replay */
-    out[at % out_len] ^= (uint8_t)by;
-    stranger(e, out, out_len, false);
-    out[at % out_len] ^= (uint8_t)by;
-    CHECK(at_client(e, out, out_len, &near) == KT_NATIVE_CLIENT_AGREED);
-    CHECK(memcmp(near.tx_secret, far.rx_secret, KT_NATIVE_KEY) == 0);
-    CHECK(memcmp(near.rx_secret, far.tx_secret, KT_NATIVE_KEY) == 0);
+    reply.data[at % reply.len] ^= (uint8_t)by;
+    stranger(e, reply.data, reply.len, false);
+    reply.data[at % reply.len] ^= (uint8_t)by;
+    CHECK(at_client(e, reply.data, reply.len, &near) == KT_NATIVE_CLIENT_AGREED);
+    CHECK(memcmp(near.tx_secret, reply.agreed.rx_secret, KT_NATIVE_KEY) == 0);
+    CHECK(memcmp(near.rx_secret, reply.agreed.tx_secret, KT_NATIVE_KEY) == 0);
     kt_native_server_proven(&e->server);
 }
 

@@ -334,23 +334,26 @@ static int server_input(
 {
     static const char *const results[] = {"dropped", "answered", "agreed"};
     struct server *s = server(L);
-    size_t n, out_len = 0;
+    size_t n;
     struct kt_addr from;
     luaL_argcheck(L,
         kt_addr_from_ip(&from, luaL_optstring(L, 3, "10.0.0.1"), (uint16_t)luaL_optinteger(L, 4, 4000)), 3,
         "address");
-    uint8_t *dgram = copy_of(L, 2, &n), *out = malloc(KT_NATIVE_RESPONSE_MAX);
-    if (!out) return luaL_error(L, "out of memory");
+    uint8_t *data = copy_of(L, 2, &n);
+    struct kt_native_reply *reply = malloc(sizeof *reply);
+    if (!reply) return luaL_error(L, "out of memory");
+    reply->len = 0;
+    const struct kt_dgram dgram = {.data = data, .len = n, .from = &from};
     struct kt_native_header h;
-    struct kt_native_agreed agreed;
     enum kt_native_server_result r = KT_NATIVE_SERVER_DROPPED;
     s->L = L;
-    if (kt_native_peek(s->end.secrets.header_key, dgram, n, &h) == 0 && h.kind != KT_NATIVE_DATA)
-        r = kt_native_server_input(&s->server, &h, dgram, n, &from, out, &out_len, &agreed);
+    if (kt_native_peek(s->end.secrets.header_key, data, n, &h) == 0 && h.kind != KT_NATIVE_DATA)
+        r = kt_native_server_input(&s->server, &h, &dgram, reply);
     lua_pushstring(L, results[r]);
-    lua_pushlstring(L, (const char *)out, out_len);
-    free(dgram);
-    free(out);
+    lua_pushlstring(L, (const char *)reply->data, reply->len);
+    const struct kt_native_agreed agreed = reply->agreed;
+    free(data);
+    free(reply);
     if (r == KT_NATIVE_SERVER_DROPPED) lua_pop(L, 1);
     if (r != KT_NATIVE_SERVER_AGREED) return r == KT_NATIVE_SERVER_DROPPED ? 1 : 2;
     push_agreed(L, &agreed);
@@ -362,25 +365,25 @@ static int server_input(
 static int server_storm(lua_State *L)
 {
     struct server *s = server(L);
-    size_t len, out_len;
+    size_t len;
     const uint8_t *in = (const uint8_t *)luaL_checklstring(L, 2, &len);
     const uint64_t n = (uint64_t)luaL_checkinteger(L, 3);
     uint64_t state = 88172645463325252u, results[3] = {0}, answers = 0;
-    uint8_t dgram[KT_NATIVE_DATAGRAM_MAX], out[KT_NATIVE_RESPONSE_MAX];
+    uint8_t data[KT_NATIVE_DATAGRAM_MAX];
     struct kt_addr from;
-    luaL_argcheck(L, len <= sizeof dgram, 2, "too long");
+    luaL_argcheck(L, len <= sizeof data, 2, "too long");
     kt_addr_from_ip(&from, "203.0.113.9", 4000);
     s->L = L;
     for (uint64_t i = 0; i < n; i++) {
         struct kt_native_header h;
-        struct kt_native_agreed agreed;
+        struct kt_native_reply reply = {.len = 0};
         enum kt_native_server_result r = KT_NATIVE_SERVER_DROPPED;
-        const size_t size = damage(dgram, in, len, i, &state);
-        out_len = 0;
-        if (kt_native_peek(s->end.secrets.header_key, dgram, size, &h) == 0 && h.kind != KT_NATIVE_DATA)
-            r = kt_native_server_input(&s->server, &h, dgram, size, &from, out, &out_len, &agreed);
+        const size_t size = damage(data, in, len, i, &state);
+        const struct kt_dgram dgram = {.data = data, .len = size, .from = &from};
+        if (kt_native_peek(s->end.secrets.header_key, data, size, &h) == 0 && h.kind != KT_NATIVE_DATA)
+            r = kt_native_server_input(&s->server, &h, &dgram, &reply);
         results[r]++;
-        answers += out_len > 0;
+        answers += reply.len > 0;
     }
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, (lua_Integer)results[KT_NATIVE_SERVER_DROPPED]);

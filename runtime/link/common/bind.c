@@ -1,10 +1,12 @@
 /* Binds UDP sockets: the one place that knows how a wildcard covers IPv6 and IPv4. */
 #include "link/common/bind.h"
 
-int kt_bind_udp(struct kt_io *io, const char *host, uint16_t port, const struct kt_udp_opts *opts,
+int kt_bind_udp(struct kt_io *io, const struct kt_endpoint *at, const struct kt_udp_opts *opts,
     const struct kt_udp_events *events, void *ctx, struct kt_udp **out, struct kt_err *err)
 {
     struct kt_udp_opts o = *opts;
+    const char *host = at ? at->host : "";
+    const uint16_t port = at ? at->port_min : 0;
     if (!host[0] && !o.remote) {
         kt_addr_from_ip(&o.local, "::", port);
         const int rc = kt_udp_open(io, &o, events, ctx, out, err);

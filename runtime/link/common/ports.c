@@ -58,8 +58,9 @@ int kt_ports_open(struct kt_ports **out, struct kt_ports **shared, struct kt_io 
     for (; p->count < count; p->count++) {
         struct port *port = &p->port[p->count];
         port->ports = p;
-        const uint16_t number = (uint16_t)(at->port_min + p->count);
-        const int rc = kt_bind_udp(io, at->host, number, opts, &events, port, &port->udp, err);
+        struct kt_endpoint one = *at;
+        one.port_min = one.port_max = (uint16_t)(at->port_min + p->count);
+        const int rc = kt_bind_udp(io, &one, opts, &events, port, &port->udp, err);
         if (rc) {
             kt_ports_unref(p);
             return rc;

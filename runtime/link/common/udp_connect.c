@@ -79,7 +79,7 @@ int kt_udp_flow_connect(struct kt_io *io, const struct kt_addr *to, struct kt_fl
     struct target *t = calloc(1, sizeof *t);
     if (!t) return kt_err_set(err, KT_ENOMEM, "out of memory");
     t->flow.ops = &ops;
-    const int rc = kt_bind_udp(io, "", 0, &opts, &events, t, &t->udp, err);
+    const int rc = kt_bind_udp(io, NULL, &opts, &events, t, &t->udp, err);
     if (rc)
         free(t);
     else

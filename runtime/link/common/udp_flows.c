@@ -283,8 +283,7 @@ int kt_udp_flows_open(struct kt_io *io, const struct kt_udp_flows_options *optio
     kt_hmap_init(&u->sources);
     kt_list_init(&u->recency);
     kt_timer_init(&u->timer, on_timer, u);
-    const int rc =
-        kt_bind_udp(io, options->at->host, options->at->port_min, &opts, &udp_events, u, &u->udp, err);
+    const int rc = kt_bind_udp(io, options->at, &opts, &udp_events, u, &u->udp, err);
     if (rc)
         free(u);
     else

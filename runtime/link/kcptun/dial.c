@@ -357,7 +357,7 @@ static int open_socket(struct dial *d, const struct kt_addr *peer, struct kt_udp
         .dscp = (int)context->cfg.dscp,
         .sndbuf = context->cfg.sockbuf,
         .rcvbuf = context->cfg.sockbuf};
-    return kt_bind_udp(context->io, "", 0, &opts, &udp_events, d, out, err);
+    return kt_bind_udp(context->io, NULL, &opts, &udp_events, d, out, err);
 }
 
 /* A connected socket keeps the address that this host had when it was opened. If the system now chooses

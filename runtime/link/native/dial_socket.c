@@ -32,18 +32,18 @@ int kt_native_socket_open(struct link *l, const struct kt_addr *peer, size_t loc
     const struct kt_native_config *cfg = &l->c->cfg;
     struct kt_udp_opts opts = {
         .remote = peer, .dscp = (int)cfg->dscp, .sndbuf = cfg->sockbuf, .rcvbuf = cfg->sockbuf};
-    char host[KT_ADDR_TEXT] = "";
+    struct kt_endpoint from = {0};
     const struct kt_local *at = l->local_count > 0 ? &l->locals[local] : NULL;
     if (at && at->device[0])
         opts.device = at->device;
     else if (at)
-        kt_addr_ip_text(&at->address, host);
+        kt_addr_ip_text(&at->address, from.host);
     struct kt_native_socket *s = calloc(1, sizeof *s);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
     s->l = l;
     s->peer = *peer;
     s->local = local;
-    const int rc = kt_bind_udp(l->c->io, host, 0, &opts, &events, s, &s->udp, err);
+    const int rc = kt_bind_udp(l->c->io, &from, &opts, &events, s, &s->udp, err);
     if (rc) {
         free(s);
         return rc;

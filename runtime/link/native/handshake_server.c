@@ -7,7 +7,6 @@
 #include "crypto/hash.h"
 #include "base/bytes.h"
 #include "base/hmap.h"
-#include "io/io.h"
 #include "link/common/session_starts.h"
 #include "link/native/code.h"
 
@@ -171,9 +170,10 @@ static uint64_t judge(struct kt_native_server *s, const struct kt_native_params 
 /* The first message has authenticated. */
 static enum kt_native_server_result answer(struct kt_native_server *s, struct kt_noise *noise,
     const struct kt_native_header *header, const uint8_t *payload, size_t size, const struct kt_addr *from,
-    uint8_t *out, size_t *out_len, struct kt_native_agreed *agreed)
+    struct kt_native_reply *reply)
 {
     struct kt_native_params p = s->params;
+    struct kt_native_agreed *agreed = &reply->agreed;
     p.error_text[0] = '\0';
     memset(agreed, 0, sizeof *agreed);
     if (kt_native_params_read(&agreed->peer, payload, size)) {
@@ -191,8 +191,8 @@ static enum kt_native_server_result answer(struct kt_native_server *s, struct kt
     agreed->max_data = p.max_data;
     p.lowest = p.highest = KT_NATIVE_VERSION;
     p.aead = (uint8_t)agreed->aead;
-    *out_len = respond(s, noise, header->id, &p, out);
-    if (*out_len == 0) {
+    reply->len = respond(s, noise, header->id, &p, reply->data);
+    if (reply->len == 0) {
         s->opts.drops->forged++;
         return KT_NATIVE_SERVER_DROPPED;
     }
@@ -203,26 +203,26 @@ static enum kt_native_server_result answer(struct kt_native_server *s, struct kt
 }
 
 enum kt_native_server_result kt_native_server_input(struct kt_native_server *s,
-    const struct kt_native_header *header, uint8_t *dgram, size_t len, const struct kt_addr *from,
-    uint8_t *out, size_t *out_len, struct kt_native_agreed *agreed)
+    const struct kt_native_header *header, const struct kt_dgram *dgram, struct kt_native_reply *reply)
 {
     struct kt_native_drops *drops = s->opts.drops;
-    *out_len = 0;
-    if (header->kind != KT_NATIVE_INITIATION || len < KT_NATIVE_INITIATION_MIN) {
+    reply->len = 0;
+    if (header->kind != KT_NATIVE_INITIATION || dgram->len < KT_NATIVE_INITIATION_MIN) {
         drops->malformed++;
         return KT_NATIVE_SERVER_DROPPED;
     }
-    const int n = kt_native_unwrap(s->opts.secrets->header_key, header, dgram, len, drops);
+    const int n = kt_native_unwrap(s->opts.secrets->header_key, header, dgram->data, dgram->len, drops);
     if (n < 0) return KT_NATIVE_SERVER_DROPPED;
-    uint8_t *cookie = dgram + KT_NATIVE_HEADER, *message = cookie + KT_NATIVE_COOKIE, key[KT_NATIVE_KEY];
+    uint8_t *cookie = dgram->data + KT_NATIVE_HEADER, *message = cookie + KT_NATIVE_COOKIE,
+            key[KT_NATIVE_KEY];
     memcpy(key, message, sizeof key); /* every first message begins with its ephemeral key */
     if (replayed(s, key)) {
         drops->replayed++;
         return KT_NATIVE_SERVER_DROPPED;
     }
-    if (under_load(s) && !cookie_good(s, cookie, from)) {
+    if (under_load(s) && !cookie_good(s, cookie, dgram->from)) {
         drops->cookie++;
-        *out_len = cookie_answer(s, header, from, out);
+        reply->len = cookie_answer(s, header, dgram->from, reply->data);
         return KT_NATIVE_SERVER_ANSWERED;
     }
 
@@ -236,10 +236,10 @@ enum kt_native_server_result kt_native_server_input(struct kt_native_server *s,
         drops->forged++;
     } else {
         remember(s, key);
-        result = answer(s, &noise, header, payload, (size_t)size, from, out, out_len, agreed);
+        result = answer(s, &noise, header, payload, (size_t)size, dgram->from, reply);
     }
     kt_noise_wipe(&noise);
-    if (result != KT_NATIVE_SERVER_AGREED) kt_wipe(agreed, sizeof *agreed);
+    if (result != KT_NATIVE_SERVER_AGREED) kt_wipe(&reply->agreed, sizeof reply->agreed);
     return result;
 }
 

@@ -7,10 +7,9 @@
 #ifndef KT_LINK_NATIVE_HANDSHAKE_SERVER_H
 #define KT_LINK_NATIVE_HANDSHAKE_SERVER_H
 
-#include "base/addr.h"
+#include "io/io.h"
 #include "link/native/handshake.h"
 
-struct kt_io;
 struct kt_session_starts;
 
 /* The server is under load after more handshakes than this in a second that no data packet followed. */
@@ -64,15 +63,19 @@ void kt_native_server_end(struct kt_native_server *s);
 
 enum kt_native_server_result {
     KT_NATIVE_SERVER_DROPPED,  /* and counted; nothing is to be sent */
-    KT_NATIVE_SERVER_ANSWERED, /* out holds a cookie or an error; nothing is kept */
-    KT_NATIVE_SERVER_AGREED,   /* out holds the response: keep the association, unproven, and send it */
+    KT_NATIVE_SERVER_ANSWERED, /* the reply is a cookie or an error; nothing is kept */
+    KT_NATIVE_SERVER_AGREED,   /* the reply is the response: keep the association, unproven, and send it */
 };
 
-/* An initiation from this address. header: what kt_native_peek read. The datagram is changed, except when its mac1 is
- * wrong. out: KT_NATIVE_RESPONSE_MAX bytes, *out_len of which are to be sent back. */
+struct kt_native_reply {
+    uint8_t data[KT_NATIVE_RESPONSE_MAX]; /* the datagram to send back */
+    size_t len;                           /* 0: none */
+    struct kt_native_agreed agreed;       /* holds secrets: wipe it */
+};
+
+/* An initiation. header: what kt_native_peek read. The datagram is changed, except when its mac1 is wrong. */
 enum kt_native_server_result kt_native_server_input(struct kt_native_server *s,
-    const struct kt_native_header *header, uint8_t *dgram, size_t len, const struct kt_addr *from,
-    uint8_t *out, size_t *out_len, struct kt_native_agreed *agreed);
+    const struct kt_native_header *header, const struct kt_dgram *dgram, struct kt_native_reply *reply);
 
 /* A first data packet has opened in an association that the server agreed to: it was not load. */
 void kt_native_server_proven(struct kt_native_server *s);

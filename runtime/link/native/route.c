@@ -24,24 +24,21 @@ static void answer(struct acceptor *a, size_t port, const struct kt_dgram *in, c
 static void greet(
     struct acceptor *a, size_t port, const struct kt_native_header *header, struct kt_dgram *dgram)
 {
-    uint8_t out[KT_NATIVE_RESPONSE_MAX];
-    size_t n = 0;
-    struct kt_native_agreed agreed;
+    struct kt_native_reply reply;
     struct kt_native_place place = {.udp = kt_ports_udp(a->ports, port), .peer = *dgram->from, .port = port};
     if (dgram->to) place.from = *dgram->to;
-    switch (
-        kt_native_server_input(&a->server, header, dgram->data, dgram->len, dgram->from, out, &n, &agreed)) {
+    switch (kt_native_server_input(&a->server, header, dgram, &reply)) {
     case KT_NATIVE_SERVER_AGREED:
-        if (kt_native_guest_new(a, &agreed, &place) == 0) answer(a, port, dgram, out, n);
+        if (kt_native_guest_new(a, &reply.agreed, &place) == 0) answer(a, port, dgram, reply.data, reply.len);
         break;
     case KT_NATIVE_SERVER_ANSWERED:
-        answer(a, port, dgram, out, n);
+        answer(a, port, dgram, reply.data, reply.len);
         break;
     case KT_NATIVE_SERVER_DROPPED:
         kt_native_context_dropped(a->c, dgram->from, false);
         break;
     }
-    kt_wipe(&agreed, sizeof agreed);
+    kt_wipe(&reply.agreed, sizeof reply.agreed);
 }
 
 static void say_unknown(

@@ -37,7 +37,7 @@ static int bind_socket(struct kt_udp_share *s, struct kt_io *io, const struct kt
 {
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
     const struct kt_udp_opts opts = {.remote = to};
-    return kt_bind_udp(io, on->host, on->port_min, &opts, &events, s, &s->udp, err);
+    return kt_bind_udp(io, on, &opts, &events, s, &s->udp, err);
 }
 
 static void join(struct kt_udp_holder *h, struct kt_udp_share *s)
