@@ -149,10 +149,13 @@ kt.spawn(function() end)]]
     end
   end)
 
-  it("gives defaults that pass its own checks", function()
+  it("gives keys a type that has a name, and defaults that pass its own checks", function()
+    local named = require "kt.api.types"
+    local basic = { string = true, boolean = true, integer = true, enum = true, handle = true, list = true, table = true, any = true, ["function"] = true }
     local function walk(path, d)
       for _, key in ipairs(d.keys or {}) do
         local at = path .. "." .. key.name
+        assert.truthy(basic[key.type] or named[key.type], at)
         if key.default ~= nil and schema.types[key.type] and key.type ~= "endpoint" and key.type ~= "secret" then
           assert.is_not_nil(schema.types[key.type](key, key.default), at)
         end

@@ -1,28 +1,28 @@
 --- Checks values that are not constant against the description of the argument that they are in, by what kt.check.infer says of their types.
 local constants = require "kt.check.constants"
+local named = require "kt.api.types"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
 local types = require "kt.check.types"
 
 local non_constants = {}
 
-local function set(...)
+--- The kinds of values that a type of the API has: { string = true, ... }.
+local function kinds(text)
   local out = {}
-  for _, kind in ipairs { ... } do out[kind] = true end
+  for one in text:gsub("%b<>", ""):gmatch "[%a_]+[%[%]]*" do
+    out[one:find "%[%]$" and "table" or one] = true
+  end
+  out.integer, out.number = out.integer or out.number, out.number or out.integer
   return out
 end
 
-local TEXT, NUMBER, UNIT, TABLE = set "string", set("number", "integer"), set("string", "number", "integer"), set "table"
-
 -- The kinds of values that each type of a description takes; one that is not here takes all. A handle takes those of its `kind`.
 local takes = {
-  string = TEXT, enum = TEXT, endpoint = TEXT, ip = TEXT, interface = TEXT, prefix = TEXT, name_server = TEXT,
-  endpoints = set("string", "table"), secret = set("string", "secret"), client = set("string", "conn", "stream"),
-  duration = UNIT, size = UNIT, rate = UNIT, share = UNIT, integer = NUMBER,
-  boolean = set "boolean", flag = set("boolean", "number", "integer"), ["function"] = set "function", handle = {},
-  list = TABLE, table = TABLE, headers = TABLE, routes = TABLE, keys = TABLE,
-  pipe = set("conn", "stream"), opener = set("link", "pool"),
+  string = kinds "string", enum = kinds "string", integer = kinds "integer", boolean = kinds "boolean", ["function"] = kinds "function",
+  list = kinds "table", table = kinds "table", handle = {},
 }
+for name, row in pairs(named) do takes[name] = kinds(row.lua) end
 
 local tables = { record = true, list = true, table = true, kt = true }
 

@@ -1,25 +1,24 @@
 --- Generates lua/meta/kt.lua and lua/meta/kt/sim.lua: the APIs as type definitions for the Lua language server.
+local named = require "kt.api.types"
 local words = require "kt.doc.words"
 
 local types = {}
 
 local api -- the description in use
 
-local plain = {
-  flag = "boolean", secret = "string|kt.secret", endpoint = "string", ip = "string", interface = "string", endpoints = "string|string[]",
-  prefix = "string", client = "string|kt.conn|kt.stream",
-  duration = "kt.duration", size = "kt.size",
-  rate = "kt.rate", share = "kt.share", name_server = "string",
-  moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",
-  routes = "table<string, function|table>", headers = "table<string, string|number|string[]>",
-  keys = "table<string, string>", pipe = "kt.conn|kt.stream", opener = "kt.link|kt.pool",
-}
+local of_named
 
 --- "conn | nil" → "kt.conn|nil": adds the class prefix to handles and records.
 local function typed(text)
   return (text:gsub("%s*|%s*", "|"):gsub('%f[%w_."][%l_]+%f[^%w_:"]', function(word)
-    return (api.handles[word] or api.records[word]) and api.class .. "." .. word or api.plain and plain[word] or nil
+    return (api.handles[word] or api.records[word]) and api.class .. "." .. word or api.plain and of_named(word) or nil
   end))
+end
+
+--- Of a type that has a name of its own; nil for others.
+function of_named(name)
+  local row = named[name]
+  return row and (row.alias or typed(row.lua))
 end
 
 local function of_key(key, class)
@@ -32,7 +31,7 @@ local function of_key(key, class)
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
     return table.concat(values, "|") .. (key.fn and "|" .. typed(key.call or "function") or "")
   end
-  local name = key.type == "handle" and api.class .. "." .. key.kind or plain[key.type] or key.call and typed(key.call) or key.type
+  local name = key.type == "handle" and api.class .. "." .. key.kind or of_named(key.type) or key.call and typed(key.call) or key.type
   return name .. (key.fn and "|" .. typed(key.call or "function") or "") .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
 end
 

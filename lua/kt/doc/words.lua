@@ -1,4 +1,5 @@
 --- Phrases for API descriptions, shared by `kt help`, the reference and the type definitions.
+local named = require "kt.api.types"
 local units = require "kt.units"
 
 local words = {}
@@ -22,17 +23,9 @@ function words.value(key, value)
   return ("%g"):format(value):find "e" and ("%d"):format(value) or ("%g"):format(value)
 end
 
-local names = {
-  strings = "string or list of strings", map = "table of strings by name", moment = "moment", host = "host or its name", flag = "boolean",
-  name_server = "IP address", endpoint = "address", ip = "IP address", interface = "IP address or interface", prefix = "IP address or network",
-  client = "conn, stream or address",
-  endpoints = "address or list of addresses", secret = "string or secret", enum = "one of",
-  routes = "table", headers = "table of strings by name", keys = "table of strings by name", pipe = "conn or stream", opener = "link or pool",
-}
-
 --- The type and range of a key's value.
 function words.kind(key)
-  local name = key.type == "handle" and key.kind or names[key.type] or key.type
+  local name = key.type == "handle" and key.kind or named[key.type] and named[key.type].words or key.type
   if key.type == "enum" then
     local values = {}
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
