@@ -195,7 +195,7 @@ end
 
 --- The operands of a verb, likewise; "@instances", "@examples" and "@verbs" are looked up when they are completed.
 local function operands_of(verb)
-  if verb.name == "help" then return "@verbs" elseif verb.name == "new" then return "@examples @files" end
+  if verb.name == "help" then return "@verbs " .. values.DESCRIBED elseif verb.name == "new" then return "@examples @files" end
   local wants, seen = {}, {}
   local function want(what)
     if not seen[what] then wants[#wants + 1] = what end

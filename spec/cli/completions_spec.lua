@@ -77,6 +77,8 @@ describe("completion of kt's command line", function()
     { "kt status ", "edge home" },
     { "kt log ", "debug edge error home info quiet warn" },
     { "kt new rou", "route-by-port router" },
+    { "kt help kt.po", "kt.pool" },
+    { "kt help ser", "server" },
     { "kt client --key ", "" }, -- no files
   }
 

@@ -15,7 +15,23 @@ local function words(row)
   return table.concat(list, " ")
 end
 
+--- What kt help describes, as words: functions and modules, handles and records. Their text lists methods and fields.
+local function described()
+  local list, seen = { "kt.sim" }, {}
+  for _, api in ipairs { require "kt.api", require "kt.sim.api" } do
+    for _, symbol in ipairs(api.symbols()) do
+      local name = symbol.name
+      local of = name:match "^(.-)[.:]"
+      if (not of or of == "kt" or of == "sim") and not seen[name] then list[#list + 1] = name end
+      seen[name] = true
+    end
+  end
+  table.sort(list)
+  return table.concat(list, " ")
+end
+
 --- A line for each flag of a verb, "client --mode auto normal …", and one for each kind of argument, as help names it: "LEVEL debug info …".
+--- DESCRIBED is what kt help describes.
 function values.text()
   local out = {}
   local function add(verb, row)
@@ -34,6 +50,7 @@ function values.text()
   table.sort(out)
   out[#out + 1] = "LEVEL " .. words(by_flag.loglevel)
   out[#out + 1] = "KIND " .. words(by_flag.logformat)
+  out[#out + 1] = "DESCRIBED " .. described()
   return table.concat(out, "\n") .. "\n"
 end
 
