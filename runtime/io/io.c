@@ -184,6 +184,11 @@ void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out)
     udp->ops->local(udp, out);
 }
 
+bool kt_udp_remote(const struct kt_udp *udp, struct kt_addr *out)
+{
+    return udp->ops->remote(udp, out);
+}
+
 const struct kt_udp_stats *kt_udp_stats(const struct kt_udp *udp)
 {
     return &udp->stats;

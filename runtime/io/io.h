@@ -190,6 +190,8 @@ void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf);
 void kt_udp_fragment(struct kt_udp *udp, uint8_t *buf);
 
 void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out);
+/* The peer of a connected socket; false: it is not connected. */
+bool kt_udp_remote(const struct kt_udp *udp, struct kt_addr *out);
 /* The socket's own; valid until it is closed. */
 const struct kt_udp_stats *kt_udp_stats(const struct kt_udp *udp);
 /* Tries once to send what is queued, then closes. NULL is harmless. */
@@ -434,6 +436,7 @@ struct kt_udp_ops {
     void (*cancel)(struct kt_udp *, uint8_t *);
     void (*fragment)(struct kt_udp *, uint8_t *);
     void (*local)(const struct kt_udp *, struct kt_addr *);
+    bool (*remote)(const struct kt_udp *, struct kt_addr *);
     void (*close)(struct kt_udp *);
 };
 

@@ -19,7 +19,7 @@ struct kt_tapped {
     bool out;
     unsigned path;              /* on kt's wire; else 0 */
     uint64_t number;            /* of the packet, on kt's wire; else 0 */
-    const struct kt_addr *peer; /* NULL: a connected socket's */
+    const struct kt_addr *peer; /* NULL: unknown, for kt_tap_show that of the connected socket */
     const struct kt_addr *here; /* this host's address; NULL: unknown, for kt_tap_show the socket's */
     const uint8_t *data;
     size_t len;
@@ -60,7 +60,8 @@ static inline bool kt_tap_on(const struct kt_tap *t)
 /* Shows a packet of this socket; call it only while the tap is on. */
 static inline void kt_tap_show(const struct kt_tap *t, struct kt_tapped packet, const struct kt_udp *udp)
 {
-    struct kt_addr local;
+    struct kt_addr local, remote;
+    if (!packet.peer && kt_udp_remote(udp, &remote)) packet.peer = &remote;
     if (!packet.here) {
         kt_udp_local(udp, &local);
         packet.here = &local;

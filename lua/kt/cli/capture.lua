@@ -7,7 +7,7 @@ capture.__index = capture
 
 --- out(bytes) is called with the file's bytes in order.
 function capture.new(out)
-  return setmetatable({ writer = pcapng.writer(out), interfaces = {}, dropped = {}, peer = nil, wire = nil, at = 0 }, capture)
+  return setmetatable({ writer = pcapng.writer(out), interfaces = {}, dropped = {}, wire = nil, at = 0 }, capture)
 end
 
 --- The number of the interface for packets that go out or come in.
@@ -44,10 +44,8 @@ end
 function capture:packet(p)
   self.wire, self.at = p.wire, math.floor(p.time * 1e6)
   self:missing(p.out, p.dropped)
-  -- A connected socket reports no peer address; use the last one heard.
-  local heard, here = plain(p.peer), plain(p.here)
-  local peer = heard or self.peer or unknown(here)
-  if not p.out then self.peer = heard end
+  local here = plain(p.here)
+  local peer = plain(p.peer) or unknown(here)
   here = here or unknown(peer)
   if (here:sub(1, 1) == "[") ~= (peer:sub(1, 1) == "[") then here = unknown(peer) end
   local notes = {}

@@ -348,6 +348,12 @@ static void udp_local(const struct kt_udp *udp, struct kt_addr *out)
     *out = of(udp)->local;
 }
 
+static bool udp_remote(const struct kt_udp *udp, struct kt_addr *out)
+{
+    *out = of(udp)->remote;
+    return of(udp)->connected;
+}
+
 static bool overlap(const struct kt_addr *a, const struct kt_addr *b)
 {
     bool any_a = kt_sim_is_any(a), any_b = kt_sim_is_any(b), same = a->sa.sa_family == b->sa.sa_family;
@@ -434,6 +440,7 @@ static const struct kt_udp_ops udp_ops = {
     .cancel = udp_cancel,
     .fragment = udp_fragment,
     .local = udp_local,
+    .remote = udp_remote,
     .close = udp_close,
 };
 

@@ -101,6 +101,16 @@ static void udp_local(const struct kt_udp *udp, struct kt_addr *out)
     kt_addr_unmap(out);
 }
 
+static bool udp_remote(const struct kt_udp *udp, struct kt_addr *out)
+{
+    const struct uv_udp *s = (const struct uv_udp *)(const void *)udp;
+    memset(out, 0, sizeof *out);
+    socklen_t len = sizeof *out;
+    if (getpeername(s->fd, &out->sa, &len) < 0) return false;
+    kt_addr_unmap(out);
+    return true;
+}
+
 /* ---- opening ---- */
 
 static int set_int(int fd, int level, int name, int value)
@@ -257,6 +267,7 @@ static const struct kt_udp_ops udp_ops = {
     .cancel = kt_uv_udp_cancel,
     .fragment = kt_uv_udp_fragment,
     .local = udp_local,
+    .remote = udp_remote,
     .close = udp_close,
 };
 
