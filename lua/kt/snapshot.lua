@@ -43,8 +43,8 @@ local function services(peers, add)
     local page
     page, after = core.services(SERVICES, after, peers > 0)
     for _, row in ipairs(page) do
-      -- No line of the script made the server of --http.
-      if row.line and row.line:find("[kt.http.server]", 1, true) then row.line = "--http" end
+      -- No line of the script made the server of --http, and no function that it knows.
+      if row.line and row.line:find("[kt.http.server]", 1, true) then row.what, row.line = "--http", "--http" end
       if row.accepted then accepted = accepted + 1 end
       if row.accepted and accepted > peers then omitted = omitted + 1
       elseif row.what == "kt.link" then links[#links + 1] = add(row)

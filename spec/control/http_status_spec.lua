@@ -48,9 +48,9 @@ end)]]):format(far, listen))
       local is = decode(body)
       assert.same({ "s", p.pid, "info", false }, { is.name, is.pid, is.log_level, is.ending })
       local lines = {}
-      for i, listener in ipairs(is.script.listeners) do lines[i] = listener.line end
+      for i, listener in ipairs(is.script.listeners) do lines[i] = listener.what .. " " .. listener.line end
       table.sort(lines)
-      assert.matches("^%-%-http s%.lua:%d+$", table.concat(lines, " "))
+      assert.matches("^%-%-http %-%-http kt%.listen s%.lua:%d+$", table.concat(lines, " "))
       assert.equal(503, (get(port, "/readyz")))
       p:mark()
       p:signal_with "sighup"

@@ -43,7 +43,7 @@ local function pools(list)
   end
   return layout.rows({
     { "POOL", max = 30 }, { "LINK", max = 40 }, { "" }, { "STATE" }, { "RTT", right = true }, { "LOSS", right = true },
-    { "STREAMS", right = true }, { "WHY", max = 60 },
+    { "STREAMS", right = true }, { "LAST ERROR", max = 60 },
   }, rows)
 end
 

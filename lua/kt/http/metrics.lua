@@ -49,7 +49,7 @@ families.opens = { name = "kt_link_open_duration_seconds", unit = "seconds", typ
 families.rtt = { name = "kt_link_rtt_seconds", unit = "seconds", type = "histogram",
   help = "The smoothed round-trip time, observed every 2 s while the link is up." }
 families.link_open = gauge("kt_link_open", "Whether the link is open.")
-families.listener_open = gauge("kt_listener_open", "Whether the listener is open; the label by is the function that made it.")
+families.listener_open = gauge("kt_listener_open", "Whether the listener is open; the label by is the function that made it, or --http.")
 families.pool_links = gauge("kt_pool_links", "Links in the pool.")
 families.pool_up = gauge("kt_pool_links_up", "Links of the pool that are up.")
 families.pool_opened = { name = "kt_pool_opened", type = "counter", help = "Streams that the pool opened." }
