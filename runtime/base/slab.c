@@ -1,6 +1,7 @@
 /* A slab of equal blocks, carved from chunks of about 64 KiB.
  *
- * Each block is preceded by a 16-byte header that names its chunk, so put is O(1) without aligned chunks.
+ * Each block is preceded by a 16-byte header that names its chunk, so put is O(1) without aligned chunks. Blocks are
+ * aligned, because libc copies a packet faster to a multiple of 32; the header takes the end of the gap before them.
  * Invariant: a chunk is in exactly one of three states, given by its counts:
  *
  *   full     used == size           in no list; found through its blocks' headers
@@ -39,13 +40,14 @@
 
 #define CHUNK_BYTES ((size_t)64 * 1024)
 #define CHUNK_MIN_BLOCKS 8u
-#define ALIGN 16u
+#define HEADER 16u
+#define GAP (KT_SLAB_ALIGN - HEADER) /* before the first header, so that its block is aligned */
 
 struct block {
     struct chunk *chunk;
     struct block *next_free; /* while in use: the block itself, to detect a double put */
 };
-_Static_assert(sizeof(struct block) <= ALIGN, "the header must not push blocks off their alignment");
+_Static_assert(sizeof(struct block) <= HEADER, "the header must fit before the block");
 
 struct chunk {
     struct kt_list node;
@@ -53,7 +55,8 @@ struct chunk {
     size_t used;        /* blocks handed out */
     size_t carved;      /* blocks handed out at least once; the rest are untouched */
     struct kt_slab *slab;
-    _Alignas(ALIGN) unsigned char bytes[];
+    _Alignas(KT_SLAB_ALIGN) unsigned char gap[GAP];
+    unsigned char bytes[];
 };
 
 struct kt_slab {
@@ -69,17 +72,22 @@ struct kt_slab {
 
 static void *block_data(struct block *b)
 {
-    return (unsigned char *)b + ALIGN;
+    return (unsigned char *)b + HEADER;
 }
 
 static struct block *data_block(void *data)
 {
-    return (struct block *)(void *)((unsigned char *)data - ALIGN);
+    return (struct block *)(void *)((unsigned char *)data - HEADER);
+}
+
+static size_t round_up(size_t bytes)
+{
+    return (bytes + KT_SLAB_ALIGN - 1) / KT_SLAB_ALIGN * KT_SLAB_ALIGN;
 }
 
 static size_t chunk_bytes(const struct kt_slab *slab)
 {
-    return sizeof(struct chunk) + slab->chunk_blocks * slab->stride;
+    return round_up(sizeof(struct chunk) + slab->chunk_blocks * slab->stride);
 }
 
 int kt_slab_new(struct kt_slab **out, size_t block_size, size_t max_blocks)
@@ -92,7 +100,7 @@ int kt_slab_new(struct kt_slab **out, size_t block_size, size_t max_blocks)
     kt_list_init(&slab->partial);
     kt_list_init(&slab->empty);
     slab->block_size = block_size;
-    slab->stride = ALIGN + (block_size + ALIGN - 1) / ALIGN * ALIGN;
+    slab->stride = round_up(HEADER + block_size);
     slab->chunk_blocks = (CHUNK_BYTES - sizeof(struct chunk)) / slab->stride;
     if (slab->chunk_blocks < CHUNK_MIN_BLOCKS) slab->chunk_blocks = CHUNK_MIN_BLOCKS;
     if (max_blocks && slab->chunk_blocks > max_blocks) slab->chunk_blocks = max_blocks;
@@ -104,7 +112,7 @@ int kt_slab_new(struct kt_slab **out, size_t block_size, size_t max_blocks)
 
 static struct chunk *chunk_new(struct kt_slab *slab)
 {
-    struct chunk *s = malloc(chunk_bytes(slab));
+    struct chunk *s = aligned_alloc(KT_SLAB_ALIGN, chunk_bytes(slab));
     if (!s) return NULL;
     s->free = NULL;
     s->used = s->carved = 0;
@@ -165,7 +173,7 @@ void *kt_slab_get(struct kt_slab *slab)
         b->chunk = s;
     }
     b->next_free = b;
-    POISON(b, ALIGN); /* guards this block's start and the previous block's end */
+    POISON(b, HEADER); /* guards this block's start and the previous block's end */
     UNPOISON(block_data(b), slab->block_size);
 
     slab->in_use++;

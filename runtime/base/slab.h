@@ -5,9 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define KT_SLAB_ALIGN 32u
+
 struct kt_slab;
 
-/* Makes a slab of 16-byte-aligned blocks of block_size bytes, at most max_blocks of them (0: no limit).
+/* Makes a slab of blocks of block_size bytes, aligned to KT_SLAB_ALIGN, at most max_blocks of them (0: no limit).
  * 0 or KT_EINVAL, KT_ENOMEM. */
 int kt_slab_new(struct kt_slab **out, size_t block_size, size_t max_blocks);
 

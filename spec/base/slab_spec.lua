@@ -12,13 +12,13 @@ local function put_all(pool, blocks)
 end
 
 describe("pool", function()
-  it("gives blocks that are 16-byte aligned and do not overlap", function()
+  it("gives blocks that are 32-byte aligned and do not overlap", function()
     for _, size in ipairs { 1, 16, 24, 100, 1500, 70000 } do
       local pool = base.pool(size)
       assert.equal(size, pool:block_size())
       local blocks = take(pool, 100)
       for i, block in ipairs(blocks) do
-        assert.equal(0, base.address(block) % 16)
+        assert.equal(0, base.address(block) % 32)
         pool:fill(block, i)
       end
       for i, block in ipairs(blocks) do
