@@ -47,7 +47,7 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_s
     k->ack_every = ack_every(cfg);
     k->pads = cfg->pad > 0;
     k->now_us = now_us;
-    k->now_ts = kt_ts(now_us) + cfg->ts_base;
+    k->now_ts = kt_kcp_ts(k, now_us);
     k->early_at = UINT64_MAX;
     k->rmt_wnd = KT_KCP_RMT_WND_FIRST;
     k->evidence.want = k->cfg.resend;

@@ -143,10 +143,8 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
         if (sn - r->una < f->k->rmt_wnd) f->w->again = true; /* else the peer may have no room */
     } else {
         r->nxt++;
-        s->first_una = f->una;
-        s->first_ts = f->k->now_ts;
+        *kt_send_ring_first(r, sn) = (struct kt_send_first){.una = f->una, .ts = f->k->now_ts};
     }
-    s->ts = f->k->now_ts;
     kt_retx_sent(&f->k->order, r, s, sn, again, level, f->now_us);
     kt_cc_sent(f->k->cc, kt_send_ring_snapshot(r, sn), KT_KCP_OVERHEAD + s->len, again, f->now_us);
     return true;
@@ -238,9 +236,10 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *resent)
         while (o->levels & 1u << level) {
             uint32_t sn = o->lists[level].first;
             s = kt_send_ring_at(&k->snd, sn);
-            struct lost *why = s->tx < lost ? &resent->fast : s->tx < overtaken ? &resent->early : NULL;
+            const uint64_t tx = kt_retx_tx(o, s);
+            struct lost *why = tx < lost ? &resent->fast : tx < overtaken ? &resent->early : NULL;
             uint8_t next = (uint8_t)level;
-            if (s->tx < k->resumed) {
+            if (tx < k->resumed) {
                 why = &resent->timeout;
                 next = 0;
             } else if (!why) {
@@ -315,7 +314,7 @@ void kt_kcp_early_update(struct kt_kcp *k)
 {
     const uint64_t overtaken = k->evidence.overtaken;
     for (uint32_t level, left = k->order.levels; left; left &= left - 1) {
-        if (head_of(k, left, &level)->tx >= overtaken) continue;
+        if (kt_retx_tx(&k->order, head_of(k, left, &level)) >= overtaken) continue;
         if (k->early_at == UINT64_MAX) k->early_at = k->now_us + early_delay(k);
         return;
     }
@@ -374,7 +373,8 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
     const uint64_t lost = k->evidence.lost;
     for (uint32_t level, left = k->order.levels; left && push > now_us; left &= left - 1) {
         const struct kt_send_slot *s = head_of(k, left, &level);
-        const bool now = s->tx < lost || s->tx < k->resumed;
+        const uint64_t tx = kt_retx_tx(&k->order, s);
+        const bool now = tx < lost || tx < k->resumed;
         const uint64_t deadline = now ? now_us : s->sent_us + patience(k, level);
         if (deadline < push) push = deadline;
     }

@@ -78,15 +78,15 @@ static void note_push(struct news *news, const struct kt_kcp_segment *seg)
 }
 
 /* Takes an RTT sample from the ACK of a segment that is still held. The ACK must echo the time of the
- * segment's last transmission, or of its first, which is an ambiguous sample (rtt.h). Times in between are
+ * segment's last transmission (`last`), or of its first, which is an ambiguous sample (rtt.h). Times in between are
  * not kept: on a path that has become slower, the first transmission is acknowledged first. As in RFC 9002,
  * section 5.1, a transmission that arrives after later ones gives no sample: it was overtaken or rebuilt by
  * FEC, and its delay is not the path's. */
-static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts, struct news *news)
+static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, const struct kt_kcp_segment *seg,
+    bool last, struct news *news)
 {
-    const bool last = ts == s->ts;
-    if (!last && ts != s->first_ts) return;
-    const uint64_t rtt = last ? news->r.now_us - s->sent_us : (uint64_t)(k->now_ts - ts) * 1000;
+    if (!last && seg->ts != kt_send_ring_first(&k->snd, seg->sn)->ts) return;
+    const uint64_t rtt = last ? news->r.now_us - s->sent_us : (uint64_t)(k->now_ts - seg->ts) * 1000;
     if (rtt > KT_KCP_RTO_MAX_US || news->r.now_us - rtt + 1000 <= k->arrived_us) return;
     news->rtt_us = (uint32_t)rtt;
     news->ambiguous = !last;
@@ -121,10 +121,10 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
     if (seg->sn - w->una >= kt_send_ring_sent(w)) return;
     struct kt_send_slot *s = kt_send_ring_at(w, seg->sn);
     if (!s->data) return;
-    const bool last = seg->ts == s->ts;
-    note_rtt(k, s, seg->ts, news);
+    const bool last = seg->ts == kt_kcp_ts(k, s->sent_us);
+    note_rtt(k, s, seg, last, news);
     if (last) {
-        kt_loss_evidence_add(&k->evidence, s->tx);
+        kt_loss_evidence_add(&k->evidence, kt_retx_tx(&k->order, s));
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
     if (suspect_hole(k)) note_arrival(k, s);
@@ -171,7 +171,8 @@ static void cover(struct kt_kcp *k, const struct news *news)
     for (; r->una != news->r.una; r->una++) {
         struct kt_send_slot *s = kt_send_ring_at(r, r->una);
         if (!s->data) continue;
-        const bool once = k->cc->ops->samples && news->r.regular && s->first_ts == s->ts;
+        const bool once = k->cc->ops->samples && news->r.regular &&
+                          kt_send_ring_first(r, r->una)->ts == kt_kcp_ts(k, s->sent_us);
         retire(k, s, r->una, once, news->r.now_us);
     }
 }
@@ -207,7 +208,7 @@ static void finish(struct kt_kcp *k, struct news *news)
         }
     }
     if (r->advanced) {
-        r->known_una = kt_send_ring_at(&k->snd, r->una - 1)->first_una;
+        r->known_una = kt_send_ring_first(&k->snd, r->una - 1)->una;
         note_covered(k, r->una);
         kt_mtu_hole_advanced(&k->hole);
         kt_mtu_hole_advanced(&k->oversize);

@@ -31,7 +31,7 @@ struct kt_kcp {
     uint32_t max_len;   /* longest payload accepted: the size of a block */
     uint32_t ack_every; /* this many acknowledgements owed may not wait */
     uint64_t now_us;    /* latest time passed in; never goes back */
-    uint32_t now_ts;    /* the ts of a PUSH sent at now_us */
+    uint32_t now_ts;    /* the ts of a PUSH sent at now_us (kt_kcp_ts) */
     bool pads;          /* packets may need padding: the peer has sent no data */
 
     struct kt_send_ring snd;
@@ -70,12 +70,18 @@ struct kt_kcp {
     struct kt_kcp_stats stats; /* counters; kt_kcp_stats fills in the rest */
 };
 
+/* The ts of a PUSH sent at that time. */
+static inline uint32_t kt_kcp_ts(const struct kt_kcp *k, uint64_t at_us)
+{
+    return kt_ts(at_us) + k->cfg.ts_base;
+}
+
 /* Takes the time from a caller. Returns now_us. */
 static inline uint64_t kt_kcp_clock(struct kt_kcp *k, uint64_t now_us)
 {
     if (now_us > k->now_us) {
         k->now_us = now_us;
-        k->now_ts = kt_ts(now_us) + k->cfg.ts_base;
+        k->now_ts = kt_kcp_ts(k, now_us);
     }
     return k->now_us;
 }

@@ -65,8 +65,14 @@ static inline void kt_retx_sent(struct kt_retx_order *o, struct kt_send_ring *r,
 {
     if (again) kt_retx_remove(o, r, s, sn);
     s->sent_us = now_us;
-    s->tx = ++o->tx;
+    s->tx = (uint32_t)++o->tx;
     kt_retx_push(o, r, s, sn, level);
+}
+
+/* The number of the last transmission of a segment in flight. Fewer than 2^32 have followed it. */
+static inline uint64_t kt_retx_tx(const struct kt_retx_order *o, const struct kt_send_slot *s)
+{
+    return o->tx - ((uint32_t)o->tx - s->tx);
 }
 
 /* The head of a list that is not empty. */

@@ -6,17 +6,27 @@
 #include "base/err.h"
 
 #define FIRST_CAP 8u
+#define CACHE_LINE 64u
+_Static_assert(CACHE_LINE % sizeof(struct kt_send_slot) == 0, "no slot crosses cache lines");
+
+static void release(struct kt_send_ring *r)
+{
+    free(r->slots);
+    free(r->firsts);
+    free(r->snapshots);
+    r->slots = NULL;
+    r->firsts = NULL;
+    r->snapshots = NULL;
+}
 
 static bool allocate(struct kt_send_ring *r, uint32_t cap)
 {
     r->cap = cap;
-    r->slots = calloc(cap, sizeof *r->slots);
-    r->snapshots = calloc(cap, sizeof *r->snapshots);
-    if (r->slots && r->snapshots) return true;
-    free(r->slots);
-    free(r->snapshots);
-    r->slots = NULL;
-    r->snapshots = NULL;
+    r->slots = aligned_alloc(CACHE_LINE, cap * sizeof *r->slots);
+    r->firsts = malloc(cap * sizeof *r->firsts);
+    r->snapshots = malloc(cap * sizeof *r->snapshots);
+    if (r->slots && r->firsts && r->snapshots) return true;
+    release(r);
     return false;
 }
 
@@ -32,10 +42,7 @@ void kt_send_ring_destroy(struct kt_send_ring *r)
         struct kt_send_slot *s = kt_send_ring_at(r, sn);
         if (s->data) kt_slab_put(r->slab, s->data);
     }
-    free(r->slots);
-    free(r->snapshots);
-    r->slots = NULL;
-    r->snapshots = NULL;
+    release(r);
 }
 
 /* Moves what is held to a ring of `cap` slots, a power of two that holds it all. Lists link slots by sn, so
@@ -45,11 +52,13 @@ static bool resize(struct kt_send_ring *r, uint32_t cap)
     struct kt_send_ring other;
     if (!allocate(&other, cap)) return false;
     for (uint32_t sn = r->una; sn != r->end; sn++) *kt_send_ring_at(&other, sn) = *kt_send_ring_at(r, sn);
-    for (uint32_t sn = r->una; sn != r->nxt; sn++)
+    for (uint32_t sn = r->una; sn != r->nxt; sn++) {
+        *kt_send_ring_first(&other, sn) = *kt_send_ring_first(r, sn);
         *kt_send_ring_snapshot(&other, sn) = *kt_send_ring_snapshot(r, sn);
-    free(r->slots);
-    free(r->snapshots);
+    }
+    release(r);
     r->slots = other.slots;
+    r->firsts = other.firsts;
     r->snapshots = other.snapshots;
     r->cap = cap;
     return true;

@@ -18,23 +18,27 @@
 #include "base/slab.h"
 #include "kcp/rate_sample.h"
 
+/* Half a cache line, which each acknowledgement and each retransmission touches; it holds no more than they need. */
 struct kt_send_slot {
     uint8_t *data;       /* slab block; NULL: acknowledged */
     uint64_t sent_us;    /* last transmission: its time, */
-    uint64_t tx;         /* and its number (retx_order.h) */
+    uint32_t tx;         /* and its number, modulo 2^32 (kt_retx_tx) */
     uint32_t prev, next; /* sn of the neighbours in its list (retx_order.h) */
-    uint32_t first_una;  /* our una in its first transmission; stays valid after the acknowledgement */
-    uint32_t ts;         /* of its last transmission */
-    uint32_t first_ts;   /* of its first one */
     uint16_t len;
     uint8_t level; /* the list it is in (retx_order.h) */
     uint8_t frg;   /* segments of its message that follow it; 0 in a stream */
 };
 
+/* The first transmission of a segment; stays valid after the acknowledgement. */
+struct kt_send_first {
+    uint32_t una, ts; /* of its header */
+};
+
 struct kt_send_ring {
     struct kt_slab *slab;
     struct kt_send_slot *slots;
-    struct kt_rate_snapshot *snapshots; /* by sn, like slots; kept apart: few controllers read them */
+    struct kt_send_first *firsts; /* by sn, like slots; read when una moves or a segment was sent again */
+    struct kt_rate_snapshot *snapshots; /* by sn, like slots; few controllers read them */
     uint32_t cap, limit;                /* slots allocated, a power of two; maximum number of segments */
     uint32_t una, nxt, end;
 };
@@ -46,6 +50,12 @@ void kt_send_ring_destroy(struct kt_send_ring *r);
 static inline struct kt_send_slot *kt_send_ring_at(const struct kt_send_ring *r, uint32_t sn)
 {
     return &r->slots[sn & (r->cap - 1)];
+}
+
+/* How segment sn was sent first. */
+static inline struct kt_send_first *kt_send_ring_first(const struct kt_send_ring *r, uint32_t sn)
+{
+    return &r->firsts[sn & (r->cap - 1)];
 }
 
 /* The path when segment sn was sent last. */
@@ -78,7 +88,7 @@ void kt_send_ring_trim(struct kt_send_ring *r);
 /* Bytes of its slots. */
 static inline size_t kt_send_ring_slots(const struct kt_send_ring *r)
 {
-    return r->cap * (sizeof *r->slots + sizeof *r->snapshots);
+    return r->cap * (sizeof *r->slots + sizeof *r->firsts + sizeof *r->snapshots);
 }
 
 /* How many more segments are accepted. */

@@ -28,7 +28,7 @@ static inline const char *kcp_check_send(
             if (sn - w->una >= w->nxt - w->una) return "a list holds what was not sent";
             if (!s->data) return "a list holds what was acknowledged";
             if (s->level != level) return "a segment is in the wrong list";
-            if (before && (s->tx <= before->tx || s->sent_us < before->sent_us))
+            if (before && (kt_retx_tx(o, s) <= kt_retx_tx(o, before) || s->sent_us < before->sent_us))
                 return "a list is out of order";
             before = s;
             if (i + 1 == l->count && l->last != sn) return "a list ends at the wrong segment";
