@@ -4,6 +4,7 @@
  *   association_facts.c   figures and accessors
  *   association_input.c   packets and frames from the peer
  *   association_output.c  packets to the peer
+ *   association_streams.c its streams and flows
  *   path.c                where the peer is, and whether that was proven
  *   paths.c               the paths as one
  *   spread.c              which path carries what */
@@ -129,8 +130,6 @@ struct kt_native_association {
 /* ---- association.c ---- */
 
 void kt_native_association_schedule(struct kt_native_association *a);
-/* Tells flows the time and the room in a packet. Call it before anything that concerns them. */
-void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us);
 /* Ends it, if it has not ended; the turn hook reports it. */
 void kt_native_association_fail(struct kt_native_association *a, int code, const char *why);
 
@@ -149,6 +148,17 @@ void kt_native_association_output(struct kt_native_association *a, uint64_t now_
 uint64_t kt_native_association_output_due(struct kt_native_association *a, uint64_t now_us);
 /* Sends CLOSE, once. */
 void kt_native_association_say_close(struct kt_native_association *a, int code, const char *text);
+
+/* ---- association_streams.c ---- */
+
+/* 0, or KT_ENOMEM or KT_EINVAL: then what was made is freed with the association. */
+int kt_native_association_make_streams(struct kt_native_association *a);
+/* Accepts streams of the peer as far as this turn of the loop allows, and raises the events of all. */
+void kt_native_association_accept(struct kt_native_association *a, uint64_t now_us);
+/* Counts what streams and flows have carried since it was called last. */
+void kt_native_association_count_streams(struct kt_native_association *a);
+/* Tells flows the time and the room in a packet. Call it before anything that concerns them. */
+void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us);
 
 /* ---- path.c ---- */
 
