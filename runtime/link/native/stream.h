@@ -1,7 +1,8 @@
 /* One stream of an association (docs/wire.md, 6.1), and the association's table of them: shared by the files
  * that implement streams.h. No other file includes this.
  *
- *   streams.c         the table; opening, closing, calls to the owner
+ *   streams.c         the table; opening, closing, moving
+ *   streams_events.c  calls to those who use them
  *   stream.c          a stream as a kt_pipe
  *   stream_credit.c   how much either end may send
  *   streams_input.c   frames from the peer
@@ -162,13 +163,6 @@ struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool 
 /* 0, or KT_ENOMEM. */
 int kt_native_stream_name(struct kt_native_stream *st, uint64_t id);
 void kt_native_stream_free(struct kt_native_stream *st);
-void kt_native_streams_wake(struct kt_native_streams *s);
-void kt_native_stream_touch(struct kt_native_stream *st, unsigned events);
-/* The peer has shown that it knows of the stream. */
-void kt_native_stream_know(struct kt_native_stream *st);
-/* No event is raised any more. */
-void kt_native_stream_silence(struct kt_native_stream *st);
-void kt_native_stream_due(struct kt_native_stream *st, unsigned frames);
 /* Updates which directions are over. Returns false if it freed the stream. */
 bool kt_native_stream_settle(struct kt_native_stream *st);
 /* The peer takes nothing more: what was not sent is dropped. */
@@ -177,9 +171,24 @@ void kt_native_stream_end_out(struct kt_native_stream *st);
 void kt_native_stream_drop_in(struct kt_native_stream *st);
 int kt_native_stream_set_opened(struct kt_native_stream *st, const struct kt_native_text texts[3]);
 void kt_native_stream_set_text(struct kt_native_stream *st, const char *text, size_t len, size_t most);
+/* Whether another stream may be opened. */
+bool kt_native_streams_has_room(const struct kt_native_streams *s);
 /* Call around what may end streams or, from a callback, all of them. */
 void kt_native_streams_enter(struct kt_native_streams *s);
 void kt_native_streams_leave(struct kt_native_streams *s);
+
+/* ---- streams_events.c ---- */
+
+/* Asks the owner to call kt_native_streams_dispatch. */
+void kt_native_streams_wake(struct kt_native_streams *s);
+/* Records events (KT_NATIVE_EV_...). */
+void kt_native_stream_touch(struct kt_native_stream *st, unsigned events);
+/* The peer has shown that it knows of the stream. */
+void kt_native_stream_know(struct kt_native_stream *st);
+/* No event is raised any more. */
+void kt_native_stream_silence(struct kt_native_stream *st);
+/* Raises the events that were recorded, also while the streams end. */
+void kt_native_streams_drain(struct kt_native_streams *s);
 
 /* ---- stream.c ---- */
 
@@ -221,6 +230,8 @@ void kt_native_credit_count_streams(struct kt_native_streams *s);
 
 /* ---- streams_write.c ---- */
 
+/* The stream has these frames to send (KT_NATIVE_DUE_...). */
+void kt_native_stream_due(struct kt_native_stream *st, unsigned frames);
 /* Puts the stream into the line where it now waits to send. */
 void kt_native_stream_place(struct kt_native_stream *st);
 /* Call when the peer allows more streams. */
