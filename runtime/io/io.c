@@ -216,15 +216,24 @@ int kt_conn_user(const struct kt_conn *conn, uint32_t *uid)
     return conn->user ? conn->user(conn, uid) : KT_ENOTSUP;
 }
 
-const char *kt_conn_peer(const struct kt_conn *conn)
+const char *kt_conn_peer(struct kt_conn *conn)
 {
-    return conn->peer;
+    char text[KT_ADDR_TEXT];
+    if (!conn->peer_name && conn->peer.sa.sa_family != AF_UNSPEC)
+        conn->peer_name = strdup(kt_addr_text(&conn->peer, text));
+    return conn->peer_name ? conn->peer_name : "?";
 }
 
 struct kt_conn_names *kt_conn_names(struct kt_conn *conn)
 {
     if (!conn->names) conn->names = calloc(1, sizeof *conn->names);
     return conn->names;
+}
+
+void kt_conn_forget_names(struct kt_conn *conn)
+{
+    free(conn->names);
+    free(conn->peer_name);
 }
 
 const char *kt_conn_original(const struct kt_conn *conn)
@@ -242,7 +251,9 @@ const char *kt_conn_local(struct kt_conn *conn)
 
 void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local)
 {
-    kt_addr_text(peer, conn->peer);
+    free(conn->peer_name);
+    conn->peer_name = NULL;
+    conn->peer = *peer;
     struct kt_conn_names *names = kt_conn_names(conn);
     if (names) kt_addr_text(local, names->local);
 }

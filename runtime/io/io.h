@@ -210,8 +210,8 @@ void kt_udp_close(struct kt_udp *udp);
 /* The conn itself as a pipe; closing that frees the conn. */
 struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
 /* "127.0.0.1:4711", "unix:/path", "unix:@abstract", or "unix:" for an unnamed end of a unix socket; "?" if
- * unknown. Valid as long as the conn. The local name is looked up on first use, as few callers need it. */
-const char *kt_conn_peer(const struct kt_conn *conn);
+ * unknown. Valid as long as the conn. Both are made on first use. */
+const char *kt_conn_peer(struct kt_conn *conn);
 const char *kt_conn_local(struct kt_conn *conn);
 /* Gives the conn other names: those of the connection that a proxy passes on. */
 void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local);
@@ -466,8 +466,9 @@ struct kt_conn {
     int (*user)(const struct kt_conn *, uint32_t *);     /* may be NULL: unknown */
     void (*name_local)(struct kt_conn *, char out[128]); /* NULL: names->local is set */
     uint64_t user_timeout_us;                            /* read each time it is needed */
-    char peer[128];
-    struct kt_conn_names *names; /* freed with the conn; NULL: none of them was needed */
+    struct kt_addr peer;         /* AF_UNSPEC: only its name may be known, as of a unix socket */
+    char *peer_name;             /* NULL: unknown, or that of `peer` and not needed yet */
+    struct kt_conn_names *names; /* NULL: none of them was needed */
 };
 
 /* Names that few conns need. */
@@ -477,6 +478,8 @@ struct kt_conn_names {
 };
 /* A conn's, made if it has none. NULL: out of memory. */
 struct kt_conn_names *kt_conn_names(struct kt_conn *conn);
+/* Frees the names, with the conn. */
+void kt_conn_forget_names(struct kt_conn *conn);
 
 struct kt_resolve {
     void (*cancel)(struct kt_resolve *);

@@ -407,11 +407,11 @@ void kt_sim_conn_name(struct sim_conn *c, const char *path)
     if (path) {
         char text[128];
         snprintf(text, sizeof text, "unix:%.107s", path);
-        snprintf(c->conn.peer, sizeof c->conn.peer, "%s", c->side ? "unix:" : text);
+        c->conn.peer_name = strdup(c->side ? "unix:" : text);
         if (names) snprintf(names->local, sizeof names->local, "%s", c->side ? text : "unix:");
         c->conn.user = unix_user;
         return;
     }
-    kt_addr_text(&c->remote, c->conn.peer);
+    c->conn.peer = c->remote;
     if (names) kt_addr_text(&c->local, names->local);
 }

@@ -380,7 +380,7 @@ static void destroy(struct sim_grave *g)
     struct sim_conn *c = KT_CONTAINER(g, struct sim_conn, grave);
     kt_bufq_clear(&c->rx);
     kt_sim_conn_put_in(c);
-    free(c->conn.names);
+    kt_conn_forget_names(&c->conn);
     free(c);
 }
 

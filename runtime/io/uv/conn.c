@@ -5,7 +5,7 @@
  * Closing: close() must deliver what was written. If a socket is closed with bytes unread, the kernel sends RST,
  * which can destroy data still on its way to the peer. So a closed conn first sends what is pending, then FIN,
  * and meanwhile discards what it reads until the peer has finished or a time limit passes. Only then does it
- * close the handle.
+ * close the handle. If the peer has finished already, it does so at once: the system then sends FIN by itself.
  *
  * Breaking: libuv reports it while it reads or writes, hangup.c in every state. What the peer sent before can
  * still be read, until the consumer has taken nothing for KT_UV_CONN_REST_US, time before the break included. A unix
@@ -14,7 +14,9 @@
  *
  * Invariant: `pipe.events` is called only from libuv's callbacks, timers and turn hooks, and never after close. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include "io/uv/conn_internal.h"
 
@@ -49,7 +51,7 @@ static void on_handle_closed(uv_handle_t *handle)
     struct uv_io *u = c->u;
     kt_uv_inbox_drop(&c->in);
     kt_list_remove(&c->closing);
-    free(c->conn.names);
+    kt_conn_forget_names(&c->conn);
     free(c);
     kt_uv_close_done(u);
 }
@@ -206,7 +208,8 @@ static void conn_close(struct kt_pipe *p)
     struct uv_conn *c = kt_uv_conn_of_pipe(p);
     detach(c);
     kt_uv_inbox_drop(&c->in);
-    if (c->code || c->write_code) {
+    const bool idle = c->eof && !c->writing; /* the system sends the rest and FIN */
+    if (c->code || c->write_code || idle) {
         kt_uv_conn_finish(c);
         return;
     }
@@ -274,27 +277,64 @@ int kt_uv_conn_adopt(struct uv_conn *c, int fd)
     return r < 0 ? kt_uv_code(r) : 0;
 }
 
+struct dialling {
+    uv_connect_t req; /* first */
+    void (*dialled)(void *ctx, int status);
+    void *ctx;
+};
+
 static void on_dialled(uv_connect_t *req, int status)
 {
     struct uv_conn *c = req->handle->data;
+    const struct dialling d = *(const struct dialling *)req;
+    free(req);
     if (c->closed) return;
     kt_uv_wake(c->u);
-    c->dialled(c->dialled_ctx, status);
+    d.dialled(d.ctx, status);
 }
 
 int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *path,
     void (*cb)(void *ctx, int status), void *ctx)
 {
-    c->dialled = cb;
-    c->dialled_ctx = ctx;
-    if (!c->is_unix) return uv_tcp_connect(&c->req.connect, &c->h.tcp, &to->sa, on_dialled);
-    uv_pipe_connect(&c->req.connect, &c->h.pipe, path, on_dialled); /* errors go to the callback */
-    return 0;
+    struct dialling *d = malloc(sizeof *d);
+    if (!d) return UV_ENOMEM;
+    d->dialled = cb;
+    d->ctx = ctx;
+    if (c->is_unix) {
+        uv_pipe_connect(&d->req, &c->h.pipe, path, on_dialled); /* errors go to the callback */
+        return 0;
+    }
+    const int r = uv_tcp_connect(&d->req, &c->h.tcp, &to->sa, on_dialled);
+    if (r < 0) free(d);
+    return r;
+}
+
+static void name_peer(struct uv_conn *c, const union kt_uv_name *name, socklen_t len)
+{
+    char text[128];
+    if (kt_addr_from_sockaddr(&c->conn.peer, &name->sa))
+        kt_addr_unmap(&c->conn.peer);
+    else
+        c->conn.peer_name = strdup(kt_uv_name_text(text, name, len));
+}
+
+static void find_peer(struct uv_conn *c, int fd)
+{
+    union kt_uv_name name = {.storage = {0}};
+    socklen_t len = sizeof name;
+    if (getpeername(fd, &name.sa, &len) == 0) name_peer(c, &name, len);
 }
 
 static void name_local(struct kt_conn *conn, char out[128])
 {
-    kt_uv_name_end(out, &((struct uv_conn *)(void *)conn)->h.handle, getsockname);
+    const struct uv_conn *c = (const struct uv_conn *)(void *)conn;
+    union kt_uv_name name = {.storage = {0}};
+    socklen_t len = sizeof name;
+    uv_os_fd_t fd;
+    if (uv_fileno(&c->h.handle, &fd) == 0 && getsockname(fd, &name.sa, &len) == 0)
+        kt_uv_name_text(out, &name, len);
+    else
+        snprintf(out, 128, "?");
 }
 
 /* The credentials are those of the time of connect or listen. */
@@ -320,12 +360,11 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
     uv_os_fd_t fd;
     int r = uv_fileno(&c->h.handle, &fd);
     if (r < 0) return kt_uv_code(r);
-    if (peer) {
-        kt_uv_name_text(c->conn.peer, peer, len);
-    } else if (!c->said) {
-        if (!c->is_unix) kt_uv_tune(fd);
-        kt_uv_name_end(c->conn.peer, &c->h.handle, getpeername);
-    }
+    if (!peer && !c->said && !c->is_unix) kt_uv_tune(fd);
+    if (peer)
+        name_peer(c, peer, len);
+    else if (!c->said)
+        find_peer(c, fd);
     c->conn.name_local = name_local;
     c->conn.user = user;
     if (!c->said) r = kt_uv_hangups_add(c->u->hangups, fd, c);
@@ -337,7 +376,7 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
 void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer)
 {
     c->said = UV_ECONNRESET;
-    kt_addr_text(peer, c->conn.peer); /* the system no longer knows it */
+    c->conn.peer = *peer; /* the system no longer knows it */
 }
 
 void kt_uv_conn_abort(struct uv_conn *c)

@@ -18,7 +18,6 @@ struct uv_conn {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     } h;
-    bool is_unix;
 
     struct kt_uv_inbox in;
     uint64_t read_us; /* when bytes were last read; at first, when the conn was made */
@@ -26,31 +25,23 @@ struct uv_conn {
     bool reading;     /* libuv is reading */
     bool eof;         /* the peer has finished */
 
-    uint8_t out[KT_CONN_WRITE]; /* in use while `writing` */
-    bool writing;               /* req.write is in use */
-    bool starved;               /* a write came up short */
-    bool shut;                  /* the user has shut down its side */
-    bool shutting;              /* req.shutdown is in use */
-    bool shut_done;             /* FIN was sent, or need not be */
+    bool writing;   /* libuv is writing */
+    bool starved;   /* a write came up short */
+    bool shut;      /* the user has shut down its side */
+    bool shutting;  /* libuv is sending FIN */
+    bool shut_done; /* FIN was sent, or need not be */
 
-    int write_code;         /* why writing has failed, or 0 */
-    int code;               /* why the pipe is broken, or 0 */
-    int said;               /* the socket's error as a libuv code, or 0; the system reports it only once */
-    bool hung;              /* a hang-up was reported but not handled yet */
-    bool told;              /* events->closed was called */
-    bool closed;            /* by the user */
-    struct kt_turn turn;    /* reports `code` to the user */
-    struct kt_timer timer;  /* salvage, or the time limit for closing */
-    struct kt_list closing; /* in u->conn_closing */
+    int write_code; /* why writing has failed, or 0 */
+    int code;       /* why the pipe is broken, or 0 */
+    int said;       /* the socket's error as a libuv code, or 0; the system reports it only once */
+    bool is_unix;
+    bool hung;                  /* a hang-up was reported but not handled yet */
+    bool told;                  /* events->closed was called */
+    bool closed;                /* by the user */
+    struct kt_turn turn;        /* reports `code` to the user */
+    struct kt_timer timer;      /* salvage, or the time limit for closing */
+    struct kt_list closing;     /* in u->conn_closing */
     struct kt_uv_answer answer; /* TCP only */
-
-    union { /* no two are in use at a time: it writes once it is connected, and nothing after shutdown */
-        uv_connect_t connect;
-        uv_write_t write;
-        uv_shutdown_t shutdown;
-    } req;
-    void (*dialled)(void *ctx, int status);
-    void *dialled_ctx;
 };
 
 static inline struct uv_conn *kt_uv_conn_of_pipe(const struct kt_pipe *p)

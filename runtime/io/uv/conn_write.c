@@ -3,15 +3,23 @@
  *
  * Invariant: FIN follows the last byte written, and a write that came up short is followed by `writable` once there is
  * room. */
+#include <stdlib.h>
 #include <string.h>
 #include "base/bytes.h"
 #include "io/uv/conn_internal.h"
 
 #define LINGER_US 2000000u /* after close and FIN, to let the peer finish */
 
+/* Bytes that libuv writes, for as long as it does. */
+struct submitted {
+    uv_write_t req; /* first */
+    uint8_t bytes[KT_CONN_WRITE];
+};
+
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
     struct uv_conn *c = req->handle->data;
+    free(req);
     kt_uv_wake(c->u);
     c->shutting = false;
     c->shut_done = true;
@@ -23,18 +31,25 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     kt_uv_conn_try_finish(c);
 }
 
+/* Sends FIN. False if that is not possible. */
+static bool send_fin(struct uv_conn *c)
+{
+    uv_shutdown_t *req = malloc(sizeof *req);
+    const int r = req ? uv_shutdown(req, &c->h.stream, on_shutdown) : UV_ENOMEM;
+    c->shutting = r == 0;
+    if (r == 0) return true;
+    free(req);
+    c->shut_done = true;
+    if (c->closed)
+        kt_uv_conn_finish(c);
+    else if (r == UV_ENOMEM)
+        kt_uv_conn_write_failed(c, r);
+    return false;
+}
+
 void kt_uv_conn_drained(struct uv_conn *c)
 {
-    if (c->shut && !c->shutting && !c->shut_done) {
-        c->shutting = true;
-        int r = uv_shutdown(&c->req.shutdown, &c->h.stream, on_shutdown);
-        if (r < 0) {
-            c->shutting = false;
-            c->shut_done = true;
-            if (c->closed) kt_uv_conn_finish(c);
-            return;
-        }
-    }
+    if (c->shut && !c->shutting && !c->shut_done && !send_fin(c)) return;
     if (c->closed) kt_uv_conn_arm(c, LINGER_US);
     if (!c->starved) return;
     c->starved = false;
@@ -45,6 +60,7 @@ void kt_uv_conn_drained(struct uv_conn *c)
 static void on_written(uv_write_t *req, int status)
 {
     struct uv_conn *c = req->handle->data;
+    free(req);
     kt_uv_wake(c->u);
     c->writing = false;
     if (uv_is_closing(&c->h.handle) || c->code) return;
@@ -62,14 +78,20 @@ static bool takes_writes(const struct uv_conn *c)
 /* Hands libuv a few bytes of the pieces from `skip` on; returns how many. */
 static size_t submit(struct uv_conn *c, const struct kt_iov *iov, size_t skip)
 {
+    struct submitted *s = malloc(sizeof *s);
+    if (!s) {
+        kt_uv_conn_write_failed(c, UV_ENOMEM);
+        return 0;
+    }
     while (skip >= iov->len) skip -= iov++->len;
     const size_t n = kt_min_size(iov->len - skip, KT_CONN_WRITE);
-    memcpy(c->out, iov->data + skip, n);
-    uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned)n);
+    memcpy(s->bytes, iov->data + skip, n);
+    uv_buf_t buf = uv_buf_init((char *)s->bytes, (unsigned)n);
     c->writing = true;
-    const int r = uv_write(&c->req.write, &c->h.stream, &buf, 1, on_written);
+    const int r = uv_write(&s->req, &c->h.stream, &buf, 1, on_written);
     if (r < 0) {
         c->writing = false;
+        free(s);
         kt_uv_conn_write_failed(c, r);
     }
     return n;

@@ -166,11 +166,8 @@ union kt_uv_name {
     struct sockaddr_un un;
     struct sockaddr_storage storage;
 };
-/* As text: "127.0.0.1:4711", "unix:/path", or "?". */
-void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len);
-/* get: getsockname or getpeername. */
-void kt_uv_name_end(
-    char out[128], const uv_handle_t *handle, int (*get)(int, struct sockaddr *, socklen_t *));
+/* As text: "127.0.0.1:4711", "unix:/path", or "?". Returns out. */
+const char *kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len);
 /* Sets the options of our TCP sockets: no delay, keepalive. */
 void kt_uv_tune(int fd);
 /* The socket's error, an errno or 0; the system reports it only once. */

@@ -9,10 +9,9 @@
 
 #define KEEPALIVE_S 60u
 
-void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len)
+const char *kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len)
 {
     struct kt_addr addr;
-    snprintf(out, 128, "?");
     if (name->sa.sa_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path)) {
         snprintf(out, 128, "unix:"); /* not bound, as clients are */
     } else if (name->sa.sa_family == AF_UNIX) {
@@ -23,19 +22,10 @@ void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len)
     } else if (kt_addr_from_sockaddr(&addr, &name->sa)) {
         kt_addr_unmap(&addr);
         kt_addr_text(&addr, out);
-    }
-}
-
-void kt_uv_name_end(char out[128], const uv_handle_t *handle, int (*get)(int, struct sockaddr *, socklen_t *))
-{
-    union kt_uv_name name;
-    socklen_t len = sizeof name;
-    uv_os_fd_t fd;
-    memset(&name, 0, sizeof name);
-    if (uv_fileno(handle, &fd) == 0 && get(fd, &name.sa, &len) == 0)
-        kt_uv_name_text(out, &name, len);
-    else
+    } else {
         snprintf(out, 128, "?");
+    }
+    return out;
 }
 
 void kt_uv_tune(int fd)

@@ -92,7 +92,7 @@ static void header_refused(void *ctx, struct kt_conn *conn, int code)
 }
 
 /* Conns of a unix socket have no address; its clients are trusted, as they may open its file. */
-static bool trusts(const struct kt_lua_listener *l, const struct kt_conn *conn)
+static bool trusts(const struct kt_lua_listener *l, struct kt_conn *conn)
 {
     struct kt_addr peer;
     if (!l->trusted || l->at.is_unix) return true;
