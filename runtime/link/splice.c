@@ -17,23 +17,21 @@
 struct direction {
     struct kt_splice *splice;
     struct kt_pipe *from, *to;
-    struct kt_limits *from_limits, *to_limits; /* of these pipes; NULL: none */
-    enum kt_limits_way way;                    /* in the splice's own limits */
-    /* Of its shared limits, each limit once: that of `to` first, if any; NULL: none. */
-    struct kt_share *shares[3];
     struct kt_tee *tee; /* NULL: none */
     uint64_t bytes;
-    uint64_t moved_at;  /* when it last moved a byte; at first, when it began */
-    uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
-    bool shared;        /* it has shares */
-    bool limited;       /* it has shares, or a rate of its own or of its pipes */
-    bool ended;         /* moves nothing more */
+    uint64_t moved_at;      /* when it last moved a byte; at first, when it began */
+    uint64_t resume_at;     /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
+    enum kt_limits_way way; /* in the splice's own limits */
+    bool shared;            /* it has shares */
+    bool limited;           /* it has shares, or a rate of its own or of its pipes */
+    bool ended;             /* moves nothing more */
 };
 
 struct kt_splice {
     struct kt_io *io;
     struct direction ab, ba;
-    struct kt_limits own; /* its idle_us is `patience` */
+    struct kt_limits own;         /* its idle_us is `patience` */
+    struct kt_limits *of_pipe[2]; /* of a, of b; NULL: none */
     uint64_t idle_us, linger_us, settle_us;
     struct kt_timer timer;  /* time limits and linger, checked lazily against what moved; rates */
     struct kt_turn turn;    /* ends the splice */
@@ -72,8 +70,7 @@ static uint64_t patience(const struct kt_splice *s)
 static void arm(struct kt_splice *s)
 {
     s->own.idle_us = patience(s);
-    const uint64_t of_pipes =
-        kt_min64(kt_limits_deadline(s->ab.from_limits), kt_limits_deadline(s->ba.from_limits));
+    const uint64_t of_pipes = kt_min64(kt_limits_deadline(s->of_pipe[0]), kt_limits_deadline(s->of_pipe[1]));
     const uint64_t of_rates = kt_min64(s->ab.resume_at, s->ba.resume_at);
     kt_io_timer_set(s->io, &s->timer, kt_min64(kt_limits_deadline(&s->own), kt_min64(of_pipes, of_rates)));
 }
@@ -130,9 +127,9 @@ static void on_timer(void *ctx)
     s->own.idle_us = patience(s);
     if ((code = kt_limits_expired(&s->own, now))) {
         expire_all(s, code);
-    } else if ((code = kt_limits_expired(s->ab.from_limits, now))) {
+    } else if ((code = kt_limits_expired(s->of_pipe[0], now))) {
         expire(&s->ab, code);
-    } else if ((code = kt_limits_expired(s->ba.from_limits, now))) {
+    } else if ((code = kt_limits_expired(s->of_pipe[1], now))) {
         expire(&s->ba, code);
     } else {
         resume(&s->ab, now);
@@ -195,42 +192,73 @@ static void run_dry(struct direction *d)
         finish(s, KT_ERESET); /* it broke before anyone listened */
 }
 
-static size_t shares_held(const struct direction *d)
+/* The limits of its pipes. */
+static struct kt_limits *from_limits(const struct direction *d)
 {
-    return d->shared ? sizeof d->shares / sizeof d->shares[0] : 0;
+    return d->splice->of_pipe[d == &d->splice->ba];
 }
 
-/* The shares that bind it: what is left of a side that broke is bound by its destination's only. */
-static size_t shares_of(const struct direction *d)
+static struct kt_limits *to_limits(const struct direction *d)
 {
-    return kt_min_size(shares_held(d), d->splice->rest ? 1 : SIZE_MAX);
+    return d->splice->of_pipe[d == &d->splice->ab];
+}
+
+enum { SHARES = 3 };
+
+/* The shares of a direction, each limit once: that of `to` first, if any; NULL: none. */
+struct shares {
+    struct kt_share *of[SHARES];
+};
+
+static struct shares shares_held(const struct direction *d)
+{
+    struct shares s = {{NULL, NULL, NULL}};
+    if (!d->shared) return s;
+    s.of[0] = kt_limits_shared(to_limits(d), KT_LIMITS_OUT);
+    s.of[1] = kt_limits_shared(from_limits(d), KT_LIMITS_IN);
+    s.of[2] = kt_limits_shared(&d->splice->own, d->way);
+    for (size_t i = 1; i < SHARES; i++)
+        for (size_t j = 0; j < i; j++)
+            if (s.of[j] && kt_share_limit(s.of[j]) == kt_share_limit(s.of[i])) s.of[i] = NULL;
+    return s;
+}
+
+/* Those that bind it: what is left of a side that broke is bound by its destination's only. */
+static struct shares shares_of(const struct direction *d)
+{
+    struct shares s = shares_held(d);
+    if (d->splice->rest) s.of[1] = s.of[2] = NULL;
+    return s;
 }
 
 /* Bytes that the shared limits allow now. */
 static size_t shared_room(const struct direction *d)
 {
+    const struct shares s = shares_of(d);
     size_t room = SIZE_MAX;
-    for (size_t i = 0; i < shares_of(d); i++) room = kt_min_size(room, kt_share_room(d->shares[i]));
+    for (size_t i = 0; i < SHARES; i++) room = kt_min_size(room, kt_share_room(s.of[i]));
     return room;
 }
 
-static void take_shares(struct direction *d, size_t n)
+static void take_shares(const struct direction *d, size_t n)
 {
-    for (size_t i = 0; i < shares_of(d); i++) kt_share_take(d->shares[i], n);
+    const struct shares s = shares_of(d);
+    for (size_t i = 0; i < SHARES; i++) kt_share_take(s.of[i], n);
 }
 
 /* Credit is kept only by a direction that waits for another limit. */
-static void give_back(struct direction *d)
+static void give_back(const struct direction *d)
 {
-    const size_t n = shares_held(d);
-    for (size_t i = 0; i < n; i++)
-        if (kt_share_waits(d->shares[i])) return;
-    for (size_t i = 0; i < n; i++) kt_share_give_back(d->shares[i]);
+    const struct shares s = shares_held(d);
+    for (size_t i = 0; i < SHARES; i++)
+        if (kt_share_waits(s.of[i])) return;
+    for (size_t i = 0; i < SHARES; i++) kt_share_give_back(s.of[i]);
 }
 
-static void leave_shares(struct direction *d)
+static void leave_shares(const struct direction *d)
 {
-    for (size_t i = 0; i < shares_held(d); i++) kt_share_leave(d->shares[i]);
+    const struct shares s = shares_held(d);
+    for (size_t i = 0; i < SHARES; i++) kt_share_leave(s.of[i]);
 }
 
 static void on_share(void *ctx)
@@ -241,40 +269,24 @@ static void on_share(void *ctx)
 /* Waits for the first shared limit that allows nothing. */
 static void wait_for_share(struct direction *d)
 {
-    for (size_t i = 0; i < shares_of(d); i++) {
-        if (kt_share_room(d->shares[i]) > 0) continue;
-        kt_share_wait(d->shares[i], on_share, d);
+    const struct shares s = shares_of(d);
+    for (size_t i = 0; i < SHARES; i++) {
+        if (kt_share_room(s.of[i]) > 0) continue;
+        kt_share_wait(s.of[i], on_share, d);
         return;
     }
 }
 
-/* Finds its shares again after a change of limits. True if it had or has any. */
-static bool find_shares(struct direction *d)
-{
-    bool any = false;
-    struct kt_share *const found[] = {kt_limits_shared(d->to_limits, KT_LIMITS_OUT),
-        kt_limits_shared(d->from_limits, KT_LIMITS_IN), kt_limits_shared(&d->splice->own, d->way)};
-    if (!d->shared && !found[0] && !found[1] && !found[2]) return false;
-    leave_shares(d);
-    d->shared = false;
-    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
-        bool counted = false;
-        any = any || d->shares[i] || found[i];
-        for (size_t j = 0; j < i; j++)
-            counted = counted || (found[i] && kt_share_limit(d->shares[j]) == kt_share_limit(found[i]));
-        d->shares[i] = counted ? NULL : found[i];
-        d->shared = d->shared || d->shares[i];
-    }
-    return any;
-}
-
-/* Likewise, and whether anything limits its rate. */
+/* Looks at its limits again after a change; it waits for no shared one. True if it had or has shared ones. */
 static bool find_limits(struct direction *d)
 {
-    const bool any = find_shares(d);
-    d->limited = d->shared || kt_limits_rated(d->to_limits, KT_LIMITS_OUT) ||
-                 kt_limits_rated(d->from_limits, KT_LIMITS_IN) || kt_limits_rated(&d->splice->own, d->way);
-    return any;
+    const struct kt_limits *own = &d->splice->own, *from = from_limits(d), *to = to_limits(d);
+    const bool had = d->shared;
+    d->shared = kt_limits_shared(to, KT_LIMITS_OUT) || kt_limits_shared(from, KT_LIMITS_IN) ||
+                kt_limits_shared(own, d->way);
+    d->limited = d->shared || kt_limits_rated(to, KT_LIMITS_OUT) || kt_limits_rated(from, KT_LIMITS_IN) ||
+                 kt_limits_rated(own, d->way);
+    return had || d->shared;
 }
 
 /* Bytes that the rates allow now. The rest from a side that broke is bound by its destination's only. */
@@ -282,18 +294,18 @@ static size_t allowance(struct direction *d, uint64_t now)
 {
     struct kt_splice *s = d->splice;
     if (!d->limited) return SIZE_MAX;
-    const size_t to = kt_min_size(shared_room(d), kt_limits_room(d->to_limits, KT_LIMITS_OUT, now));
+    const size_t to = kt_min_size(shared_room(d), kt_limits_room(to_limits(d), KT_LIMITS_OUT, now));
     if (s->rest) return to;
-    const size_t from = kt_limits_room(d->from_limits, KT_LIMITS_IN, now);
+    const size_t from = kt_limits_room(from_limits(d), KT_LIMITS_IN, now);
     return kt_min_size(to, kt_min_size(from, kt_limits_room(&s->own, d->way, now)));
 }
 
 static void charge(struct direction *d, size_t n, uint64_t now)
 {
     kt_limits_moved(&d->splice->own, d->way, n, now);
-    kt_limits_moved(d->from_limits, KT_LIMITS_IN, n, now);
-    kt_limits_moved(d->to_limits, KT_LIMITS_OUT, n, now);
-    take_shares(d, n);
+    kt_limits_moved(from_limits(d), KT_LIMITS_IN, n, now);
+    kt_limits_moved(to_limits(d), KT_LIMITS_OUT, n, now);
+    if (d->shared) take_shares(d, n);
     d->moved_at = now;
 }
 
@@ -301,10 +313,10 @@ static void charge(struct direction *d, size_t n, uint64_t now)
 static uint64_t rates_ready(const struct direction *d)
 {
     const struct kt_splice *s = d->splice;
-    uint64_t at = kt_limits_ready(d->to_limits, KT_LIMITS_OUT);
+    uint64_t at = kt_limits_ready(to_limits(d), KT_LIMITS_OUT);
     if (s->rest) return at;
     const uint64_t own = kt_limits_ready(&s->own, d->way);
-    const uint64_t from = kt_limits_ready(d->from_limits, KT_LIMITS_IN);
+    const uint64_t from = kt_limits_ready(from_limits(d), KT_LIMITS_IN);
     if (own > at) at = own;
     return from > at ? from : at;
 }
@@ -380,7 +392,7 @@ static void move_some(struct direction *d)
 static void move(struct direction *d)
 {
     move_some(d);
-    give_back(d);
+    if (d->shared) give_back(d);
 }
 
 static void on_readable(struct direction *d)
@@ -545,8 +557,8 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
     const struct kt_limits_terms terms = {
         .rate = {opts->rate_ab, opts->rate_ba}, .total_us = opts->total_us, .idle_us = opts->idle_us};
     kt_limits_init(&s->own, now, now);
-    kt_limits_set(&s->own, &terms, now);
-    if (kt_limits_share(&s->own, KT_LIMITS_IN, opts->limit_ab) < 0 ||
+    if (kt_limits_set(&s->own, &terms, now) < 0 ||
+        kt_limits_share(&s->own, KT_LIMITS_IN, opts->limit_ab) < 0 ||
         kt_limits_share(&s->own, KT_LIMITS_OUT, opts->limit_ba) < 0) {
         kt_limits_end(&s->own);
         free(s);
@@ -566,10 +578,9 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
 
 void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits)
 {
-    if (b)
-        s->ba.from_limits = s->ab.to_limits = limits;
-    else
-        s->ab.from_limits = s->ba.to_limits = limits;
+    leave_shares(&s->ab);
+    leave_shares(&s->ba);
+    s->of_pipe[b] = limits;
     const bool ab = find_limits(&s->ab), ba = find_limits(&s->ba);
     if (ab || ba) kt_io_turn(s->io, &s->turn); /* it may have waited for another limit */
     if (s->ab.resume_at != KT_TIME_NEVER) s->ab.resume_at = rates_ready(&s->ab);

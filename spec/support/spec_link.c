@@ -277,7 +277,13 @@ static struct kt_limits_terms terms_at(lua_State *L, int index)
 static int limits_set(lua_State *L)
 {
     const struct kt_limits_terms terms = terms_at(L, 2);
-    kt_limits_set(luaL_checkudata(L, 1, LIMITS), &terms, (uint64_t)luaL_checkinteger(L, 3));
+    const int rc = kt_limits_set(luaL_checkudata(L, 1, LIMITS), &terms, (uint64_t)luaL_checkinteger(L, 3));
+    return rc ? luaL_error(L, "%s", kt_strerror(rc)) : 0;
+}
+
+static int limits_end(lua_State *L)
+{
+    kt_limits_end(luaL_checkudata(L, 1, LIMITS));
     return 0;
 }
 
@@ -374,6 +380,8 @@ static void splice_end(struct handle *h)
     struct splice *s = (struct splice *)h;
     if (s->s) kt_splice_cancel(s->s, KT_ECANCELED, NULL);
     s->s = NULL;
+    kt_limits_end(&s->limits[0]);
+    kt_limits_end(&s->limits[1]);
 }
 
 static struct kt_splice_opts splice_opts(lua_State *L, int index)
@@ -434,7 +442,8 @@ static int splice_limit(lua_State *L)
     const uint64_t now = kt_io_now(s->h.w->io);
     struct kt_limits *l = &s->limits[b];
     if (l->born == 0) kt_limits_init(l, now, now);
-    kt_limits_set(l, &terms, now);
+    const int rc = kt_limits_set(l, &terms, now);
+    if (rc) return luaL_error(L, "%s", kt_strerror(rc));
     kt_splice_limit(s->s, b, l);
     return 0;
 }
@@ -550,7 +559,8 @@ int luaopen_spec_link(lua_State *L)
         {"close", pipe_close}, {"reset", pipe_reset}, {"cut", pipe_cut}, {"closed", pipe_closed},
         {"heard", pipe_heard}, {"peer", pipe_peer}, {"set", pipe_set}, {"policy", pipe_policy}, {NULL, NULL}};
     static const luaL_Reg limits[] = {{"set", limits_set}, {"terms", limits_terms}, {"room", limits_room},
-        {"moved", limits_moved}, {"expired", limits_expired}, {"deadline", limits_deadline}, {NULL, NULL}};
+        {"moved", limits_moved}, {"expired", limits_expired}, {"deadline", limits_deadline},
+        {"__gc", limits_end}, {NULL, NULL}};
     static const luaL_Reg splice[] = {
         {"result", splice_result}, {"limit", splice_limit}, {"cancel", splice_cancel}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"new", world_new}, {"limits", limits_new}, {"health", health_new},

@@ -111,26 +111,29 @@ static void wake_at(struct kt_lua_limits *l, uint64_t at)
 static void on_share(void *ctx)
 {
     struct kt_lua_pipe *h = ctx;
-    struct kt_share **share = h->limits->value.share;
-    if (h->reading || h->writing)
+    const struct kt_limits *l = &h->limits->value;
+    if (h->reading || h->writing) {
         kt_lua_pipe_retry(h);
-    else
-        for (size_t way = 0; way < 2; way++) kt_share_give_back(share[way]);
+        return;
+    }
+    kt_share_give_back(kt_limits_shared(l, KT_LIMITS_IN));
+    kt_share_give_back(kt_limits_shared(l, KT_LIMITS_OUT));
 }
 
 /* Bytes that may move now, by its own rate and the shared limit. */
 static size_t room_of(struct kt_lua_limits *l, enum kt_limits_way way)
 {
     const size_t own = kt_limits_room(&l->value, way, kt_io_now(l->io));
-    return kt_min_size(own, kt_share_room(l->value.share[way]));
+    return kt_min_size(own, kt_share_room(kt_limits_shared(&l->value, way)));
 }
 
 /* There is no room: kt_lua_pipe_retry follows once there is. */
 static void wait_for_room(struct kt_lua_pipe *h, enum kt_limits_way way)
 {
     struct kt_lua_limits *l = h->limits;
-    if (kt_share_room(l->value.share[way]) == 0)
-        kt_share_wait(l->value.share[way], on_share, h);
+    struct kt_share *shared = kt_limits_shared(&l->value, way);
+    if (kt_share_room(shared) == 0)
+        kt_share_wait(shared, on_share, h);
     else
         wake_at(l, kt_limits_ready(&l->value, way));
 }
@@ -138,7 +141,7 @@ static void wait_for_room(struct kt_lua_pipe *h, enum kt_limits_way way)
 static void moved(struct kt_lua_limits *l, enum kt_limits_way way, size_t n)
 {
     kt_limits_moved(&l->value, way, n, kt_io_now(l->io));
-    kt_share_take(l->value.share[way], n);
+    kt_share_take(kt_limits_shared(&l->value, way), n);
 }
 
 size_t kt_lua_limits_peek(struct kt_lua_pipe *h, struct kt_iov *iov, size_t max)
@@ -165,7 +168,7 @@ void kt_lua_limits_consume(struct kt_lua_pipe *h, size_t n)
 {
     struct kt_lua_limits *l = h->limits;
     if (l && !h->code) moved(l, KT_LIMITS_IN, n);
-    if (l) kt_share_give_back(l->value.share[KT_LIMITS_IN]);
+    kt_share_give_back(kt_limits_shared(l ? &l->value : NULL, KT_LIMITS_IN));
     kt_pipe_consume(h->pipe, n);
 }
 
@@ -176,7 +179,7 @@ size_t kt_lua_limits_write(struct kt_lua_pipe *h, const void *data, size_t n)
     const size_t offered = kt_min_size(n, room_of(l, KT_LIMITS_OUT));
     const size_t done = offered ? kt_pipe_write(h->pipe, data, offered) : 0;
     if (done) moved(l, KT_LIMITS_OUT, done);
-    kt_share_give_back(l->value.share[KT_LIMITS_OUT]);
+    kt_share_give_back(kt_limits_shared(&l->value, KT_LIMITS_OUT));
     if (done == offered && done < n) wait_for_room(h, KT_LIMITS_OUT);
     return done;
 }
@@ -223,8 +226,8 @@ int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_l
         kt_timer_init(&l->timer, on_timer, h);
         h->limits = l;
     }
-    kt_limits_set(&h->limits->value, terms, now);
-    const int rc = shared ? share(h, shares) : 0;
+    int rc = kt_limits_set(&h->limits->value, terms, now);
+    if (!rc && shared) rc = share(h, shares);
     apply(h);
     return rc;
 }
