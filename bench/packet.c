@@ -27,15 +27,15 @@ static void run(enum kt_aead_method method, size_t size)
 {
     static uint8_t pkts[BATCH][PACKET_MAX];
     const uint8_t secret[KT_NATIVE_KEY] = {1};
-    uint8_t header_key[KT_NATIVE_KEY];
+    struct kt_native_header_keys keys;
     struct kt_native_tx tx;
     struct kt_native_rx rx;
     struct kt_replay seen = {0};
     struct kt_native_drops drops = {0};
     double sealing = 0, opening = 0;
     uint64_t number = 0;
-    kt_native_header_key(secret, NULL, header_key);
-    if (kt_native_tx_init(&tx, method, header_key, secret)) die("no sender");
+    kt_native_header_keys_derive(secret, NULL, &keys);
+    if (kt_native_tx_init(&tx, method, &keys, secret)) die("no sender");
     if (kt_native_rx_init(&rx, method, secret)) die("no receiver");
     while (sealing + opening < 2 * SECONDS) {
         const double from = cpu_s();
@@ -46,7 +46,7 @@ static void run(enum kt_aead_method method, size_t size)
         for (unsigned i = 0; i < BATCH; i++) {
             struct kt_native_header h;
             uint64_t got;
-            if (kt_native_peek(header_key, pkts[i], size, &h)) die("not a packet");
+            if (kt_native_peek(&keys, pkts[i], size, &h)) die("not a packet");
             if (kt_native_open(
                     &rx, &(struct kt_native_rx_path){0, &seen, &drops}, &h, pkts[i], size, 0, &got) < 0)
                 die("does not open");
@@ -88,7 +88,7 @@ static double judge(
         struct kt_native_header h;
         struct kt_native_reply reply;
         const struct kt_dgram dgram = {.data = in->data[i], .len = in->len[i], .from = &from};
-        if (kt_native_peek(secrets->header_key, in->data[i], in->len[i], &h) ||
+        if (kt_native_peek(&secrets->header_keys, in->data[i], in->len[i], &h) ||
             h.kind != KT_NATIVE_INITIATION)
             continue;
         if (kt_native_server_input(s, &h, &dgram, &reply) == KT_NATIVE_SERVER_AGREED)

@@ -29,6 +29,13 @@ static inline uint32_t kt_get32(const uint8_t *p)
     return le32toh(v);
 }
 
+static inline uint64_t kt_get64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return le64toh(v);
+}
+
 /* Writes the low 16 bits of v. */
 static inline void kt_put16(uint8_t *p, uint32_t v)
 {
@@ -45,6 +52,12 @@ static inline void kt_put24(uint8_t *p, uint32_t v)
 static inline void kt_put32(uint8_t *p, uint32_t v)
 {
     v = htole32(v);
+    memcpy(p, &v, sizeof v);
+}
+
+static inline void kt_put64(uint8_t *p, uint64_t v)
+{
+    v = htole64(v);
     memcpy(p, &v, sizeof v);
 }
 

@@ -1,10 +1,8 @@
 /* AEADs on libgcrypt: a struct kt_aead is one of its cipher handles under another name. */
 #include "crypto/aead.h"
 #include <gcrypt.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/bytes.h"
 #include "crypto/crypto.h"
 
 static gcry_cipher_hd_t handle(struct kt_aead *a)
@@ -87,9 +85,4 @@ int kt_aead_open(struct kt_aead *a, const uint8_t nonce[KT_AEAD_NONCE], const ui
     gcry_cipher_hd_t h = begin(a, nonce, ad, ad_len);
     must(gcry_cipher_decrypt(h, data, n, NULL, 0));
     return gcry_cipher_checktag(h, data + n, KT_AEAD_TAG) ? KT_EAUTH : 0;
-}
-
-void kt_mask(const uint8_t key[KT_MASK_KEY], const uint8_t sample[KT_MASK_SAMPLE], uint8_t *data, size_t n)
-{
-    crypto_stream_chacha20_ietf_xor_ic(data, data, n, sample + 4, kt_get32(sample), key);
 }

@@ -1,5 +1,5 @@
-/* The AEADs of kt's own wire, AES-256-GCM and ChaCha20-Poly1305 (RFC 8439), behind one interface, and the stream
- * that masks its headers. Data is sealed and opened in place; the tag follows it. No allocation per packet.
+/* The AEADs of kt's own wire, AES-256-GCM and ChaCha20-Poly1305 (RFC 8439), behind one interface. Data is
+ * sealed and opened in place; the tag follows it. No allocation per packet.
  *
  * By libgcrypt, which seals a full packet in less than half of libsodium's time (bench-packet), and has AES on
  * other processors than x86. */
@@ -43,11 +43,5 @@ void kt_aead_seal(struct kt_aead *a, const uint8_t nonce[KT_AEAD_NONCE], const u
 /* Opens n bytes in place, with the tag at data + n. 0 or KT_EAUTH, after which data is garbage. */
 int kt_aead_open(struct kt_aead *a, const uint8_t nonce[KT_AEAD_NONCE], const uint8_t *ad, size_t ad_len,
     uint8_t *data, size_t n);
-
-/* XORs data with ChaCha20's stream (RFC 8439) for the key, with the first 4 bytes of `sample` as the block counter
- * and the other 12 as the nonce. Doing it twice restores the data. data does not overlap sample. */
-#define KT_MASK_KEY 32u
-#define KT_MASK_SAMPLE 16u
-void kt_mask(const uint8_t key[KT_MASK_KEY], const uint8_t sample[KT_MASK_SAMPLE], uint8_t *data, size_t n);
 
 #endif

@@ -1,4 +1,4 @@
--- runtime/crypto/aead: AEADs and the mask of kt's own wire, with vectors of their standards.
+-- runtime/crypto/aead and hash: AEADs and the hash of kt's own wire, with vectors of their standards.
 local crypto = require "spec_noise"
 local bytes = require "bytes"
 local hex, unhex, noise = bytes.hex, bytes.unhex, bytes.noise
@@ -61,17 +61,6 @@ describe("an AEAD", function()
   end
 
   it("is always to be had in one method", function() assert.equal(2, crypto.methods() & 2) end)
-end)
-
-describe("the mask", function()
-  it("is ChaCha20's stream", function() -- RFC 8439 section 2.4.2
-    local text = "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
-    local sample = unhex "01000000" .. unhex "000000000000004a00000000"
-    local masked = crypto.mask(bytes.range(0, 31), sample, text)
-    assert.equal("6e2e359a2568f98041ba0728dd0d6981e97e7aec1d4360c20a27afccfd9fae0bf91b65c5524733ab8f593dabcd62b3571639d624e65152ab8f530c359f08"
-      .. "61d807ca0dbf500d6a6156a38e088a22b65e52bc514d16ccf806818ce91ab77937365af90bbf74a35be6b40b8eedf2785e42874d", hex(masked))
-    assert.equal(text, crypto.mask(bytes.range(0, 31), sample, masked))
-  end)
 end)
 
 describe("the hash", function()

@@ -107,7 +107,7 @@ static void take(struct world *w, unsigned port, const uint8_t *data, size_t len
     struct kt_native_agreed agreed;
     uint64_t number;
     memcpy(copy, data, len);
-    CHECK(kt_native_peek(w->peer.secrets.header_key, copy, len, &h) == 0);
+    CHECK(kt_native_peek(&w->peer.secrets.header_keys, copy, len, &h) == 0);
     if (h.kind == KT_NATIVE_DATA) {
         if (!w->peer.agreed || memcmp(h.id, w->cid, sizeof w->cid) != 0) return;
         const int n = kt_native_open(&w->rx, &(struct kt_native_rx_path){0, &w->seen, &w->peer.drops}, &h,
@@ -118,7 +118,7 @@ static void take(struct world *w, unsigned port, const uint8_t *data, size_t len
     }
     if (!native_peer_take(&w->peer, &h, copy, len, &agreed)) return;
     CHECK(kt_native_rx_init(&w->rx, agreed.aead, agreed.rx_secret) == 0);
-    kt_native_cid(w->peer.secrets.header_key, agreed.rx_secret, 0, w->cid);
+    kt_native_cid(&w->peer.secrets.header_keys, agreed.rx_secret, 0, w->cid);
 }
 
 static void on_packet(void *ctx, const struct kt_sim_packet *p)

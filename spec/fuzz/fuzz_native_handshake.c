@@ -1,5 +1,5 @@
 /* Handshakes of kt's own wire, at both ends, in both modes. The input is a list of datagrams, each made in one of four
- * ways from its bytes: as they are; as a body with a true mac1, which any holder of the header key can make; as the
+ * ways from its bytes: as they are; as a body with a true mac1, which any holder of the header keys can make; as the
  * parameters in a message of a true peer; or as damage to a true datagram. Only what a true peer sent is agreed to, the
  * others leave nothing behind, and no answer is longer than what it answers. */
 #include <stdbool.h>
@@ -98,7 +98,7 @@ static enum kt_native_server_result at_server(
     uint8_t *copy = copy_of(dgram, len);
     const struct kt_dgram in = {.data = copy, .len = len, .from = &e->from};
     reply->len = 0;
-    if (kt_native_peek(e->server_secrets.header_key, copy, len, &h) == 0) {
+    if (kt_native_peek(&e->server_secrets.header_keys, copy, len, &h) == 0) {
         if (h.kind == KT_NATIVE_DATA)
             CHECK(kt_native_server_unknown(&e->server, &h, len, reply->data) <= len);
         else
@@ -116,14 +116,14 @@ static enum kt_native_client_result at_client(
     struct kt_native_header h;
     struct kt_err err = {0};
     uint8_t *copy = copy_of(dgram, len);
-    if (kt_native_peek(e->client_secrets.header_key, copy, len, &h) == 0 && h.kind != KT_NATIVE_DATA)
+    if (kt_native_peek(&e->client_secrets.header_keys, copy, len, &h) == 0 && h.kind != KT_NATIVE_DATA)
         r = kt_native_client_input(&e->client, &h, copy, len, agreed, &err);
     if (r == KT_NATIVE_CLIENT_FAILED) CHECK(err.code < 0 && err.text[0]);
     free(copy);
     return r;
 }
 
-/* From someone who does not hold the keys; `cookie`: but the header key, so a cookie may be asked for or believed. */
+/* From someone who does not hold the keys; `cookie`: but the header keys, so a cookie may be asked for or believed. */
 static void stranger(struct ends *e, const uint8_t *dgram, size_t len, bool cookie)
 {
     struct kt_native_reply reply;
@@ -147,8 +147,8 @@ static void wrapped(struct ends *e, unsigned how, const uint8_t *data, size_t n)
     if (n) memcpy(dgram + KT_NATIVE_HEADER, data, n);
     if (n < least) n = least;
     if (how & 0x20) kt_native_client_initiate(&e->client, e->client.sent, out);
-    const size_t len = kt_native_wrap(
-        e->client_secrets.header_key, kinds[(how >> 2) % 3], e->client.attempts[(how >> 6) & 3].id, dgram, n);
+    const size_t len = kt_native_wrap(&e->client_secrets.header_keys, kinds[(how >> 2) % 3],
+        e->client.attempts[(how >> 6) & 3].id, dgram, n);
     stranger(e, dgram, len, true);
 }
 
@@ -175,7 +175,7 @@ static void parameters(struct ends *e, bool client, const uint8_t *data, size_t 
         kt_native_noise_init(&noise, &e->client_secrets, true);
         size += (size_t)kt_noise_write(&noise, ephemeral, data, n, body + size);
         if (size < KT_NATIVE_INITIATION_MIN - KT_NATIVE_OVERHEAD) return;
-        len = kt_native_wrap(e->client_secrets.header_key, KT_NATIVE_INITIATION, id, dgram, size);
+        len = kt_native_wrap(&e->client_secrets.header_keys, KT_NATIVE_INITIATION, id, dgram, size);
         const enum kt_native_server_result r = at_server(e, dgram, len, &reply);
         CHECK(r != KT_NATIVE_SERVER_AGREED || (rc == 0 && p.agent[0] != 'x'));
         return;
@@ -185,13 +185,13 @@ static void parameters(struct ends *e, bool client, const uint8_t *data, size_t 
     struct kt_native_header h;
     uint8_t id[KT_NATIVE_CID], payload[KT_NATIVE_DATAGRAM_MAX];
     memcpy(id, a->id, sizeof id);
-    CHECK(kt_native_peek(e->server_secrets.header_key, dgram, len, &h) == 0);
-    const int size = kt_native_unwrap(e->server_secrets.header_key, &h, dgram, len, &e->drops);
+    CHECK(kt_native_peek(&e->server_secrets.header_keys, dgram, len, &h) == 0);
+    const int size = kt_native_unwrap(&e->server_secrets.header_keys, &h, dgram, len, &e->drops);
     kt_native_noise_init(&noise, &e->server_secrets, false);
     CHECK(size > 0 &&
           kt_noise_read(&noise, body + KT_NATIVE_COOKIE, (size_t)size - KT_NATIVE_COOKIE, payload) > 0);
     const int m = kt_noise_write(&noise, ephemeral, data, n, body);
-    len = kt_native_wrap(e->server_secrets.header_key, KT_NATIVE_RESPONSE, id, dgram, (size_t)m);
+    len = kt_native_wrap(&e->server_secrets.header_keys, KT_NATIVE_RESPONSE, id, dgram, (size_t)m);
     const enum kt_native_client_result r = at_client(e, dgram, len, &agreed);
     CHECK(r == KT_NATIVE_CLIENT_FAILED || (r == KT_NATIVE_CLIENT_AGREED && rc == 0));
 }

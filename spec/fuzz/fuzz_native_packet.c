@@ -12,7 +12,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct ends {
-    uint8_t header_key[KT_NATIVE_KEY], secret[KT_NATIVE_KEY];
+    struct kt_native_header_keys keys;
+    uint8_t secret[KT_NATIVE_KEY];
     struct kt_native_tx tx;
     struct kt_native_rx rx;
     struct kt_replay seen[KT_NATIVE_PATHS];
@@ -28,7 +29,7 @@ static int arrive(struct ends *e, const uint8_t *dgram, size_t len, uint8_t **co
     *copy = malloc(len ? len : 1);
     CHECK(*copy != NULL);
     if (len) memcpy(*copy, dgram, len);
-    if (kt_native_peek(e->header_key, *copy, len, &h)) return KT_EPROTO;
+    if (kt_native_peek(&e->keys, *copy, len, &h)) return KT_EPROTO;
     if (h.kind != KT_NATIVE_DATA) return KT_EINVAL;
     for (unsigned p = 0; p < KT_NATIVE_PATHS; p++)
         if (memcmp(h.id, e->tx.cids[p], sizeof h.id) == 0)
@@ -82,8 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const enum kt_aead_method method = data[0] & 1 ? KT_AEAD_AES_256_GCM : KT_AEAD_CHACHA20_POLY1305;
     CHECK(e && kt_crypto_init(NULL) == 0);
     memset(e->secret, data[1], sizeof e->secret);
-    kt_native_header_key(e->secret, NULL, e->header_key);
-    CHECK(kt_native_tx_init(&e->tx, method, e->header_key, e->secret) == 0);
+    kt_native_header_keys_derive(e->secret, NULL, &e->keys);
+    CHECK(kt_native_tx_init(&e->tx, method, &e->keys, e->secret) == 0);
     CHECK(kt_native_rx_init(&e->rx, method, e->secret) == 0);
     data += 2;
     size -= 2;

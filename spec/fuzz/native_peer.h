@@ -37,7 +37,7 @@ static inline bool native_peer_take(struct native_peer *p, const struct kt_nativ
     if (kt_native_client_input(&p->hello, h, data, len, agreed, NULL) != KT_NATIVE_CLIENT_AGREED)
         return false;
     p->agreed = true;
-    CHECK(kt_native_tx_init(&p->tx, agreed->aead, p->secrets.header_key, agreed->tx_secret) == 0);
+    CHECK(kt_native_tx_init(&p->tx, agreed->aead, &p->secrets.header_keys, agreed->tx_secret) == 0);
     return true;
 }
 

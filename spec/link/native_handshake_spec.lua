@@ -33,19 +33,19 @@ local function ends(mode, client, server)
 end
 
 --- An initiation of mode P that is right but for its parameters: made by hand, with a new key each time.
-local keys = 0
+local made = 0
 local function initiation(payload, cookie)
-  keys = keys + 1
-  local key = native.header_key(psk)
+  made = made + 1
   local n = crypto.noise { pattern = "NNpsk0", initiator = true, prologue = "kt wire 1P", psk = psk }
-  return native.wrap(key, "initiation", noise(8, keys), (cookie or ("\0"):rep(16)) .. n:write(noise(32, 1000 + keys), payload)), n
+  local message = n:write(noise(32, 1000 + made), payload)
+  return native.wrap(native.header_keys(psk), "initiation", noise(8, made), (cookie or ("\0"):rep(16)) .. message), n
 end
 
 --- The same with parameters from a table, padded to an initiation's length.
 local function with_params(p) return initiation(hs.params_write(with({ time_ms = 1700000000000 }, p), 1200 - 29 - 16 - 48)) end
 
 --- The parameters of the answer to it.
-local function answer(n, out) return assert(hs.params_read(assert(n:read((native.unwrap(native.header_key(psk), out)))))) end
+local function answer(n, out) return assert(hs.params_read(assert(n:read((native.unwrap(native.header_keys(psk), out)))))) end
 
 for mode in pairs(modes) do
   describe("a handshake in mode " .. mode, function()
@@ -68,12 +68,12 @@ for mode in pairs(modes) do
       end
       assert.same({}, c:drops())
       assert.same({}, s:drops())
-      local key = c:header_key()
-      assert.equal(key, s:header_key())
+      local keys = c:header_keys()
+      assert.equal(keys, s:header_keys())
       for from, to in pairs { [at_client] = at_server, [at_server] = at_client } do
-        local datagram = native.tx(from.aead, key, from.tx):seal(0, 0, "frames", 0)
-        assert.equal("frames", (native.rx(to.aead, key, to.rx):open(0, datagram, 0)))
-        assert.is_nil((native.rx(from.aead, key, from.rx):open(0, datagram, 0)))
+        local datagram = native.tx(from.aead, keys, from.tx):seal(0, 0, "frames", 0)
+        assert.equal("frames", (native.rx(to.aead, keys, to.rx):open(0, datagram, 0)))
+        assert.is_nil((native.rx(from.aead, keys, from.rx):open(0, datagram, 0)))
       end
     end)
 
@@ -178,11 +178,11 @@ describe("an initiation", function()
     assert.equal(state, s:state())
   end)
 
-  it("by someone who has the header key alone is not answered, and leaves nothing behind but load", function()
+  it("by someone who has the header keys alone is not answered, and leaves nothing behind but load", function()
     for mode, m in pairs(modes) do
       local _, s = ends(mode)
       for i = 1, 64 do
-        local forged = native.wrap(s:header_key(), "initiation", noise(8, i), noise(1171, i))
+        local forged = native.wrap(s:header_keys(), "initiation", noise(8, i), noise(1171, i))
         assert.equal("dropped", (s:input(forged)))
       end
       assert.same({ forged = 64 }, s:drops())
@@ -324,8 +324,8 @@ describe("a server", function()
   it("takes nothing but initiations", function()
     local c, s = ends "P"
     local _, out = s:input(c:initiate())
-    local key = s:header_key()
-    for _, datagram in ipairs { out, native.wrap(key, "control", noise(8), "\2" .. noise(8)), native.wrap(key, "initiation", noise(8), noise(1100)) } do
+    local keys = s:header_keys()
+    for _, datagram in ipairs { out, native.wrap(keys, "control", noise(8), "\2" .. noise(8)), native.wrap(keys, "initiation", noise(8), noise(1100)) } do
       assert.equal("dropped", (s:input(datagram)))
     end
     assert.same({ malformed = 3 }, s:drops())
@@ -346,12 +346,12 @@ describe("a client", function()
     end
   end)
 
-  it("takes no response by someone who has the header key alone, and still takes the true one", function()
+  it("takes no response by someone who has the header keys alone, and still takes the true one", function()
     local c, s = ends "K"
     local datagram = c:initiate()
     local _, out = s:input(datagram)
-    local id = native.peek(c:header_key(), datagram).id
-    for i = 1, 1000 do assert.equal("nothing", (c:input(native.wrap(c:header_key(), "response", id, noise(60 + i % 200, i))))) end
+    local id = native.peek(c:header_keys(), datagram).id
+    for i = 1, 1000 do assert.equal("nothing", (c:input(native.wrap(c:header_keys(), "response", id, noise(60 + i % 200, i))))) end
     assert.same({ forged = 1000 }, c:drops())
     assert.equal("agreed", (c:input(out)))
   end)
@@ -362,9 +362,9 @@ describe("a client", function()
       local c = hs.client { psk = psk, params = { aead = 1 } }
       local datagram = c:initiate()
       local n = crypto.noise { pattern = "NNpsk0", initiator = false, prologue = "kt wire 1P", psk = psk }
-      assert.truthy(n:read(native.unwrap(c:header_key(), datagram):sub(17)))
+      assert.truthy(n:read(native.unwrap(c:header_keys(), datagram):sub(17)))
       local message = n:write(noise(32), hs.params_write(with(good, wrong)))
-      local out = native.wrap(c:header_key(), "response", native.peek(c:header_key(), datagram).id, message)
+      local out = native.wrap(c:header_keys(), "response", native.peek(c:header_keys(), datagram).id, message)
       if next(wrong) then
         assert.same({ "failed", "the server's response is malformed", "protocol" }, { c:input(out) })
       else
@@ -383,7 +383,7 @@ describe("a flood", function()
   --- A server of mode P that is under load.
   local function loaded(server)
     local s = hs.server(with(modes.P.server, server))
-    for i = 1, 65 do s:input(native.wrap(s:header_key(), "initiation", noise(8, i), noise(1171, i))) end
+    for i = 1, 65 do s:input(native.wrap(s:header_keys(), "initiation", noise(8, i), noise(1171, i))) end
     return s
   end
 
@@ -423,7 +423,7 @@ describe("a flood", function()
   it("is not helped by a cookie of another address or port, or one that is older than four minutes", function()
     local s, c = loaded(), ends "P"
     local function load()
-      for i = 1, 65 do s:input(native.wrap(s:header_key(), "initiation", noise(8, i), noise(1171, i)), "192.0.2.7", 4711) end
+      for i = 1, 65 do s:input(native.wrap(s:header_keys(), "initiation", noise(8, i), noise(1171, i)), "192.0.2.7", 4711) end
     end
     local _, out = s:input(c:initiate(), "192.0.2.7", 4711)
     assert.equal("cookie", (c:input(out)))
@@ -463,8 +463,8 @@ describe("a flood", function()
     local c = ends "P"
     local sent = 0
     for i = 1, 1000 do
-      local id = native.peek(c:header_key(), c:initiate()).id
-      if c:input(native.wrap(c:header_key(), "control", id, "\1" .. noise(16, i))) == "cookie" then sent = sent + 1 end
+      local id = native.peek(c:header_keys(), c:initiate()).id
+      if c:input(native.wrap(c:header_keys(), "control", id, "\1" .. noise(16, i))) == "cookie" then sent = sent + 1 end
       c:wait(1000)
     end
     assert.equal(4, sent)
@@ -472,9 +472,9 @@ describe("a flood", function()
 
   it("of other control datagrams does nothing to a client", function()
     local c = ends "P"
-    local id = native.peek(c:header_key(), c:initiate()).id
+    local id = native.peek(c:header_keys(), c:initiate()).id
     for _, body in ipairs { "\1", "\1" .. noise(15), "\1" .. noise(17), "\2" .. noise(8), "\0" .. noise(16), noise(100) } do
-      assert.equal("nothing", (c:input(native.wrap(c:header_key(), "control", id, body))))
+      assert.equal("nothing", (c:input(native.wrap(c:header_keys(), "control", id, body))))
     end
     assert.same({ malformed = 6 }, c:drops())
   end)
@@ -483,7 +483,7 @@ end)
 describe("a server that has restarted", function()
   --- A data packet of an association that the server does not know.
   local function lost(s, path, n)
-    return native.tx("aes-256-gcm", s:header_key(), noise(32, 5)):seal(path or 0, 0, noise(n or 9), 0)
+    return native.tx("aes-256-gcm", s:header_keys(), noise(32, 5)):seal(path or 0, 0, noise(n or 9), 0)
   end
 
   it("tells a client which connection it does not know, in a datagram no longer than the client's", function()
@@ -492,7 +492,7 @@ describe("a server that has restarted", function()
     local out = s:unknown(packet)
     assert.equal(38, #packet)
     assert.equal(38, #out)
-    assert.equal(native.cid(s:header_key(), noise(32, 5), 3), c:is_unknown(out))
+    assert.equal(native.cid(s:header_keys(), noise(32, 5), 3), c:is_unknown(out))
     assert.is_nil(s:unknown(lost(s, 0, 8)))
   end)
 
@@ -519,7 +519,7 @@ describe("a server that has restarted", function()
     local n = LIGHT and 2000 or 100000
     local all = noise(n + 140)
     for i = 1, n do assert.is_nil(s:unknown(all:sub(i, i + 39 + i % 100))) end
-    assert.is_nil(s:unknown(native.wrap(s:header_key(), "control", noise(8), noise(40))))
+    assert.is_nil(s:unknown(native.wrap(s:header_keys(), "control", noise(8), noise(40))))
     local other = hs.server { psk = noise(32, 9) }
     for path = 0, 7 do assert.is_nil(s:unknown(lost(other, path))) end
   end)
@@ -528,6 +528,6 @@ describe("a server that has restarted", function()
     local c, s = ends "P"
     local out = s:unknown(lost(s))
     for bit = 0, #out * 8 - 1 do assert.is_nil(c:is_unknown(bytes.flip(out, bit))) end
-    assert.is_nil(c:is_unknown(native.wrap(c:header_key(), "control", noise(8), "\2" .. noise(7))))
+    assert.is_nil(c:is_unknown(native.wrap(c:header_keys(), "control", noise(8), "\2" .. noise(7))))
   end)
 end)

@@ -7,18 +7,22 @@ local hex, noise = bytes.hex, bytes.noise
 local S, MINUTE = 1000000, 60000000
 local LIGHT = os.getenv "KT_SPEC_LIGHT"
 local methods = { "aes-256-gcm", "chacha20-poly1305" }
-local header_key = native.header_key(noise(32, 1))
+local keys = native.header_keys(noise(32, 1))
+local mask_key, header_key = keys:sub(1, 16), keys:sub(17)
 local secret = noise(32, 2)
 
 local function ends(method)
-  return native.tx(method or methods[1], header_key, secret), native.rx(method or methods[1], header_key, secret)
+  return native.tx(method or methods[1], keys, secret), native.rx(method or methods[1], keys, secret)
 end
 
---- A packet as someone makes it who has the header key and knows a connection id, but no key of packets.
+--- A header, masked for a datagram that ends with this tag.
+local function masked(header, tag) return bytes.xor(header, crypto.mask(mask_key, tag)) end
+
+--- A packet as someone makes it who has the header keys and knows a connection id, but no key of packets.
 local function forged(first, number)
-  local header = first .. native.cid(header_key, secret, 0) .. ("<I4"):pack(number)
+  local header = first .. native.cid(keys, secret, 0) .. ("<I4"):pack(number)
   local sealed = crypto.aead(methods[1], noise(32, 7)):seal(("<I4I8"):pack(0, number), header, "forged")
-  return crypto.mask(header_key, sealed:sub(-16), header) .. sealed
+  return masked(header, sealed:sub(-16)) .. sealed
 end
 
 describe("a million replays, damaged copies and random datagrams", function()
@@ -40,22 +44,24 @@ describe("a key", function()
   local function H(key, m) return crypto.hash(key, m, "") end
 
   it("of headers is made of the shared key and the server's public key", function()
-    assert.equal(H(noise(32, 1), "kt wire 1 header"), header_key)
-    assert.equal(H(noise(32, 1), "kt wire 1 header" .. noise(32, 3)), native.header_key(noise(32, 1), noise(32, 3)))
+    for _, server in ipairs { "", noise(32, 3) } do
+      assert.equal(hex(H(noise(32, 1), "kt wire 1 mask" .. server):sub(1, 16) .. H(noise(32, 1), "kt wire 1 header" .. server)),
+        hex(native.header_keys(noise(32, 1), server ~= "" and server or nil)))
+    end
   end)
 
   it("of packets, and the next secret, are made of the secret of the epoch", function()
     assert.same({ H(secret, "kt wire 1 key"), H(secret, "kt wire 1 next") }, { native.packet_keys(secret) })
   end)
 
-  it("makes a connection id for each path, which the header key tells from a random one", function()
+  it("makes a connection id for each path, which the header keys tell from a random one", function()
     for path = 0, 7 do
-      local id = native.cid(header_key, secret, path)
+      local id = native.cid(keys, secret, path)
       local unique = H(secret, "kt wire 1 cid" .. string.char(path)):sub(1, 5)
       assert.equal(unique .. H(header_key, "kt wire 1 cid check" .. unique):sub(1, 3), id)
-      assert.is_true(native.cid_check(header_key, id))
-      assert.is_false(native.cid_check(noise(32), id))
-      for bit = 0, 63 do assert.is_false(native.cid_check(header_key, bytes.flip(id, bit))) end
+      assert.is_true(native.cid_check(keys, id))
+      assert.is_false(native.cid_check(noise(48), id))
+      for bit = 0, 63 do assert.is_false(native.cid_check(keys, bytes.flip(id, bit))) end
     end
   end)
 end)
@@ -90,34 +96,49 @@ for _, method in ipairs(methods) do
       local tx = ends(method)
       local number = (5 << 32) + 0x01020304
       local datagram = tx:seal(3, number, "frames", 0)
-      local header = "\0" .. native.cid(header_key, secret, 3) .. "\4\3\2\1"
+      local header = "\0" .. native.cid(keys, secret, 3) .. "\4\3\2\1"
       local key = native.packet_keys(secret)
       local sealed = crypto.aead(method, key):seal(("<I4I8"):pack(3, number), header, "frames")
-      assert.equal(hex(crypto.mask(header_key, sealed:sub(-16), header) .. sealed), hex(datagram))
-      assert.same({ kind = "data", phase = false, id = header:sub(2, 9), number = 0x01020304 }, native.peek(header_key, datagram))
+      assert.equal(hex(masked(header, sealed:sub(-16)) .. sealed), hex(datagram))
+      assert.same({ kind = "data", phase = false, id = header:sub(2, 9), number = 0x01020304 }, native.peek(keys, datagram))
     end)
   end)
 end
 
+describe("a handshake datagram", function()
+  it("has the layout of the specification", function()
+    for kind, first in pairs { initiation = 0x40, response = 0x80, control = 0xc0 } do
+      local header, body = string.char(first) .. noise(8, 4) .. "\0\0\0\0", noise(100, 5)
+      local mac1 = crypto.hash(header_key, header, body):sub(1, 16)
+      assert.equal(hex(masked(header, mac1) .. crypto.mask_stream(header_key, mac1, body) .. mac1), hex(native.wrap(keys, kind, noise(8, 4), body)))
+    end
+  end)
+
+  it("is left as it came if a bit of it was changed", function()
+    local datagram = native.wrap(keys, "initiation", noise(8, 4), noise(100, 5))
+    assert.equal(noise(100, 5), (native.unwrap(keys, datagram)))
+    for bit = 13 * 8, 113 * 8 - 1 do
+      assert.same({ nil, "auth", true }, { native.unwrap(keys, bytes.flip(datagram, bit)) })
+    end
+  end)
+end)
+
 describe("a datagram", function()
   it("is not looked at below 30 bytes or above 1500", function()
-    for n = 0, 29 do assert.same({ nil, "protocol" }, { native.peek(header_key, noise(n)) }) end
-    assert.same({ nil, "protocol" }, { native.peek(header_key, noise(1501)) })
+    for n = 0, 29 do assert.same({ nil, "protocol" }, { native.peek(keys, noise(n)) }) end
+    assert.same({ nil, "protocol" }, { native.peek(keys, noise(1501)) })
   end)
 
   it("has no field set that is always 0", function()
-    local function masked(header)
-      local tag = noise(17, 9)
-      return crypto.mask(header_key, tag:sub(-16), header) .. tag
-    end
+    local function datagram(header) return masked(header, noise(16, 9)) .. "x" .. noise(16, 9) end
     local rest = noise(8) .. "\0\0\0\0"
     for first, kind in pairs { [0x00] = "data", [0x20] = "data", [0x40] = "initiation", [0x80] = "response", [0xc0] = "control" } do
-      assert.equal(kind, native.peek(header_key, masked(string.char(first) .. rest)).kind)
+      assert.equal(kind, native.peek(keys, datagram(string.char(first) .. rest)).kind)
       for bit = 0, kind == "data" and 4 or 5 do
-        assert.is_nil((native.peek(header_key, masked(string.char(first | 1 << bit) .. rest))))
+        assert.is_nil((native.peek(keys, datagram(string.char(first | 1 << bit) .. rest))))
       end
       for bit = 72, kind == "data" and 71 or 103 do
-        assert.is_nil((native.peek(header_key, bytes.flip(masked(string.char(first) .. rest), bit))))
+        assert.is_nil((native.peek(keys, bytes.flip(datagram(string.char(first) .. rest), bit))))
       end
     end
   end)
@@ -233,7 +254,7 @@ describe("rekeying", function()
     assert.equal(0, tx:epoch())
     local datagram = tx:seal(0, 3, "x", 70 * MINUTE)
     assert.same({ 1, 0 }, { tx:epoch(), rx:epoch() })
-    assert.is_true(native.peek(header_key, datagram).phase)
+    assert.is_true(native.peek(keys, datagram).phase)
     assert.truthy(rx:open(0, datagram, 70 * MINUTE))
     assert.equal(1, rx:epoch())
     -- A packet of the first epoch does not confirm the second.
@@ -314,8 +335,8 @@ describe("rekeying", function()
 
   it("moves each direction by itself", function()
     local a_tx, b_rx = ends()
-    local b_tx = native.tx(methods[1], header_key, noise(32, 3))
-    local a_rx = native.rx(methods[1], header_key, noise(32, 3))
+    local b_tx = native.tx(methods[1], keys, noise(32, 3))
+    local a_rx = native.rx(methods[1], keys, noise(32, 3))
     local now = 0
     for i = 0, 9 do
       assert.truthy(b_rx:open(0, a_tx:seal(0, i, "x", now), now))

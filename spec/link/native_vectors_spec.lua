@@ -32,7 +32,7 @@ local refusal = vector("parameters of a refusal", with { present = 1 << 1 | 1 <<
 local ID = range(0xa0, 0xa7)
 
 --- A handshake; the names of its values begin with the mode. Returns both directions' secrets.
-local function handshake(mode, header_key, client, server)
+local function handshake(mode, keys, client, server)
   local pattern = mode == "P" and "NNpsk0" or "IKpsk2"
   local function new(opts)
     return crypto.noise { pattern = pattern, prologue = "kt wire 1" .. mode, psk = mode == "P" and key(0) or ZERO .. ZERO,
@@ -41,41 +41,48 @@ local function handshake(mode, header_key, client, server)
   local i = new { initiator = true, static = client, remote = server and crypto.public(server) }
   local r = new { static = server }
   local m1 = vector(mode .. ": noise message 1", i:write(key(0x20), initiation))
-  vector(mode .. ": initiation", native.wrap(header_key, "initiation", ID, ZERO .. m1))
+  vector(mode .. ": initiation", native.wrap(keys, "initiation", ID, ZERO .. m1))
   assert(r:read(m1))
   local m2 = vector(mode .. ": noise message 2", r:write(key(0x40), response))
-  vector(mode .. ": response", native.wrap(header_key, "response", ID, m2))
+  vector(mode .. ": response", native.wrap(keys, "response", ID, m2))
   assert(i:read(m2))
   local first, second = i:split()
   return vector(mode .. ": secret, client to server", first), vector(mode .. ": secret, server to client", second)
 end
 
-local header_key = vector("P: header key", native.header_key(key(0)))
-local secret = handshake("P", header_key)
-local k_header = vector("K: header key", native.header_key(ZERO .. ZERO, crypto.public(key(0x80))))
-handshake("K", k_header, key(0x60), key(0x80))
+--- The header keys of a mode.
+local function header_keys(mode, psk, server_public)
+  local keys = native.header_keys(psk, server_public)
+  vector(mode .. ": mask key", keys:sub(1, 16))
+  vector(mode .. ": header key", keys:sub(17))
+  return keys
+end
+
+local keys = header_keys("P", key(0))
+local secret = handshake("P", keys)
+handshake("K", header_keys("K", ZERO .. ZERO, crypto.public(key(0x80))), key(0x60), key(0x80))
 do
   local r = crypto.noise { pattern = "NNpsk0", prologue = "kt wire 1P", psk = key(0) }
   assert(r:read(bytes.unhex(made["P: noise message 1"])))
-  vector("P: refusal", native.wrap(header_key, "response", ID, r:write(key(0x40), refusal)))
+  vector("P: refusal", native.wrap(keys, "response", ID, r:write(key(0x40), refusal)))
 end
-vector("P: cookie", native.wrap(header_key, "control", ID, "\1" .. range(0xb0, 0xbf)))
+vector("P: cookie", native.wrap(keys, "control", ID, "\1" .. range(0xb0, 0xbf)))
 
 local packet_key, next_secret = native.packet_keys(secret)
 vector("epoch 0: key", packet_key)
-for path = 0, 1 do vector("cid of path " .. path, native.cid(header_key, secret, path)) end
+for path = 0, 1 do vector("cid of path " .. path, native.cid(keys, secret, path)) end
 local PING = "\1" .. ("\0"):rep(8)
-vector("epoch 0, path 0, number 0, AES-256-GCM", native.tx("aes-256-gcm", header_key, secret):seal(0, 0, PING, 0))
-vector("epoch 0, path 0, number 0, ChaCha20-Poly1305", native.tx("chacha20-poly1305", header_key, secret):seal(0, 0, PING, 0))
+vector("epoch 0, path 0, number 0, AES-256-GCM", native.tx("aes-256-gcm", keys, secret):seal(0, 0, PING, 0))
+vector("epoch 0, path 0, number 0, ChaCha20-Poly1305", native.tx("chacha20-poly1305", keys, secret):seal(0, 0, PING, 0))
 vector("epoch 1: secret", next_secret)
 vector("epoch 1: key", (native.packet_keys(next_secret)))
 do
-  local tx = native.tx("aes-256-gcm", header_key, secret)
+  local tx = native.tx("aes-256-gcm", keys, secret)
   tx:seal(1, 0, PING, 0)
   tx:acked(1, 0, 0)
   vector("epoch 1, path 1, number 4294967301, AES-256-GCM", tx:seal(1, (1 << 32) + 5, PING, 600000000))
 end
-vector("unknown, of path 0", native.wrap(header_key, "control", native.cid(header_key, secret, 0), "\2" .. range(0xe0, 0xe7)))
+vector("unknown, of path 0", native.wrap(keys, "control", native.cid(keys, secret, 0), "\2" .. range(0xe0, 0xe7)))
 
 do -- packets 500 and 502
   local o = parity.out()
@@ -100,13 +107,13 @@ describe("docs/wire.md", function()
   end)
 
   it("has packets among them that open", function()
-    local rx = native.rx("aes-256-gcm", header_key, secret)
+    local rx = native.rx("aes-256-gcm", keys, secret)
     assert.same({ PING, 0 }, { rx:open(0, bytes.unhex(made["epoch 0, path 0, number 0, AES-256-GCM"]), 0) })
     -- The window's first packet of the path tells how far its numbers are.
     local late = bytes.unhex(made["epoch 1, path 1, number 4294967301, AES-256-GCM"])
     assert.same({ nil, "auth" }, { rx:open(1, late, 600000000) })
-    rx = native.rx("aes-256-gcm", header_key, secret)
-    local tx = native.tx("aes-256-gcm", header_key, secret)
+    rx = native.rx("aes-256-gcm", keys, secret)
+    local tx = native.tx("aes-256-gcm", keys, secret)
     for _, number in ipairs { 1 << 31, 1 << 32 } do assert.truthy(rx:open(1, tx:seal(1, number, "x", 0), 0)) end
     assert.same({ PING, (1 << 32) + 5 }, { rx:open(1, late, 600000000) })
   end)

@@ -256,7 +256,7 @@ describe("flows over kt's own wire", function()
     local function inject(data) t.w:host("flooder"):inject { from = "10.0.3.1:4000", to = "10.0.2.1:29900", data = data } end
     inject(c:initiate())
     t.w:run_for "100ms"
-    local tx = native.tx(agreed.aead, c:header_key(), agreed.tx)
+    local tx = native.tx(agreed.aead, c:header_keys(), agreed.tx)
     for i = 0, 4999 do
       local flow = "\x18" .. v(2 * i + 1) .. "\x0e127.0.0.1:5300\x00"
       inject(tx:seal(0, i, flow .. "\x1b" .. v(2 * i + 1) .. "\x00\x01x\x1b" .. v(2 * i + 1) .. "\x01\x01y", i))

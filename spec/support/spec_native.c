@@ -31,12 +31,18 @@ static enum kt_aead_method method(lua_State *L, int arg)
 
 /* --- keys and headers --- */
 
-static int header_key(lua_State *L) /* (psk, server_public or nil) -> key */
+/* Header keys are a string for the specs: mask_key (16 bytes), then header_key (32). */
+static const struct kt_native_header_keys *keys(lua_State *L, int arg)
 {
-    uint8_t out[KT_NATIVE_KEY];
-    kt_native_header_key(
-        exactly(L, 1, KT_NATIVE_KEY), lua_isnoneornil(L, 2) ? NULL : exactly(L, 2, KT_NATIVE_KEY), out);
-    lua_pushlstring(L, (const char *)out, sizeof out);
+    return (const struct kt_native_header_keys *)exactly(L, arg, sizeof(struct kt_native_header_keys));
+}
+
+static int header_keys(lua_State *L) /* (psk, server_public or nil) -> header keys */
+{
+    struct kt_native_header_keys out;
+    kt_native_header_keys_derive(
+        exactly(L, 1, KT_NATIVE_KEY), lua_isnoneornil(L, 2) ? NULL : exactly(L, 2, KT_NATIVE_KEY), &out);
+    lua_pushlstring(L, (const char *)&out, sizeof out);
     return 1;
 }
 
@@ -50,30 +56,29 @@ static int packet_keys(lua_State *L) /* (secret) -> key, next secret */
     return 2;
 }
 
-static int cid(lua_State *L) /* (header_key, first_secret, path) -> cid */
+static int cid(lua_State *L) /* (keys, first_secret, path) -> cid */
 {
     uint8_t out[KT_NATIVE_CID];
-    kt_native_cid(
-        exactly(L, 1, KT_NATIVE_KEY), exactly(L, 2, KT_NATIVE_KEY), (unsigned)luaL_checkinteger(L, 3), out);
+    kt_native_cid(keys(L, 1), exactly(L, 2, KT_NATIVE_KEY), (unsigned)luaL_checkinteger(L, 3), out);
     lua_pushlstring(L, (const char *)out, sizeof out);
     return 1;
 }
 
-static int cid_check(lua_State *L) /* (header_key, cid) -> bool */
+static int cid_check(lua_State *L) /* (keys, cid) -> bool */
 {
-    lua_pushboolean(L, kt_native_cid_check(exactly(L, 1, KT_NATIVE_KEY), exactly(L, 2, KT_NATIVE_CID)));
+    lua_pushboolean(L, kt_native_cid_check(keys(L, 1), exactly(L, 2, KT_NATIVE_CID)));
     return 1;
 }
 
-static int peek(lua_State *L) /* (header_key, datagram) -> {kind, phase, id, number} */
+static int peek(lua_State *L) /* (keys, datagram) -> {kind, phase, id, number} */
 {
     static const char *const kinds[] = {"data", "initiation", "response", "control"};
     size_t n;
-    const uint8_t *key = exactly(L, 1, KT_NATIVE_KEY);
+    const struct kt_native_header_keys *k = keys(L, 1);
     const char *datagram = luaL_checklstring(L, 2, &n);
     struct kt_native_header h;
     uint8_t *copy = block(L, datagram, n);
-    const int rc = kt_native_peek(key, copy, n, &h);
+    const int rc = kt_native_peek(k, copy, n, &h);
     free(copy);
     if (rc) return fail(L, rc);
     lua_newtable(L);
@@ -88,7 +93,7 @@ static int peek(lua_State *L) /* (header_key, datagram) -> {kind, phase, id, num
     return 1;
 }
 
-static int wrap(lua_State *L) /* (header_key, kind, id, body) -> datagram */
+static int wrap(lua_State *L) /* (keys, kind, id, body) -> datagram */
 {
     static const char *const kinds[] = {"data", "initiation", "response", "control", NULL};
     const enum kt_native_kind kind = (enum kt_native_kind)luaL_checkoption(L, 2, NULL, kinds);
@@ -96,24 +101,22 @@ static int wrap(lua_State *L) /* (header_key, kind, id, body) -> datagram */
     const char *body = luaL_checklstring(L, 4, &n);
     uint8_t *datagram = block(L, NULL, n + KT_NATIVE_OVERHEAD);
     memcpy(datagram + KT_NATIVE_HEADER, body, n);
-    const size_t len =
-        kt_native_wrap(exactly(L, 1, KT_NATIVE_KEY), kind, exactly(L, 3, KT_NATIVE_CID), datagram, n);
+    const size_t len = kt_native_wrap(keys(L, 1), kind, exactly(L, 3, KT_NATIVE_CID), datagram, n);
     lua_pushlstring(L, (const char *)datagram, len);
     free(datagram);
     return 1;
 }
 
-static int unwrap(
-    lua_State *L) /* (header_key, datagram) -> body; nil, error, whether the datagram is unchanged */
+static int unwrap(lua_State *L) /* (keys, datagram) -> body; nil, error, whether the datagram is unchanged */
 {
     size_t n;
-    const uint8_t *key = exactly(L, 1, KT_NATIVE_KEY);
+    const struct kt_native_header_keys *k = keys(L, 1);
     const char *from = luaL_checklstring(L, 2, &n);
     uint8_t *datagram = block(L, from, n);
     struct kt_native_header h;
     struct kt_native_drops drops = {0};
-    int rc = kt_native_peek(key, datagram, n, &h);
-    if (rc == 0) rc = h.kind == KT_NATIVE_DATA ? KT_EINVAL : kt_native_unwrap(key, &h, datagram, n, &drops);
+    int rc = kt_native_peek(k, datagram, n, &h);
+    if (rc == 0) rc = h.kind == KT_NATIVE_DATA ? KT_EINVAL : kt_native_unwrap(k, &h, datagram, n, &drops);
     if (rc > 0) {
         lua_pushlstring(L, (const char *)datagram + KT_NATIVE_HEADER, (size_t)rc);
     } else {
@@ -134,15 +137,15 @@ static int number(lua_State *L) /* (expected, low 32 bits) -> packet number */
 /* --- sending --- */
 
 struct tx {
-    uint8_t header_key[KT_NATIVE_KEY];
+    struct kt_native_header_keys keys;
     struct kt_native_tx tx;
 };
 
-static int new_tx(lua_State *L) /* (method, header_key, secret) -> sender */
+static int new_tx(lua_State *L) /* (method, keys, secret) -> sender */
 {
     struct tx *t = object(L, TX, sizeof *t);
-    memcpy(t->header_key, exactly(L, 2, KT_NATIVE_KEY), KT_NATIVE_KEY);
-    const int rc = kt_native_tx_init(&t->tx, method(L, 1), t->header_key, exactly(L, 3, KT_NATIVE_KEY));
+    t->keys = *keys(L, 2);
+    const int rc = kt_native_tx_init(&t->tx, method(L, 1), &t->keys, exactly(L, 3, KT_NATIVE_KEY));
     return rc ? fail(L, rc) : 1;
 }
 
@@ -192,16 +195,17 @@ static int tx_wear(lua_State *L) /* (packets, bytes) */
 /* --- receiving --- */
 
 struct rx {
-    uint8_t header_key[KT_NATIVE_KEY], first_secret[KT_NATIVE_KEY];
+    struct kt_native_header_keys keys;
+    uint8_t first_secret[KT_NATIVE_KEY];
     struct kt_native_rx rx;
     struct kt_replay seen[KT_NATIVE_PATHS];
     struct kt_native_drops drops;
 };
 
-static int new_rx(lua_State *L) /* (method, header_key, secret) -> receiver */
+static int new_rx(lua_State *L) /* (method, keys, secret) -> receiver */
 {
     struct rx *r = object(L, RX, sizeof *r);
-    memcpy(r->header_key, exactly(L, 2, KT_NATIVE_KEY), KT_NATIVE_KEY);
+    r->keys = *keys(L, 2);
     memcpy(r->first_secret, exactly(L, 3, KT_NATIVE_KEY), KT_NATIVE_KEY);
     const int rc = kt_native_rx_init(&r->rx, method(L, 1), exactly(L, 3, KT_NATIVE_KEY));
     return rc ? fail(L, rc) : 1;
@@ -224,10 +228,10 @@ static int rx_open(lua_State *L) /* (path, datagram, now) -> frames, number */
     struct kt_native_header h;
     uint64_t packet;
     uint8_t *datagram = block(L, from, n);
-    int rc = kt_native_peek(r->header_key, datagram, n, &h);
+    int rc = kt_native_peek(&r->keys, datagram, n, &h);
     if (rc == 0) { /* the caller looks the path up by it */
         uint8_t own[KT_NATIVE_CID];
-        kt_native_cid(r->header_key, r->first_secret, path, own);
+        kt_native_cid(&r->keys, r->first_secret, path, own);
         if (h.kind != KT_NATIVE_DATA || memcmp(own, h.id, sizeof own) != 0) {
             r->drops.unknown++;
             rc = KT_EAUTH;
@@ -256,11 +260,11 @@ static int rx_storm(lua_State *L)
     lua_Integer opened = 0;
     luaL_argcheck(L, path < KT_NATIVE_PATHS, 2, "no such path");
     luaL_argcheck(L, len <= sizeof datagram, 3, "too long");
-    kt_native_cid(r->header_key, r->first_secret, path, own);
+    kt_native_cid(&r->keys, r->first_secret, path, own);
     for (uint64_t i = 0; i < n; i++) {
         struct kt_native_header h;
         const size_t size = damage(datagram, in, len, i, &state);
-        if (kt_native_peek(r->header_key, datagram, size, &h) || h.kind != KT_NATIVE_DATA) continue;
+        if (kt_native_peek(&r->keys, datagram, size, &h) || h.kind != KT_NATIVE_DATA) continue;
         if (memcmp(own, h.id, sizeof own) != 0) continue;
         opened += kt_native_open(&r->rx, &(struct kt_native_rx_path){path, &r->seen[path], &r->drops}, &h,
                       datagram, size, now, &number) >= 0;
@@ -328,9 +332,9 @@ int luaopen_spec_native(lua_State *L)
         {"wear", tx_wear}, {"__gc", tx_gc}, {NULL, NULL}};
     static const luaL_Reg rx[] = {{"open", rx_open}, {"storm", rx_storm}, {"epoch", rx_epoch},
         {"state", rx_state}, {"drops", rx_drops}, {"__gc", rx_gc}, {NULL, NULL}};
-    static const luaL_Reg module[] = {{"header_key", header_key}, {"packet_keys", packet_keys}, {"cid", cid},
-        {"cid_check", cid_check}, {"peek", peek}, {"wrap", wrap}, {"unwrap", unwrap}, {"number", number},
-        {"tx", new_tx}, {"rx", new_rx}, {"count", count}, {NULL, NULL}};
+    static const luaL_Reg module[] = {{"header_keys", header_keys}, {"packet_keys", packet_keys},
+        {"cid", cid}, {"cid_check", cid_check}, {"peek", peek}, {"wrap", wrap}, {"unwrap", unwrap},
+        {"number", number}, {"tx", new_tx}, {"rx", new_rx}, {"count", count}, {NULL, NULL}};
     struct kt_err err;
     if (kt_crypto_init(&err) < 0) return luaL_error(L, "%s", err.text);
     class(L, TX, tx);

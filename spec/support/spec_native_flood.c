@@ -32,7 +32,7 @@ static void on_packet(void *ctx, const struct kt_sim_packet *p)
         return;
     if (!kt_addr_equal(p->dst, &w->t.own[0])) return;
     memcpy(copy, p->data, p->len);
-    CHECK(kt_native_peek(w->peer.secrets.header_key, copy, p->len, &h) == 0);
+    CHECK(kt_native_peek(&w->peer.secrets.header_keys, copy, p->len, &h) == 0);
     native_peer_take(&w->peer, &h, copy, p->len, &agreed);
 }
 

@@ -231,7 +231,7 @@ static int client_input(
     struct kt_native_agreed agreed;
     struct kt_err err = {0};
     enum kt_native_client_result r = KT_NATIVE_CLIENT_NOTHING;
-    if (kt_native_peek(c->end.secrets.header_key, dgram, n, &h) == 0)
+    if (kt_native_peek(&c->end.secrets.header_keys, dgram, n, &h) == 0)
         r = kt_native_client_input(&c->client, &h, dgram, n, &agreed, &err);
     free(dgram);
     lua_pushstring(L, results[r]);
@@ -252,9 +252,9 @@ static int client_is_unknown(
     size_t n;
     uint8_t *dgram = copy_of(L, 2, &n);
     struct kt_native_header h;
-    const uint8_t *key = c->end.secrets.header_key;
-    const bool yes = kt_native_peek(key, dgram, n, &h) == 0 && h.kind == KT_NATIVE_CONTROL &&
-                     kt_native_is_unknown(key, &h, dgram, n, &c->end.drops);
+    const struct kt_native_header_keys *keys = &c->end.secrets.header_keys;
+    const bool yes = kt_native_peek(keys, dgram, n, &h) == 0 && h.kind == KT_NATIVE_CONTROL &&
+                     kt_native_is_unknown(keys, &h, dgram, n, &c->end.drops);
     free(dgram);
     if (!yes) return 0;
     lua_pushlstring(L, (const char *)h.id, sizeof h.id);
@@ -347,7 +347,7 @@ static int server_input(
     struct kt_native_header h;
     enum kt_native_server_result r = KT_NATIVE_SERVER_DROPPED;
     s->L = L;
-    if (kt_native_peek(s->end.secrets.header_key, data, n, &h) == 0 && h.kind != KT_NATIVE_DATA)
+    if (kt_native_peek(&s->end.secrets.header_keys, data, n, &h) == 0 && h.kind != KT_NATIVE_DATA)
         r = kt_native_server_input(&s->server, &h, &dgram, reply);
     lua_pushstring(L, results[r]);
     lua_pushlstring(L, (const char *)reply->data, reply->len);
@@ -380,7 +380,7 @@ static int server_storm(lua_State *L)
         enum kt_native_server_result r = KT_NATIVE_SERVER_DROPPED;
         const size_t size = damage(data, in, len, i, &state);
         const struct kt_dgram dgram = {.data = data, .len = size, .from = &from};
-        if (kt_native_peek(s->end.secrets.header_key, data, size, &h) == 0 && h.kind != KT_NATIVE_DATA)
+        if (kt_native_peek(&s->end.secrets.header_keys, data, size, &h) == 0 && h.kind != KT_NATIVE_DATA)
             r = kt_native_server_input(&s->server, &h, &dgram, &reply);
         results[r]++;
         answers += reply.len > 0;
@@ -399,7 +399,7 @@ static int server_unknown(lua_State *L) /* (datagram) -> answer, or nil */
     size_t n;
     uint8_t *dgram = copy_of(L, 2, &n), out[KT_NATIVE_RESPONSE_MAX];
     struct kt_native_header h;
-    const bool data = kt_native_peek(s->end.secrets.header_key, dgram, n, &h) == 0;
+    const bool data = kt_native_peek(&s->end.secrets.header_keys, dgram, n, &h) == 0;
     free(dgram);
     const size_t len = data ? kt_native_server_unknown(&s->server, &h, n, out) : 0;
     if (!len) return 0;
@@ -454,9 +454,9 @@ static int end_drops(lua_State *L)
     return push_drops(L, &end(L)->drops);
 }
 
-static int end_header_key(lua_State *L)
+static int end_header_keys(lua_State *L) /* () -> keys, as spec_native has them */
 {
-    lua_pushlstring(L, (const char *)end(L)->secrets.header_key, KT_NATIVE_KEY);
+    lua_pushlstring(L, (const char *)&end(L)->secrets.header_keys, sizeof(struct kt_native_header_keys));
     return 1;
 }
 
@@ -496,10 +496,10 @@ int luaopen_spec_native_handshake(lua_State *L)
 {
     static const luaL_Reg of_client[] = {{"initiate", client_initiate}, {"pause", client_pause},
         {"input", client_input}, {"is_unknown", client_is_unknown}, {"wait", end_wait}, {"drops", end_drops},
-        {"header_key", end_header_key}, {"__gc", client_gc}, {NULL, NULL}};
+        {"header_keys", end_header_keys}, {"__gc", client_gc}, {NULL, NULL}};
     static const luaL_Reg of_server[] = {{"input", server_input}, {"storm", server_storm},
         {"unknown", server_unknown}, {"proven", server_proven}, {"state", server_state}, {"wait", end_wait},
-        {"drops", end_drops}, {"header_key", end_header_key}, {"__gc", server_gc}, {NULL, NULL}};
+        {"drops", end_drops}, {"header_keys", end_header_keys}, {"__gc", server_gc}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"client", new_client}, {"server", new_server},
         {"params_write", params_write}, {"params_read", params_read}, {NULL, NULL}};
     struct kt_err err;

@@ -1,4 +1,4 @@
-/* Binding of what kt's own wire takes from runtime/crypto: Noise, AEADs, the mask, replay windows, hashes. Strings in,
+/* Binding of what kt's own wire takes from runtime/crypto: Noise, AEADs, masks, replay windows, hashes. Strings in,
  * strings out. Data is in blocks of exactly its size, so that AddressSanitizer catches accesses past the end.
  * An expected failure returns nil and the error's name. */
 #include <lauxlib.h>
@@ -9,6 +9,7 @@
 #include "crypto/crypto.h"
 #include "crypto/hash.h"
 #include "crypto/keyfile.h"
+#include "crypto/mask.h"
 #include "crypto/noise.h"
 #include "crypto/replay.h"
 #include "block.h"
@@ -116,7 +117,7 @@ static int noise_gc(lua_State *L)
     return 0;
 }
 
-/* --- AEADs, the mask, hashes --- */
+/* --- AEADs, masks, hashes --- */
 
 static int new_aead(lua_State *L) /* (method, key) -> aead */
 {
@@ -177,13 +178,21 @@ static int methods(lua_State *L) /* () -> bits */
     return 1;
 }
 
-static int mask(lua_State *L) /* (key, sample, data) -> masked */
+static int mask(lua_State *L) /* (key, sample) -> mask */
+{
+    uint8_t out[KT_MASK];
+    kt_mask(exactly(L, 1, KT_MASK_KEY), exactly(L, 2, KT_MASK_SAMPLE), out);
+    lua_pushlstring(L, (const char *)out, sizeof out);
+    return 1;
+}
+
+static int mask_stream(lua_State *L) /* (key, sample, data) -> masked */
 {
     size_t n;
-    const uint8_t *key = exactly(L, 1, KT_MASK_KEY), *sample = exactly(L, 2, KT_MASK_SAMPLE);
+    const uint8_t *key = exactly(L, 1, KT_MASK_STREAM_KEY), *sample = exactly(L, 2, KT_MASK_SAMPLE);
     const char *from = luaL_checklstring(L, 3, &n);
     uint8_t *data = block(L, from, n);
-    kt_mask(key, sample, data, n);
+    kt_mask_stream(key, sample, data, n);
     return push_block(L, data, n);
 }
 
@@ -273,8 +282,8 @@ int luaopen_spec_noise(lua_State *L)
         {"seal", aead_seal}, {"open", aead_open}, {"rekey", aead_rekey}, {"__gc", aead_gc}, {NULL, NULL}};
     static const luaL_Reg replay[] = {{"take", replay_take}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"noise", new_noise}, {"public", noise_public}, {"aead", new_aead},
-        {"methods", methods}, {"mask", mask}, {"hash", hash}, {"replay", new_replay},
-        {"key_parse", key_parse}, {"key_encode", key_encode}, {"key_mode", key_mode},
+        {"methods", methods}, {"mask", mask}, {"mask_stream", mask_stream}, {"hash", hash},
+        {"replay", new_replay}, {"key_parse", key_parse}, {"key_encode", key_encode}, {"key_mode", key_mode},
         {"key_phrase", key_phrase}, {NULL, NULL}};
     struct kt_err err;
     if (kt_crypto_init(&err) < 0) return luaL_error(L, "%s", err.text);

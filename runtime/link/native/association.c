@@ -236,7 +236,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     struct kt_native_association *a = calloc(1, sizeof *a);
     if (!a) return KT_ENOMEM;
     const struct kt_native_agreed *agreed = begin->agreed;
-    const uint8_t *header_key = context->secrets->header_key;
+    const struct kt_native_header_keys *keys = &context->secrets->header_keys;
     const uint64_t now = kt_io_now(context->io);
     a->c = kt_native_context_ref(context);
     a->owner = *owner;
@@ -254,9 +254,8 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     if (survive > context->cfg.survive_us) survive = context->cfg.survive_us;
     a->patience = (struct kt_patience){.suspect_us = context->cfg.suspect_us, .dead_us = survive};
     kt_bucket_set(&a->rate, context->cfg.rate, KT_NATIVE_RATE_BURST, now);
-    for (unsigned i = 0; i < KT_NATIVE_PATHS; i++)
-        kt_native_cid(header_key, agreed->rx_secret, i, a->cids[i]);
-    int rc = kt_native_tx_init(&a->tx, agreed->aead, header_key, agreed->tx_secret);
+    for (unsigned i = 0; i < KT_NATIVE_PATHS; i++) kt_native_cid(keys, agreed->rx_secret, i, a->cids[i]);
+    int rc = kt_native_tx_init(&a->tx, agreed->aead, keys, agreed->tx_secret);
     if (!rc) rc = kt_native_rx_init(&a->rx, agreed->aead, agreed->rx_secret);
     if (!kt_native_path_new(a, 0, &begin->place, begin->rtt_us)) rc = KT_ENOMEM;
     kt_native_paths_choose(a);

@@ -1,4 +1,4 @@
-/* Shared by all associations of one link or acceptor: settings, the header key, block slabs, drop counters. Made
+/* Shared by all associations of one link or acceptor: settings, the header keys, block slabs, drop counters. Made
  * once, before the first association, and freed after the last stream of the last one. */
 #ifndef KT_LINK_NATIVE_CONTEXT_H
 #define KT_LINK_NATIVE_CONTEXT_H

@@ -364,16 +364,16 @@ static bool find_path(const struct link *l, const uint8_t cid[KT_NATIVE_CID], un
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
 {
     struct link *l = s->l;
-    const uint8_t *header_key = l->c->secrets->header_key;
+    const struct kt_native_header_keys *keys = &l->c->secrets->header_keys;
     struct kt_native_header header;
     unsigned path;
     l->c->counters->InBytes += dgram->len;
-    if (kt_native_peek(header_key, dgram->data, dgram->len, &header))
+    if (kt_native_peek(keys, dgram->data, dgram->len, &header))
         kt_native_context_dropped(l->c, dgram->from, true);
     else if (header.kind != KT_NATIVE_DATA && kt_native_attempt_has(l, s))
         take_handshake(s, &header, dgram);
     else if (header.kind != KT_NATIVE_DATA && names_ours(l, &header) &&
-             kt_native_is_unknown(header_key, &header, dgram->data, dgram->len, &l->c->drops))
+             kt_native_is_unknown(keys, &header, dgram->data, dgram->len, &l->c->drops))
         unknown(s);
     else if (header.kind == KT_NATIVE_DATA && find_path(l, header.id, &path))
         kt_native_association_input(l->a, path, &header, dgram, s->udp, 0);

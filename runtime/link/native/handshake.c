@@ -13,7 +13,7 @@ static void init(
         kt_noise_public(s->own, s->own_public);
         memcpy(s->server_public, server_public ? server_public : s->own_public, sizeof s->server_public);
     }
-    kt_native_header_key(s->psk, s->pairs ? s->server_public : NULL, s->header_key);
+    kt_native_header_keys_derive(s->psk, s->pairs ? s->server_public : NULL, &s->header_keys);
 }
 
 void kt_native_secrets_shared(struct kt_native_secrets *s, const uint8_t psk[KT_NATIVE_KEY])
@@ -60,10 +60,10 @@ void kt_native_agree(struct kt_native_agreed *a, const struct kt_noise *n, bool 
     memcpy(a->peer_public, n->rs, sizeof a->peer_public);
 }
 
-bool kt_native_is_unknown(const uint8_t header_key[KT_NATIVE_KEY], const struct kt_native_header *header,
+bool kt_native_is_unknown(const struct kt_native_header_keys *keys, const struct kt_native_header *header,
     uint8_t *dgram, size_t len, struct kt_native_drops *drops)
 {
     return header->kind == KT_NATIVE_CONTROL &&
-           kt_native_unwrap(header_key, header, dgram, len, drops) == (int)KT_NATIVE_UNKNOWN_BODY &&
+           kt_native_unwrap(keys, header, dgram, len, drops) == (int)KT_NATIVE_UNKNOWN_BODY &&
            dgram[KT_NATIVE_HEADER] == KT_NATIVE_CONTROL_UNKNOWN;
 }

@@ -25,7 +25,7 @@ struct kt_native_secrets {
     uint8_t psk[KT_NATIVE_KEY];
     uint8_t own[KT_NATIVE_KEY], own_public[KT_NATIVE_KEY];
     uint8_t server_public[KT_NATIVE_KEY];
-    uint8_t header_key[KT_NATIVE_KEY]; /* derived */
+    struct kt_native_header_keys header_keys; /* derived */
 };
 
 void kt_native_secrets_shared(struct kt_native_secrets *s, const uint8_t psk[KT_NATIVE_KEY]);
@@ -46,9 +46,9 @@ struct kt_native_agreed {
 };
 
 /* True if this control datagram is `unknown`: a server got a data packet whose connection id, `header->id`, it does not
- * know. Its mac1 is checked, and it is unmasked then. It is only a hint, since any holder of the header key can forge
+ * know. Its mac1 is checked, and it is unmasked then. It is only a hint, since any holder of the header keys can forge
  * it. */
-bool kt_native_is_unknown(const uint8_t header_key[KT_NATIVE_KEY], const struct kt_native_header *header,
+bool kt_native_is_unknown(const struct kt_native_header_keys *keys, const struct kt_native_header *header,
     uint8_t *dgram, size_t len, struct kt_native_drops *drops);
 
 /* ---- for the two ends ---- */

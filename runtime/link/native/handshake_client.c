@@ -66,7 +66,7 @@ size_t kt_native_client_initiate(
     a->sent_us = kt_io_now(c->io);
     c->sent++;
     return kt_native_wrap(
-        c->secrets->header_key, KT_NATIVE_INITIATION, a->id, out, KT_NATIVE_COOKIE + (size_t)n);
+        &c->secrets->header_keys, KT_NATIVE_INITIATION, a->id, out, KT_NATIVE_COOKIE + (size_t)n);
 }
 
 uint64_t kt_native_client_pause(unsigned nth)
@@ -182,7 +182,7 @@ enum kt_native_client_result kt_native_client_input(struct kt_native_client *c,
         c->drops->unknown++;
         return KT_NATIVE_CLIENT_NOTHING;
     }
-    const int n = kt_native_unwrap(c->secrets->header_key, header, dgram, len, c->drops);
+    const int n = kt_native_unwrap(&c->secrets->header_keys, header, dgram, len, c->drops);
     if (n < 0) return KT_NATIVE_CLIENT_NOTHING;
     uint8_t *body = dgram + KT_NATIVE_HEADER;
     if (header->kind == KT_NATIVE_CONTROL) return take_cookie(c, a, body, (size_t)n);

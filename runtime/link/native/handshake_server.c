@@ -99,7 +99,7 @@ static size_t cookie_answer(struct kt_native_server *s, const struct kt_native_h
     body[0] = KT_NATIVE_CONTROL_COOKIE;
     memcpy(body + 1, cookie, KT_NATIVE_COOKIE);
     return kt_native_wrap(
-        s->opts.secrets->header_key, KT_NATIVE_CONTROL, header->id, out, KT_NATIVE_COOKIE_BODY);
+        &s->opts.secrets->header_keys, KT_NATIVE_CONTROL, header->id, out, KT_NATIVE_COOKIE_BODY);
 }
 
 /* ---- replays ---- */
@@ -143,7 +143,7 @@ static size_t respond(struct kt_native_server *s, struct kt_noise *noise, const 
     const int n = kt_noise_write(noise, ephemeral, payload, size, out + KT_NATIVE_HEADER);
     kt_wipe(ephemeral, sizeof ephemeral);
     if (n < 0) return 0;
-    return kt_native_wrap(s->opts.secrets->header_key, KT_NATIVE_RESPONSE, id, out, (size_t)n);
+    return kt_native_wrap(&s->opts.secrets->header_keys, KT_NATIVE_RESPONSE, id, out, (size_t)n);
 }
 
 /* Checks the client's parameters. Returns an error code with text, or 0 and the *aead to use. */
@@ -211,7 +211,7 @@ enum kt_native_server_result kt_native_server_input(struct kt_native_server *s,
         drops->malformed++;
         return KT_NATIVE_SERVER_DROPPED;
     }
-    const int n = kt_native_unwrap(s->opts.secrets->header_key, header, dgram->data, dgram->len, drops);
+    const int n = kt_native_unwrap(&s->opts.secrets->header_keys, header, dgram->data, dgram->len, drops);
     if (n < 0) return KT_NATIVE_SERVER_DROPPED;
     uint8_t *cookie = dgram->data + KT_NATIVE_HEADER, *message = cookie + KT_NATIVE_COOKIE,
             key[KT_NATIVE_KEY];
@@ -247,14 +247,14 @@ size_t kt_native_server_unknown(
     struct kt_native_server *s, const struct kt_native_header *header, size_t len, uint8_t *out)
 {
     const uint64_t now = kt_io_now(s->opts.io);
-    const uint8_t *header_key = s->opts.secrets->header_key;
+    const struct kt_native_header_keys *keys = &s->opts.secrets->header_keys;
     if (header->kind != KT_NATIVE_DATA || len < KT_NATIVE_OVERHEAD + KT_NATIVE_UNKNOWN_BODY) return 0;
     if (now - s->opts.started_us >= KT_NATIVE_UNKNOWN_US) return 0;
     if (now < s->unknown_us) return 0;
-    if (!kt_native_cid_check(header_key, header->id)) return 0;
+    if (!kt_native_cid_check(keys, header->id)) return 0;
     s->unknown_us = now + KT_NATIVE_UNKNOWN_PAUSE_US;
     uint8_t *body = out + KT_NATIVE_HEADER;
     body[0] = KT_NATIVE_CONTROL_UNKNOWN;
     kt_io_random(s->opts.io, body + 1, KT_NATIVE_UNKNOWN_BODY - 1);
-    return kt_native_wrap(header_key, KT_NATIVE_CONTROL, header->id, out, KT_NATIVE_UNKNOWN_BODY);
+    return kt_native_wrap(keys, KT_NATIVE_CONTROL, header->id, out, KT_NATIVE_UNKNOWN_BODY);
 }

@@ -12,10 +12,15 @@ static void derive(
     kt_hash(out, key, label, strlen(label), tail, len);
 }
 
-void kt_native_header_key(
-    const uint8_t psk[KT_NATIVE_KEY], const uint8_t *server_public, uint8_t out[KT_NATIVE_KEY])
+void kt_native_header_keys_derive(
+    const uint8_t psk[KT_NATIVE_KEY], const uint8_t *server_public, struct kt_native_header_keys *out)
 {
-    derive(out, psk, "kt wire 1 header", server_public, server_public ? KT_NATIVE_KEY : 0);
+    const size_t len = server_public ? KT_NATIVE_KEY : 0;
+    uint8_t mask_key[KT_NATIVE_KEY];
+    derive(out->header_key, psk, "kt wire 1 header", server_public, len);
+    derive(mask_key, psk, "kt wire 1 mask", server_public, len);
+    memcpy(out->mask_key, mask_key, sizeof out->mask_key);
+    kt_wipe(mask_key, sizeof mask_key);
 }
 
 void kt_native_packet_key(const uint8_t secret[KT_NATIVE_KEY], uint8_t out[KT_NATIVE_KEY])
@@ -32,25 +37,25 @@ void kt_native_next_secret(const uint8_t secret[KT_NATIVE_KEY], uint8_t out[KT_N
 }
 
 static void check_of(
-    const uint8_t header_key[KT_NATIVE_KEY], const uint8_t cid[UNIQUE], uint8_t out[KT_NATIVE_KEY])
+    const struct kt_native_header_keys *keys, const uint8_t cid[UNIQUE], uint8_t out[KT_NATIVE_KEY])
 {
-    derive(out, header_key, "kt wire 1 cid check", cid, UNIQUE);
+    derive(out, keys->header_key, "kt wire 1 cid check", cid, UNIQUE);
 }
 
-void kt_native_cid(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t first_secret[KT_NATIVE_KEY],
+void kt_native_cid(const struct kt_native_header_keys *keys, const uint8_t first_secret[KT_NATIVE_KEY],
     unsigned path, uint8_t cid[KT_NATIVE_CID])
 {
     uint8_t hash[KT_NATIVE_KEY];
     const uint8_t p = (uint8_t)path;
     derive(hash, first_secret, "kt wire 1 cid", &p, 1);
     memcpy(cid, hash, UNIQUE);
-    check_of(header_key, cid, hash);
+    check_of(keys, cid, hash);
     memcpy(cid + UNIQUE, hash, KT_NATIVE_CID - UNIQUE);
 }
 
-bool kt_native_cid_check(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t cid[KT_NATIVE_CID])
+bool kt_native_cid_check(const struct kt_native_header_keys *keys, const uint8_t cid[KT_NATIVE_CID])
 {
     uint8_t hash[KT_NATIVE_KEY];
-    check_of(header_key, cid, hash);
+    check_of(keys, cid, hash);
     return kt_same_secret(cid + UNIQUE, hash, KT_NATIVE_CID - UNIQUE);
 }

@@ -10,55 +10,69 @@
 #define KIND_SHIFT 6
 #define PHASE 0x20u
 #define ZERO_DATA 0x1fu /* bits of the first byte that are 0 in a data packet */
+#define ID 1u           /* offsets in a header */
+#define NUMBER (ID + KT_NATIVE_CID)
 
 /* ---- headers ---- */
 
-int kt_native_peek(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t *dgram, size_t len,
+/* XORs a header with its mask: `to` may be `from`. Field by field, so that reading a field next does not wait for two
+ * stores. */
+static void mask_header(const struct kt_native_header_keys *keys, const uint8_t tag[KT_NATIVE_TAG],
+    const uint8_t from[KT_NATIVE_HEADER], uint8_t to[KT_NATIVE_HEADER])
+{
+    uint8_t mask[KT_MASK];
+    kt_mask(keys->mask_key, tag, mask);
+    to[0] = from[0] ^ mask[0];
+    kt_put64(to + ID, kt_get64(from + ID) ^ kt_get64(mask + ID));
+    kt_put32(to + NUMBER, kt_get32(from + NUMBER) ^ kt_get32(mask + NUMBER));
+}
+
+int kt_native_peek(const struct kt_native_header_keys *keys, const uint8_t *dgram, size_t len,
     struct kt_native_header *header)
 {
     if (len < KT_NATIVE_DATAGRAM_MIN || len > KT_NATIVE_DATAGRAM_MAX) return KT_EPROTO;
     uint8_t *b = header->bytes;
-    memcpy(b, dgram, KT_NATIVE_HEADER);
-    kt_mask(header_key, dgram + len - KT_NATIVE_TAG, b, KT_NATIVE_HEADER);
+    mask_header(keys, dgram + len - KT_NATIVE_TAG, dgram, b);
     header->kind = (enum kt_native_kind)(b[0] >> KIND_SHIFT);
     header->phase = b[0] & PHASE;
-    header->number = kt_get32(b + 1 + KT_NATIVE_CID);
-    memcpy(header->id, b + 1, KT_NATIVE_CID);
+    header->number = kt_get32(b + NUMBER);
+    memcpy(header->id, b + ID, KT_NATIVE_CID);
     if (b[0] & ZERO_DATA) return KT_EPROTO;
     if (header->kind != KT_NATIVE_DATA && (header->phase || header->number)) return KT_EPROTO;
     return 0;
 }
 
-static void mac1_of(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t header[KT_NATIVE_HEADER],
+static void mac1_of(const struct kt_native_header_keys *keys, const uint8_t header[KT_NATIVE_HEADER],
     const uint8_t *body, size_t n, uint8_t out[KT_HASH])
 {
-    kt_hash(out, header_key, header, KT_NATIVE_HEADER, body, n);
+    kt_hash(out, keys->header_key, header, KT_NATIVE_HEADER, body, n);
 }
 
-size_t kt_native_wrap(const uint8_t header_key[KT_NATIVE_KEY], enum kt_native_kind kind,
+size_t kt_native_wrap(const struct kt_native_header_keys *keys, enum kt_native_kind kind,
     const uint8_t id[KT_NATIVE_CID], uint8_t *dgram, size_t n)
 {
     assert(kind != KT_NATIVE_DATA && n > 0 && n <= KT_NATIVE_DATAGRAM_MAX - KT_NATIVE_OVERHEAD);
-    uint8_t mac1[KT_HASH], *end = dgram + KT_NATIVE_HEADER + n;
+    uint8_t mac1[KT_HASH], *body = dgram + KT_NATIVE_HEADER, *end = body + n;
     memset(dgram, 0, KT_NATIVE_HEADER);
     dgram[0] = (uint8_t)((unsigned)kind << KIND_SHIFT);
-    memcpy(dgram + 1, id, KT_NATIVE_CID);
-    mac1_of(header_key, dgram, dgram + KT_NATIVE_HEADER, n, mac1);
+    memcpy(dgram + ID, id, KT_NATIVE_CID);
+    mac1_of(keys, dgram, body, n, mac1);
     memcpy(end, mac1, KT_NATIVE_TAG);
-    kt_mask(header_key, end, dgram, KT_NATIVE_HEADER + n);
+    mask_header(keys, end, dgram, dgram);
+    kt_mask_stream(keys->header_key, end, body, n);
     return n + KT_NATIVE_OVERHEAD;
 }
 
-int kt_native_unwrap(const uint8_t header_key[KT_NATIVE_KEY], const struct kt_native_header *header,
+int kt_native_unwrap(const struct kt_native_header_keys *keys, const struct kt_native_header *header,
     uint8_t *dgram, size_t len, struct kt_native_drops *drops)
 {
     assert(header->kind != KT_NATIVE_DATA && len >= KT_NATIVE_DATAGRAM_MIN);
     const size_t n = len - KT_NATIVE_OVERHEAD;
     uint8_t mac1[KT_HASH], *tag = dgram + len - KT_NATIVE_TAG, *body = dgram + KT_NATIVE_HEADER;
-    kt_mask(header_key, tag, dgram, len - KT_NATIVE_TAG); /* the stream begins at the header */
-    mac1_of(header_key, dgram, body, n, mac1);
+    kt_mask_stream(keys->header_key, tag, body, n);
+    mac1_of(keys, header->bytes, body, n, mac1);
     if (kt_same_secret(mac1, tag, KT_NATIVE_TAG)) return (int)n;
-    kt_mask(header_key, tag, dgram, len - KT_NATIVE_TAG);
+    kt_mask_stream(keys->header_key, tag, body, n);
     drops->mac++;
     return KT_EAUTH;
 }
@@ -75,8 +89,7 @@ uint64_t kt_native_number(uint64_t expected, uint32_t low)
 static void nonce_of(unsigned path, uint64_t number, uint8_t nonce[KT_AEAD_NONCE])
 {
     kt_put32(nonce, path);
-    kt_put32(nonce + 4, (uint32_t)number);
-    kt_put32(nonce + 8, (uint32_t)(number >> 32));
+    kt_put64(nonce + 4, number);
 }
 
 /* A new AEAD with the key of a secret. */
@@ -100,14 +113,14 @@ static void aead_set(struct kt_aead *a, const uint8_t secret[KT_NATIVE_KEY])
 /* ---- sending ---- */
 
 int kt_native_tx_init(struct kt_native_tx *tx, enum kt_aead_method method,
-    const uint8_t header_key[KT_NATIVE_KEY], const uint8_t secret[KT_NATIVE_KEY])
+    const struct kt_native_header_keys *keys, const uint8_t secret[KT_NATIVE_KEY])
 {
     memset(tx, 0, sizeof *tx);
     const int rc = aead_of(&tx->aead, method, secret);
     if (rc) return rc;
-    tx->header_key = header_key;
+    tx->keys = keys;
     memcpy(tx->secret, secret, sizeof tx->secret);
-    for (unsigned p = 0; p < KT_NATIVE_PATHS; p++) kt_native_cid(header_key, secret, p, tx->cids[p]);
+    for (unsigned p = 0; p < KT_NATIVE_PATHS; p++) kt_native_cid(keys, secret, p, tx->cids[p]);
     return 0;
 }
 
@@ -148,11 +161,11 @@ int kt_native_seal(
 
     uint8_t nonce[KT_AEAD_NONCE], *frames = dgram + KT_NATIVE_HEADER;
     dgram[0] = (uint8_t)(KT_NATIVE_DATA << KIND_SHIFT | (tx->epoch & 1 ? PHASE : 0));
-    memcpy(dgram + 1, tx->cids[path], KT_NATIVE_CID);
-    kt_put32(dgram + 1 + KT_NATIVE_CID, (uint32_t)number);
+    memcpy(dgram + ID, tx->cids[path], KT_NATIVE_CID);
+    kt_put32(dgram + NUMBER, (uint32_t)number);
     nonce_of(path, number, nonce);
     kt_aead_seal(tx->aead, nonce, dgram, KT_NATIVE_HEADER, frames, n);
-    kt_mask(tx->header_key, frames + n, dgram, KT_NATIVE_HEADER);
+    mask_header(tx->keys, frames + n, dgram, dgram);
     return (int)(n + KT_NATIVE_OVERHEAD);
 }
 

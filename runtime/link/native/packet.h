@@ -45,19 +45,19 @@ struct kt_native_header {
     uint8_t bytes[KT_NATIVE_HEADER];
 };
 
-/* Reads the header of a datagram, which stays as it is. 0, or KT_EPROTO: it is not one of this wire and this key,
+/* Reads the header of a datagram, which stays as it is. 0, or KT_EPROTO: it is not one of this wire and these keys,
  * by its length or by a field that is always 0. One random datagram in 128 passes, as data. */
-int kt_native_peek(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t *dgram, size_t len,
+int kt_native_peek(const struct kt_native_header_keys *keys, const uint8_t *dgram, size_t len,
     struct kt_native_header *header);
 
 /* Makes a datagram of any other kind: `n` bytes of body at dgram + KT_NATIVE_HEADER get a header and mac1, and are
  * masked. Returns its length, n + KT_NATIVE_OVERHEAD; mac1 is its last KT_NATIVE_TAG bytes. */
-size_t kt_native_wrap(const uint8_t header_key[KT_NATIVE_KEY], enum kt_native_kind kind,
+size_t kt_native_wrap(const struct kt_native_header_keys *keys, enum kt_native_kind kind,
     const uint8_t id[KT_NATIVE_CID], uint8_t *dgram, size_t n);
 /* Checks mac1 and unmasks the body, which then lies at dgram + KT_NATIVE_HEADER. `header` is what kt_native_peek
  * read, not of a data packet. Returns the body's length, at least 1; or KT_EAUTH, counted in drops, with dgram
  * unchanged. */
-int kt_native_unwrap(const uint8_t header_key[KT_NATIVE_KEY], const struct kt_native_header *header,
+int kt_native_unwrap(const struct kt_native_header_keys *keys, const struct kt_native_header *header,
     uint8_t *dgram, size_t len, struct kt_native_drops *drops);
 
 /* The packet number whose low 32 bits are `low`: the one nearest to `expected`, which is one above the highest number
@@ -69,7 +69,7 @@ uint64_t kt_native_number(uint64_t expected, uint32_t low);
 /* Fields are packet.c's own, except epoch, which is for anyone to read. */
 struct kt_native_tx {
     struct kt_aead *aead;
-    const uint8_t *header_key; /* not owned; outlives this */
+    const struct kt_native_header_keys *keys; /* not owned; outlives this */
     uint8_t secret[KT_NATIVE_KEY];
     uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID];
     uint64_t next[KT_NATIVE_PATHS];  /* the lowest packet number that was not used */
@@ -82,7 +82,7 @@ struct kt_native_tx {
 
 /* secret: the direction's first. 0, or as kt_aead_new. */
 int kt_native_tx_init(struct kt_native_tx *tx, enum kt_aead_method method,
-    const uint8_t header_key[KT_NATIVE_KEY], const uint8_t secret[KT_NATIVE_KEY]);
+    const struct kt_native_header_keys *keys, const uint8_t secret[KT_NATIVE_KEY]);
 /* Wipes it. Harmless on one that is all zero, or whose init failed. */
 void kt_native_tx_free(struct kt_native_tx *tx);
 

@@ -55,10 +55,10 @@ static bool find_path(const struct acceptor *a, const struct kt_native_context *
     const struct kt_dgram *dgram, struct kt_native_header *header, struct guest **guest, unsigned *path)
 {
     *guest = NULL;
-    if (!c || kt_native_peek(c->secrets->header_key, dgram->data, dgram->len, header)) return false;
+    if (!c || kt_native_peek(&c->secrets->header_keys, dgram->data, dgram->len, header)) return false;
     if (header->kind != KT_NATIVE_DATA) return true;
     *guest = kt_native_guest_find(a, header->id, path);
-    return *guest || kt_native_cid_check(c->secrets->header_key, header->id);
+    return *guest || kt_native_cid_check(&c->secrets->header_keys, header->id);
 }
 
 /* False: it is not of this wire. */
