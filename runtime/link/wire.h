@@ -36,7 +36,8 @@ struct kt_wire_env {
     struct kt_memory_budget *budget;
     /* Acceptors: where they keep the ports that they share (link/common/ports.h); NULL: this one opens its own. */
     struct kt_ports **ports;
-    /* Links: the text that follows "no answer for 5 s" in the log, read at that time; NULL: the wire's own. */
+    /* Links: the text that follows "no answer for 5 s" in the log, read at that time; NULL: the wire's own. A text of
+     * NULL: the peer has answered on the other wire, and nothing is logged. */
     const char *const *silence;
     bool quiet_log; /* links: if a peer never answers, log that at level debug only */
 };

@@ -22,7 +22,9 @@ local function tunnel(opts)
     end
   end }
   function t.accepted() return accepted end
-  local function put_script(wire) w:host "server":file("server.lua", ('local wire, key = "%s", "%s"\n'):format(wire, KEY) .. SERVER) end
+  local function put_script(wire)
+    w:host "server":file("server.lua", ('local wire, key, smux = "%s", "%s", %s\n'):format(wire, KEY, opts.smux or "nil") .. SERVER)
+  end
   -- The server's machine comes back with another script.
   function t.replace_server(wire)
     put_script(wire)
@@ -63,6 +65,7 @@ describe("a link that may speak either wire", function()
     t.w:run_for "20s"
     assert.equal(1, t.client_says(ON_KCPTUN))
     assert.equal(1, t.client_says "the link is up")
+    assert.equal(0, t.client_says "warn ")
   end)
 
   it("tells its user once that nothing answers, with the causes in order", function()
@@ -73,6 +76,20 @@ describe("a link that may speak either wire", function()
     assert.equal(1, t.client_says "warn ")
     t.w:run_for "15s"
     assert.equal(1, t.client_says("no stream: link:open: 10.0.2.1:29900: " .. SILENT))
+  end)
+
+  it("names the setting of kcptun's wire that differs, and fails within 5 s", function()
+    for _, stay in ipairs { "", "stay" } do
+      local t = tunnel { server = "kcptun", smux = "{ version = 1 }", stay = stay }
+      local app = t.connect()
+      t.w:run_for "5s"
+      assert.equal(1, t.client_says "ended: expected smux version 2, got 1: set smuxver the same on both ends")
+      assert.equal(1, t.client_says "no stream: server:29900: expected smux version 2, got 1")
+      assert.equal(2, t.client_says "warn ")
+      t.w:run_for "50s"
+      assert.equal(2, t.client_says "warn ")
+      assert.is_nil(app:read { timeout = "1s" })
+    end
   end)
 
   it("says at once that nothing listens there", function()
@@ -314,7 +331,7 @@ describe("settings of a link that may speak either wire", function()
   it("reach the sessions of both wires in a reload", function()
     local t = tunnel { server = "auto" }
     t.connect():echo "hello"
-    t.w:host("server"):file("server.lua", ('local wire, key = "auto", "%s"\n'):format(OTHER) .. SERVER)
+    t.w:host("server"):file("server.lua", ('local wire, key, smux = "auto", "%s", nil\n'):format(OTHER) .. SERVER)
     t.server:signal "HUP"
     t.w:run_for "1s"
     assert.matches("1 sessions keep their old settings, take no new streams because the key has changed", t.server:log(), 1, true)

@@ -18,10 +18,10 @@ local function try(dial, at)
   local link = dial(at)
   local rtt, err = probe.reach(link, 2)
   local refused = not rtt and probe.refused(at) -- only now: the server logs a datagram that does not authenticate
-  if not rtt and not refused and err.code ~= "restarted" then rtt, err = probe.reach(link, 6) end
+  if not rtt and not refused and not verdict.DROPPED[err.code] then rtt, err = probe.reach(link, 6) end
   if rtt then return { at = at, rtt = rtt }, link end
   link:close()
-  if err.code == "restarted" then
+  if verdict.DROPPED[err.code] then
     local other, its, version = probe.other_smux(dial, at)
     if other then return { at = at, rtt = its, smux = version }, other end
   end

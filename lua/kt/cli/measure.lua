@@ -62,7 +62,7 @@ local function mbit(rate) return ("%.1f Mbit/s"):format(rate * 8 / 1e6) end
 local function reach(link)
   local rtt, err = probe.reach(link, 10)
   if rtt then return rtt, link end
-  if err.code == "restarted" then
+  if verdict.DROPPED[err.code] then
     local other, its, version = probe.other_smux(dial, values.remoteaddr)
     if other then
       core.stderr(("kt %s: the server speaks smux %d; kt client needs --smuxver %d\n"):format(row.name, version, version))
@@ -70,7 +70,7 @@ local function reach(link)
     end
   end
   local text = tostring(err):gsub("^link:probe: ", "")
-  if err.code == "restarted" then text = verdict.DROPS .. "; compare " .. verdict.COMPARE end
+  if verdict.DROPPED[err.code] then text = verdict.DROPS .. "; compare " .. verdict.COMPARE end
   local prefix = values.remoteaddr .. ": "
   return fail(text:sub(1, #prefix) == prefix and text or prefix .. text)
 end

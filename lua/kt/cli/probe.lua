@@ -29,7 +29,7 @@ end
 local PROBES = 4
 
 --- The round trip to the peer of a link, or nil, err; waits for `timeout` seconds. Asks a peer that answers again: one that reads no smux of this version
---- acknowledges the first packet, and then ends the session. err.code is "restarted" then.
+--- acknowledges the first packet, and then ends the session. err.code is one of kt.cli.verdict's DROPPED then.
 function probe.reach(link, timeout)
   local least, err = link:probe { timeout = timeout }
   if not least then return nil, err end

@@ -7,6 +7,8 @@ verdict.QUEUE = 0.050   -- seconds that the round trip grows under load
 verdict.CLOCK = 30      -- seconds
 verdict.CLOCK_MAX = 120 -- what kt's wire refuses (docs/wire.md, 4.2)
 verdict.DROPS = "answers, and ends each session at once"
+--- The code of an err that says so: "protocol" if the peer is a kt, which shows what it speaks before it ends the session.
+verdict.DROPPED = { restarted = true, protocol = true }
 verdict.COMPARE = "--smuxver (kcptun before 2025-11 uses 1), --nocomp, --QPP and --tuncrypt with the server's"
 local SUSPECT = 0.01    -- share of packets that more load loses
 local DIFFERENCE = 0.002 -- likewise, in a round
@@ -49,7 +51,7 @@ local function addresses(facts, add)
     elseif a.refused then
       add("address", "finding", ("%s (%s) refuses: nothing listens on this UDP port there"):format(a.at, family),
         ("start the server on %s%s"):format(a.at, remove))
-    elseif a.code == "restarted" then
+    elseif verdict.DROPPED[a.code] then
       add("address", "finding", ("%s (%s) %s"):format(a.at, family, verdict.DROPS), "compare " .. verdict.COMPARE)
     elseif a.code == "auth" then
       local clock = a.error:find("clock", 1, true)

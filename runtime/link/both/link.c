@@ -6,6 +6,9 @@
  * the preferred wire can still win for SETTLE_US more. After that the peer is known not to speak the preferred wire,
  * and the next dial starts with both.
  *
+ * A peer whose settings of the fallback's wire differ may still speak the preferred one. So calls that wait fail
+ * MISMATCH_US after that is known, and the fallback is not asked again until then.
+ *
  * Invariants: once the peer has spoken the preferred wire, that choice is final; the fallback's link gets no more calls
  * and is closed when it carries nothing. The fallback stays chosen only while the peer is up. */
 #include <stdio.h>
@@ -25,6 +28,7 @@
 #define AGAIN_US 1000000u /* between checks of the probes */
 #define KEEP_US 6000000u  /* keeps dialling at least this long, even without calls */
 #define SETTLE_US 5000000u
+#define MISMATCH_US 3000000u
 #define NO_FLOWS "the peer speaks wire %s, which carries no datagrams; only wire %s does"
 
 struct link;
@@ -46,6 +50,8 @@ struct link {
     struct part parts[KT_BOTH_WIRES];
     struct part *chosen;            /* NULL: no choice yet */
     struct kt_err refusal;          /* the peer's, on the preferred wire; code 0: none */
+    struct kt_err mismatch;         /* how the two ends differ on the fallback's wire; code 0: not known */
+    uint64_t mismatch_us;           /* µs, when calls fail because of it */
     struct kt_list waiting, passed; /* of kt_call: until the choice; at the chosen link */
     struct kt_list flows;           /* flow.h */
     struct kt_calls calls;
@@ -53,7 +59,7 @@ struct link {
     struct kt_link_totals ended;                /* of a fallback that was closed */
     struct kt_preferred_peers *preferred_peers; /* the process's, or own_preferred_peers */
     struct kt_preferred_peers own_preferred_peers;
-    const char *silence; /* kt_wire_env.silence of the preferred wire: one of these */
+    const char *silence; /* kt_wire_env.silence of the preferred wire: one of these, or NULL */
     char silences[KT_BOTH_WIRES][256];
     struct kt_turn turn;   /* acts on what was recorded */
     struct kt_turn ending; /* frees it */
@@ -106,9 +112,15 @@ static void on_up(void *ctx)
 static void on_down(void *ctx, const struct kt_err *why)
 {
     struct part *p = ctx;
+    struct link *l = p->owner;
     p->up = false;
-    kt_presence_down(&p->owner->presence, &p->presence, why->code, why->text);
-    record(p->owner);
+    if (p == fallback(l) && why->code == KT_EPROTO) {
+        kt_err_set(&l->mismatch, why->code, "%s: %s", l->name, why->text);
+        l->mismatch_us = kt_io_now(l->io) + MISMATCH_US;
+        l->silence = NULL;
+    }
+    kt_presence_down(&l->presence, &p->presence, why->code, why->text);
+    record(l);
 }
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
@@ -235,6 +247,7 @@ static void dial(struct link *l)
     l->trying = true;
     l->grace_us = kt_io_now(l->io) + (l->lacks ? 0 : GRACE_US);
     l->keep_us = kt_io_now(l->io) + KEEP_US;
+    if (!l->mismatch.code) l->silence = l->silences[KT_FALLBACK];
     kt_io_timer_set(l->io, &l->timer, l->lacks ? l->grace_us + AGAIN_US : l->grace_us);
     probe(preferred(l));
     if (l->lacks) probe(fallback(l));
@@ -248,6 +261,7 @@ static bool in_grace(const struct link *l)
 static void choose(struct link *l, struct part *p)
 {
     l->chosen = p;
+    l->mismatch.code = 0;
     if (p == preferred(l)) {
         stop_trying(l);
         l->lacks = false;
@@ -255,6 +269,7 @@ static void choose(struct link *l, struct part *p)
         l->silence = l->silences[KT_PREFERRED];
     } else {
         end_probe(p);
+        l->silence = NULL;
         l->keep_us = kt_io_now(l->io) + SETTLE_US;
     }
     if (l->stay) kt_link_stay(p->link, NULL);
@@ -329,7 +344,12 @@ static void on_timer(void *ctx)
         settle(l);
         return;
     }
-    if (!l->chosen && !wanted(l) && now >= l->keep_us) {
+    const bool mismatched = l->mismatch.code && now >= l->mismatch_us;
+    if (mismatched) {
+        kt_calls_fail(&l->waiting, &l->mismatch);
+        l->mismatch.code = 0;
+    }
+    if (!l->chosen && !wanted(l) && (mismatched || now >= l->keep_us)) {
         stop_trying(l);
         return;
     }
@@ -337,7 +357,7 @@ static void on_timer(void *ctx)
     probe(preferred(l));
     if (stuck(preferred(l)))
         l->grace_us = now + AGAIN_US;
-    else if (!l->chosen)
+    else if (!l->chosen && !l->mismatch.code)
         probe(fallback(l));
     record(l);
 }

@@ -146,13 +146,19 @@ size_t kt_kcptun_context_spare(
     return kt_sub_size(bytes > least ? bytes : least, held);
 }
 
+bool kt_kcptun_context_log_now(const struct kt_kcptun_context *c, uint64_t *logged_us)
+{
+    const uint64_t now = kt_io_now(c->io);
+    if (*logged_us && now - *logged_us < TELL_EVERY_US) return false;
+    *logged_us = now;
+    return true;
+}
+
 static void forged(struct kt_kcptun_context *c, const struct kt_addr *from)
 {
     char text[KT_ADDR_TEXT];
-    const uint64_t now = kt_io_now(c->io);
     c->counters->InCsumErrors++;
-    if (c->forged_logged_us && now - c->forged_logged_us < TELL_EVERY_US) return;
-    c->forged_logged_us = now;
+    if (!kt_kcptun_context_log_now(c, &c->forged_logged_us)) return;
     kt_log_with(c->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
         "%s: a datagram does not authenticate (dropped; logged at most once a minute): are key and crypt the "
         "same on both ends?",

@@ -50,6 +50,7 @@ struct kt_kcptun_context {
     size_t held;               /* bytes of memory for buffers and streams, as counted in BytesHeld */
     uint64_t forged_logged_us; /* µs, when datagrams that do not authenticate were last logged; 0: never */
     uint64_t replay_logged_us; /* µs, likewise for replayed starts */
+    uint64_t broken_logged_us; /* µs, likewise for sessions that broke the protocol */
     struct kt_kcptun_small_path {
         struct kt_addr peer; /* port 0 */
         uint32_t mtu;
@@ -111,6 +112,9 @@ void kt_kcptun_context_show(const struct kt_kcptun_context *c, const struct kt_u
  * which is logged at most once a minute. */
 bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *udp, struct kt_dgram *dgram,
     uint8_t **body, size_t *len);
+
+/* Whether to log what was last logged at *logged_us (0: never): at most once a minute. Sets it if so. */
+bool kt_kcptun_context_log_now(const struct kt_kcptun_context *c, uint64_t *logged_us);
 
 /* Seals a body of len bytes, which starts kt_seal_header bytes into a buffer reserved from udp, and sends it
  * without FEC. to, from: as for kt_udp_commit. */

@@ -20,7 +20,6 @@
 #define MOVE_AFTER_US 1500000u /* without news from a session's address */
 #define EPOCH_US 10000000u     /* a challenge can be answered for one to two of these */
 #define AMPLIFICATION 3u
-#define TELL_EVERY_US 60000000u
 
 /* A datagram, and how it arrived. */
 struct arrival {
@@ -131,12 +130,10 @@ static void say_unknown(const struct arrival *in)
 static void refuse_replay(const struct arrival *in)
 {
     struct kt_kcptun_context *context = in->port->acceptor->context;
-    const uint64_t now = kt_io_now(context->io);
     char text[KT_ADDR_TEXT];
     context->counters->ReplayedStarts++;
     say_unknown(in); /* its session may have ended only at this end */
-    if (context->replay_logged_us && now - context->replay_logged_us < TELL_EVERY_US) return;
-    context->replay_logged_us = now;
+    if (!kt_kcptun_context_log_now(context, &context->replay_logged_us)) return;
     kt_log_with(context->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(in->from, text)),
         "%s: the start of an earlier session was replayed (dropped; logged at most once a minute)",
         kt_addr_text(in->from, text));

@@ -189,8 +189,12 @@ static void report_over(struct kt_kcptun_session *s)
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
     if (s->over == KT_ERESTART && *kt_kcptun_session_hint(s))
         why = "it does not know this session"; /* more than that would be a guess */
-    kt_log_with(s->context->log, kt_kcptun_session_loudness(s), kt_log_peer(s->peer_text),
-        "session with %s ended: %s%s", s->peer_text, why, kt_kcptun_session_hint(s));
+    /* A peer whose settings differ breaks it each time that it is dialled. */
+    const bool again =
+        s->over == KT_EPROTO && !kt_kcptun_context_log_now(s->context, &s->context->broken_logged_us);
+    kt_log_with(s->context->log, again ? KT_LOG_DEBUG : kt_kcptun_session_loudness(s),
+        kt_log_peer(s->peer_text), "session with %s ended: %s%s", s->peer_text, why,
+        kt_kcptun_session_hint(s));
 }
 
 static void on_turn(void *ctx)
@@ -219,7 +223,7 @@ static void on_turn(void *ctx)
         if (s->woken || kt_kcptun_session_next_batch(s)) kt_kcptun_session_schedule(s);
         mark_young(s);
         kt_kcptun_session_check_stall(s, now);
-        kt_kcptun_session_probes_turn(s, now);
+        if (!s->over) kt_kcptun_session_probes_turn(s, now);
         kt_kcptun_session_ask_silent(s, now);
         kt_kcptun_session_check_health(s, now);
         if (!s->over) {

@@ -88,11 +88,22 @@ void kt_kcptun_session_frame(void *ctx, const uint8_t *header, const struct kt_i
 
 /* ---- from the peer ---- */
 
+/* Ends the session because of what the peer sent. A server first sends a frame, of which a client whose settings
+ * differ makes as little, and then says so; it hears nothing else before its next heartbeat. */
+static void reject(struct kt_kcptun_session *s, int code)
+{
+    if (!s->context->client) {
+        kt_smux_keepalive(s->smux);
+        kt_smux_pump(s->smux);
+    }
+    kt_kcptun_session_fail_code(s, code);
+}
+
 static size_t to_smux(struct kt_kcptun_session *s, const uint8_t *data, size_t n)
 {
     long took = kt_smux_input(s->smux, data, n, &s->why);
     if (took < 0) {
-        kt_kcptun_session_fail_code(s, (int)took);
+        reject(s, (int)took);
         return 0;
     }
     s->more = s->more || kt_smux_spent(s->smux);
@@ -124,7 +135,7 @@ void kt_kcptun_session_read(struct kt_kcptun_session *s)
         size_t used = n;
         if (s->decomp) {
             int rc = kt_snappy_feed(s->decomp, data, n, &used, &s->why);
-            if (rc) kt_kcptun_session_fail_code(s, rc);
+            if (rc) reject(s, rc);
         } else {
             used = to_smux(s, data, n);
             spend(s, used);

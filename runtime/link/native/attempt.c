@@ -21,6 +21,7 @@ static void tell_silence(struct link *l)
         l->silence ? *l->silence
                    : ": is kt running there, does UDP get through, and is the key the same on both ends?";
     t->silence_logged = true;
+    if (!say) return;
     struct kt_err *why = kt_native_remotes_why(l);
     kt_err_set(why, KT_ETIMEOUT, "%s: no answer for %.0f s%s", kt_addr_text(&t->candidates[0].addr, text),
         (double)SILENCE_US / 1e6, say);
