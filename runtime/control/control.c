@@ -322,7 +322,7 @@ static void run_trace(struct call *call, const struct kt_control_request *r)
     } else if (!tap) {
         refuse(call, KT_ENOENT, "no open link of that name, nor a listener for links; kt status shows them");
     } else if (kt_tap_on(tap)) {
-        refuse(call, KT_EINUSE, "another trace of it runs");
+        refuse(call, KT_EINUSE, "it is already being traced");
     } else if (!(call->trace = kt_control_trace_begin(call->k->io, tap, call->client))) {
         refuse(call, KT_ENOMEM, kt_strerror(KT_ENOMEM));
     } else {

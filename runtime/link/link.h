@@ -228,8 +228,9 @@ struct kt_acceptor_events {
     /* A peer's session was heard for the first time, or again after it was silent (why NULL); or it is silent or over.
      * May be NULL. Not called while the acceptor closes. */
     void (*presence)(void *ctx, const struct kt_peer_info *peer, const struct kt_err *why);
-    /* Whether a client may come in, by its public key in base64, and its name, of 1 to size - 1 bytes. Asked in each
-     * handshake that authenticates, and after a reload, if the settings say so (`asks`); never calls the acceptor. */
+    /* Decides whether a client may come in. key: its public key in base64. True: `name` holds its name, of 1 to
+     * size - 1 bytes. Called in each handshake that authenticates, and after a reload, if the settings have `asks`. Must
+     * not call the acceptor. */
     bool (*authorize)(void *ctx, const char *key, const char *address, char *name, size_t size);
 };
 /* The effect of kt_acceptor_apply. */

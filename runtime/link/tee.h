@@ -35,7 +35,7 @@ void kt_tee_tell(struct kt_tee *t);
 struct kt_tee_counts {
     uint64_t mirrored, dropped;
 };
-/* Ends the mirror, cut if it did not get all, or if the direction was; frees t, and adds to *counts. */
+/* Frees t and adds to *counts. The mirror is cut if it missed bytes, or if cut is true; else it is closed. */
 void kt_tee_end(struct kt_tee *t, bool cut, struct kt_tee_counts *counts);
 
 #endif

@@ -403,7 +403,7 @@ describe("verbs for a running kt", function()
         }
         for _, trace in ipairs(traces) do trace:expect "writing 127.0.0.1" end
         local code, _, err = verb("trace", "client", link, "second.pcapng")
-        assert.same({ 1, "kt trace: another trace of it runs\n" }, { code, err })
+        assert.same({ 1, "kt trace: it is already being traced\n" }, { code, err })
         code, _, err = verb("trace", "client", "127.0.0.1:1", "none.pcapng")
         assert.equal(1, code)
         assert.matches("no open link of that name", err)

@@ -1,6 +1,6 @@
 /* Internal to io/sim: what the files of the simulated backend share.
  *
- * Two sides meet here. The world's side (hosts, lines, sockets as a kernel has them) runs from kt_sim_events and
+ * Two sides meet here. The world's side (hosts, lines, sockets as a kernel has them) runs from kt_sim_run and
  * never calls code above the seam. The processes' side does, but only from a process's turn. Until then,
  * whatever the world delivers to a process waits in its `arrivals`.
  *

@@ -8,8 +8,7 @@
 
 #define KT_OTHER_DESCRIPTORS 32u /* that a process needs besides its conns */
 
-/* Descriptors left beside those of all streams, `own` of them this peer's. counted: as many of those as are in
- * StreamsNow. */
+/* Descriptors left if this peer has `own` streams. counted: those of its streams that StreamsNow counts already. */
 static inline size_t kt_descriptors_left(
     const struct kt_io *io, const struct kt_counters *c, size_t counted, size_t own)
 {
@@ -18,7 +17,7 @@ static inline size_t kt_descriptors_left(
     return used < limit ? limit - used : 0;
 }
 
-/* Streams that a peer may have in all, of which `counted` are in StreamsNow. */
+/* How many streams a peer may have. counted: as above. */
 static inline size_t kt_descriptors_share(const struct kt_io *io, const struct kt_counters *c, size_t counted)
 {
     return (kt_descriptors_left(io, c, counted, 0) + 1) / 2;

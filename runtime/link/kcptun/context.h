@@ -73,9 +73,9 @@ bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const stru
 /* Blocks are in use: arms the timer that returns memory later. */
 void kt_kcptun_context_busy(struct kt_kcptun_context *c);
 
-/* A session has that many streams now. */
+/* Counts the streams of a session, which had `before` of them and has `now`. */
 void kt_kcptun_context_streams(struct kt_kcptun_context *c, size_t before, size_t now);
-/* A session's state counts as that many bytes now. */
+/* Likewise the bytes of a session's state. */
 void kt_kcptun_context_count_state(struct kt_kcptun_context *c, size_t before, size_t now);
 /* Bytes of memory that streams cost besides their buffers. */
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams);
@@ -90,8 +90,8 @@ size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams)
 void kt_kcptun_context_divide(struct kt_kcptun_context *c);
 /* Whether `more` sessions fit. */
 bool kt_kcptun_context_admits(const struct kt_kcptun_context *c, size_t more);
-/* Of a session's share: bytes of buffers, of which KCP may hold half in each direction even if others take all; bytes
- * of unread data, likewise; streams. */
+/* A session's share, which it may use even if others take all the rest: bytes of buffers, half for each direction of
+ * KCP; bytes of unread data; streams. */
 size_t kt_kcptun_context_least(const struct kt_kcptun_context *c);
 size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *c);
 size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *c);
@@ -99,17 +99,16 @@ size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *c);
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *c);
 /* Bytes that are left beside all shares. */
 size_t kt_kcptun_context_free(const struct kt_kcptun_context *c);
-/* Bytes of buffers that a session may still take which holds `held` bytes in them, and that many of state, and has that
- * many streams. first: for the first bytes that a stream queues, for which a session may hold a quarter more. */
+/* Bytes of buffers that a session may still take. held: bytes in its buffers; state: bytes of its state; streams: how
+ * many it has. first: for the first bytes of a stream's queue, for which it may hold a quarter more. */
 size_t kt_kcptun_context_spare(
     const struct kt_kcptun_context *c, size_t held, size_t state, size_t streams, bool first);
 
-/* Shows a packet that is about to be sealed, and sent by this socket, to the tap: buf is as for kt_seal_packet, with a
- * body of len bytes. */
+/* Shows the tap a packet that this socket is about to send. buf: as for kt_seal_packet, with a body of len bytes. */
 void kt_kcptun_context_show(const struct kt_kcptun_context *c, const struct kt_udp *udp,
     const struct kt_addr *peer, const struct kt_addr *here, const uint8_t *buf, size_t len);
-/* Counts a datagram of this socket and opens it in place: true and its body, or false if it does not authenticate,
- * which is logged at most once a minute. */
+/* Counts a datagram of this socket and opens it in place. False: it does not authenticate, which is logged at most once
+ * a minute. */
 bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *udp, struct kt_dgram *dgram,
     uint8_t **body, size_t *len);
 

@@ -41,9 +41,10 @@ struct kt_kcptun_session {
     uint64_t asked_us; /* µs, when the peer was last asked for an answer for this reason */
     struct kt_kcp_stats counted; /* the engine's counts that are in the runtime's counters already */
     struct kt_fec_dec_stats fec_counted;
-    size_t fec_held;     /* bytes that its decoder counts as (session_limits.c) */
-    size_t fec_basic;    /* and the rest of it */
-    size_t state;        /* and other parts that grow as they are used; likewise */
+    /* Bytes that count as memory of the session (session_limits.c): */
+    size_t fec_held;     /* what its FEC decoder holds */
+    size_t fec_basic;    /* the rest of the decoder */
+    size_t state;        /* other parts that grow as they are used */
     uint64_t fec_errors; /* with the current parameters */
     struct kt_recent recent;
     struct kt_list probes; /* of kt_kcptun_session_probe */
@@ -112,8 +113,9 @@ void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s);
 /* Before input: limits that, and how much the FEC decoder may keep; once per turn. A peer chooses the size of FEC
  * groups, and can leave each unfinished. */
 void kt_kcptun_session_limit_input(struct kt_kcptun_session *s);
-/* Counts what the FEC decoder holds: after input. And the rest of its state: at the end of a turn. */
+/* Counts what the FEC decoder holds. Call it after input. */
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s);
+/* Counts the rest of its state. Call it at the end of a turn. */
 void kt_kcptun_session_count_state(struct kt_kcptun_session *s);
 /* No streams are open: frees what is not in use. */
 void kt_kcptun_session_trim(struct kt_kcptun_session *s);

@@ -39,8 +39,9 @@ int kt_snappy_feed(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_
 size_t kt_snappy_peek(const struct kt_snappy_dec *d, const uint8_t **data);
 void kt_snappy_consume(struct kt_snappy_dec *d, size_t n);
 
-/* Bytes of its buffers; and frees those that are empty. */
+/* Bytes of its buffers. */
 size_t kt_snappy_held(const struct kt_snappy_dec *d);
+/* Frees those that are empty. */
 void kt_snappy_trim(struct kt_snappy_dec *d);
 
 #endif

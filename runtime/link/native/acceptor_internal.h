@@ -4,9 +4,9 @@
  *   guest.c     the table of associations, and their end
  *   route.c     datagrams: handshakes, and which association a packet belongs to
  *
- * An acceptor may be given another key while it runs. Its associations keep the keys that they have; those of the
- * earlier key continue until their streams have ended. A packet's header is masked with the key of its time, so
- * there is one struct era for each key in use. */
+ * The key of a running acceptor can change. Its associations keep the keys that they have; those of the earlier key
+ * continue until their streams have ended. A packet's header is masked with the key of its association, so each header
+ * is tried with the settings of the current key, and then with those of the key before. */
 #ifndef KT_LINK_NATIVE_ACCEPTOR_INTERNAL_H
 #define KT_LINK_NATIVE_ACCEPTOR_INTERNAL_H
 

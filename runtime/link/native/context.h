@@ -60,20 +60,20 @@ void kt_native_context_unref(void *context);
 /* Whether two have the same settings; the same keys. */
 bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b);
 bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b);
-/* The credit that an association begins with, of which max_data is `first`; and what that is for one that begins now:
- * less, the more there are. */
-struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c, uint64_t first);
+/* max_data of an association that begins now: less, the more there are. */
 uint64_t kt_native_context_first(const struct kt_native_context *c);
+/* The whole credit that an association begins with whose max_data is `first`. */
+struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c, uint64_t first);
 /* Call while blocks are in use: arms the timer that gives memory back once they are not. */
 void kt_native_context_busy(struct kt_native_context *c);
 /* An association begins, or ends. */
 void kt_native_context_link(struct kt_native_context *c, bool begins);
-/* An association has that many streams now. */
+/* Counts the streams of an association, which had `before` of them and has `now`. */
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
-/* The peer of an association may now open that many more streams. Memory is kept for them: new credit leaves all of it
- * alone; data to send does too, up to half of what is left. */
+/* Likewise the streams that its peer may still open. Memory is kept for them, which new credit may not use. Nor may
+ * data to send, except for what exceeds half of the memory left. */
 void kt_native_context_told(struct kt_native_context *c, size_t before, size_t now);
-/* A path begins to keep packets, to rebuild others, or ends that. False: it may not begin, for lack of memory. */
+/* A path begins or ends to keep packets that rebuild others. False: it may not begin, for lack of memory. */
 bool kt_native_context_parity(struct kt_native_context *c, bool begins);
 /* Whether `more` associations may begin: there is memory for their state. */
 bool kt_native_context_admits_links(const struct kt_native_context *c, size_t more);
@@ -85,10 +85,10 @@ size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queue
  * of the rise. All credit beyond the first fits half of max_buffered, because credit cannot be taken back, and others
  * must be able to send. */
 uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before, uint64_t want);
-/* It ended, and had given that many. */
+/* The association ended; it had given `bytes`. */
 void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
-/* Streams that an association may have, of which `counted` are in kt_native_context_streams or _told: they may cost as
- * much as is left for all others. */
+/* How many streams an association may have: they may cost as much as they leave to all others. counted: those of its
+ * streams that are in kt_native_context_streams or kt_native_context_told. */
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted);
 /* Whether there is memory for `uncounted` streams beside those in kt_native_context_streams. */
 bool kt_native_context_fits(const struct kt_native_context *c, size_t uncounted);

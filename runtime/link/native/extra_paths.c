@@ -41,7 +41,7 @@ void kt_native_extra_paths_open(struct link *l)
         path++;
         if (!l->extra_sockets[path] && !open_side(l, path, local)) all = false;
     }
-    if (!all) kt_io_timer_set(l->c->io, &l->sides_timer, kt_io_now(l->c->io) + AGAIN_US);
+    if (!all) kt_io_timer_set(l->c->io, &l->extra_timer, kt_io_now(l->c->io) + AGAIN_US);
 }
 
 bool kt_native_extra_paths_has(const struct link *l, const struct kt_native_socket *s)
@@ -78,12 +78,12 @@ static void on_timer(void *ctx)
 
 void kt_native_extra_paths_init(struct link *l)
 {
-    kt_timer_init(&l->sides_timer, on_timer, l);
+    kt_timer_init(&l->extra_timer, on_timer, l);
 }
 
 void kt_native_extra_paths_close(struct link *l)
 {
-    kt_io_timer_cancel(l->c->io, &l->sides_timer);
+    kt_io_timer_cancel(l->c->io, &l->extra_timer);
     for (unsigned i = 1; i < KT_NATIVE_PATHS; i++) {
         kt_native_socket_close(l->extra_sockets[i]);
         l->extra_sockets[i] = NULL;

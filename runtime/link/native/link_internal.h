@@ -90,7 +90,7 @@ struct link {
     uint64_t renewed_us;             /* when a's socket was last renewed because the peer was silent */
     struct attempt attempt;
     struct kt_native_socket *extra_sockets[KT_NATIVE_PATHS]; /* a's paths from 1 on; NULL: not open */
-    struct kt_timer sides_timer;                             /* opens those that could not be */
+    struct kt_timer extra_timer; /* tries again to open those that could not be opened */
     struct check check;
     struct kt_local locals[KT_LOCALS_MAX]; /* this machine's addresses to use; none: the system chooses */
     size_t local_count, first_local;       /* first_local: of a's first path */

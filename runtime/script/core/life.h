@@ -38,8 +38,8 @@ bool kt_runtime_takes_interrupt(const struct kt_runtime *rt);
 void kt_runtime_hold_pipes(struct kt_runtime *rt, int change);
 /* Counts armed timers, which keep the script alive. */
 void kt_runtime_hold_timers(struct kt_runtime *rt, int change);
-/* Flows that a script may hold, those that have ended while their task waits for its turn among them: a flood of new
- * ones costs no more than these. */
+/* Flows that a script may hold, so that a flood of new ones costs bounded memory. A flow that has ended counts until its
+ * task has had its turn. */
 #define KT_FLOWS_MAX 65536u
 
 /* The same for flows, which a replaced script keeps as well; the end of the process does not wait for them. */

@@ -36,10 +36,10 @@ struct kt_replaced {
     uint64_t drain_us;           /* how long it may keep them; UINT64_MAX: no limit */
 };
 /* Opens the declared services in place of those of n other runtimes: old[0] is the running one, the others were
- * replaced earlier and still drain. A service at the same address is handed over with its clients, also, if rt has
- * tasks, to one that these make within KT_OFFER_US; the rest of the running runtime is drained as its kt.reload said.
- * All or nothing: after an error the others are unchanged and rt can only be freed. All of them must share their
- * counters. Returns 0, or a code and sets kt_runtime_message. */
+ * replaced earlier and still drain. A service at the same address is handed over with its clients. If rt has tasks,
+ * other old services stay open for KT_OFFER_US, in case these tasks make a service at the same address. The rest of the
+ * running runtime is drained as its kt.reload said. All or nothing: after an error the others are unchanged and rt can
+ * only be freed. All of them must share their counters. Returns 0, or a code and sets kt_runtime_message. */
 int kt_runtime_replace(
     struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out);
 
@@ -49,7 +49,7 @@ struct kt_runtime_usage {
 };
 void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out);
 
-/* The tap of its open link, or acceptor, of that name (link/tap.h), not counted; NULL: there is none. */
+/* The tap of the open link or acceptor with this name (link/tap.h), without a reference; NULL: there is none. */
 struct kt_tap *kt_runtime_tap(const struct kt_runtime *rt, const char *name);
 
 /* Why load or open failed: one or more lines, without a trailing newline. Valid until the runtime is
