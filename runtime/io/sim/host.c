@@ -41,6 +41,11 @@ bool kt_sim_is_any(const struct kt_addr *a)
     return a->sa.sa_family != AF_INET6 || IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
+bool kt_sim_covers(const struct kt_addr *at, const struct kt_addr *to)
+{
+    return at->sa.sa_family == to->sa.sa_family || (at->sa.sa_family == AF_INET6 && kt_sim_is_any(at));
+}
+
 bool kt_sim_is_unicast(const struct kt_addr *a)
 {
     if (kt_sim_is_any(a) || kt_sim_is_loopback(a)) return false;

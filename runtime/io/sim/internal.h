@@ -160,6 +160,9 @@ void kt_sim_settle(struct sim_io *p);
 bool kt_sim_ip_equal(const struct kt_addr *a, const struct kt_addr *b);
 bool kt_sim_is_loopback(const struct kt_addr *a);
 bool kt_sim_is_any(const struct kt_addr *a);
+/* Whether a socket bound to `at` takes what was diverted on its way to `to`: of its family, or of either if `at` is the
+ * wildcard of IPv6. */
+bool kt_sim_covers(const struct kt_addr *at, const struct kt_addr *to);
 /* Whether a host can have the address towards others: not loopback, wildcard, broadcast or multicast. */
 bool kt_sim_is_unicast(const struct kt_addr *a);
 /* Whether a is one of the host's own, loopback included. */

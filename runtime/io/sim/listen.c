@@ -76,8 +76,7 @@ static struct sim_listener *find_diverted(const struct kt_sim_host *h, const str
 {
     for (struct kt_list *n = h->listeners.next; n != &h->listeners; n = n->next) {
         struct sim_listener *l = KT_CONTAINER(n, struct sim_listener, node);
-        const bool both = kt_sim_is_any(&l->at) && l->at.sa.sa_family == AF_INET6;
-        if (l->diverted && (both || l->at.sa.sa_family == at->sa.sa_family)) return l;
+        if (l->diverted && kt_sim_covers(&l->at, at)) return l;
     }
     return NULL;
 }

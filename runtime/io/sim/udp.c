@@ -132,8 +132,7 @@ static struct sim_udp *find_diverted(const struct kt_sim_host *h, const struct k
 {
     for (struct kt_list *n = h->udps.next; n != &h->udps; n = n->next) {
         struct sim_udp *s = KT_CONTAINER(n, struct sim_udp, node);
-        const bool both = kt_sim_is_any(&s->local) && s->local.sa.sa_family == AF_INET6;
-        if (s->diverted && (both || s->local.sa.sa_family == dst->sa.sa_family)) return s;
+        if (s->diverted && kt_sim_covers(&s->local, dst)) return s;
     }
     return NULL;
 }
