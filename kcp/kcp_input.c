@@ -66,7 +66,7 @@ static void on_push(
     ack_owed(k, seg->sn, echo_of(k, seg, repeat, news), news->r.now_us);
     /* A gap has opened or closed, or a segment came twice: the sender should know soon. A segment that FEC
      * had rebuilt before it arrived is not urgent. */
-    if (repeat ? news->r.regular : k->rcv.nxt != seg->sn + 1) k->ack_now = true;
+    k->ack_now |= repeat ? news->r.regular : k->rcv.nxt != seg->sn + 1;
 }
 
 /* A challenge repeats an old sn on purpose, which does not mean a restart. */
@@ -227,12 +227,15 @@ int kt_kcp_input(
     struct kt_kcp *k, const uint8_t *data, size_t len, enum kt_kcp_origin origin, uint64_t now_us)
 {
     now_us = kt_kcp_clock(k, now_us);
-    struct news news = {.r = {.now_us = now_us, .regular = origin == KT_KCP_REGULAR}, .rtt_us = NO_SAMPLE};
+    if (len < KT_KCP_OVERHEAD) return KT_EPROTO;
+    struct news news = {
+        .r = {.now_us = now_us, .regular = origin == KT_KCP_REGULAR, .una = kt_kcp_segment_get(data).una},
+        .rtt_us = NO_SAMPLE};
     uint32_t segs = 0;
-    int err = len < KT_KCP_OVERHEAD ? KT_EPROTO : 0;
+    int err = 0;
     /* Fewer than 24 bytes at the end are ignored, as in kcp-go. */
-    for (; err == 0 && len >= KT_KCP_OVERHEAD; segs++) {
-        struct kt_kcp_segment seg = kt_kcp_segment_get(data);
+    for (; len >= KT_KCP_OVERHEAD; segs++) {
+        const struct kt_kcp_segment seg = kt_kcp_segment_get(data);
         data += KT_KCP_OVERHEAD;
         len -= KT_KCP_OVERHEAD;
         if (seg.conv != k->cfg.conv || seg.len > len || seg.len > k->max_len || seg.cmd < KT_KCP_PUSH ||
@@ -240,7 +243,7 @@ int kt_kcp_input(
             err = KT_EPROTO;
             break;
         }
-        if (segs == 0 || kt_sn_diff(seg.una, news.r.una) > 0) news.r.una = seg.una;
+        if (kt_sn_diff(seg.una, news.r.una) > 0) news.r.una = seg.una;
         news.wnd = seg.wnd;
         if (seg.cmd == KT_KCP_PUSH) {
             news.pushed = true;

@@ -77,12 +77,13 @@ static inline void extend(struct kt_recv_ring *r)
     if (kt_sn_diff(r->edge, r->nxt) < 0) r->edge = r->nxt;
 }
 
-/* Moves read over segments that were consumed or are empty. Each makes room for nxt to move. */
-static void skip(struct kt_recv_ring *r)
+/* Moves read over segments that were consumed or are empty. If the window held nxt back, each lets it move. */
+static inline void skip(struct kt_recv_ring *r)
 {
     while (r->read != r->nxt && r->off == at(r, r->read)->len) {
+        const bool full = r->nxt - r->read >= r->limit;
         drop_first(r);
-        extend(r);
+        if (full) extend(r);
     }
 }
 
