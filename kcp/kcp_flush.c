@@ -66,22 +66,26 @@ static void complete(void *kcp, struct kt_packet_writer *w)
     if (kt_mtu_hole_resent(hole, (uint32_t)w->len, owed(k), k->now_us) && !first_unheard(k)) k->ask = true;
 }
 
+/* Begins a packet with n bytes; returns where they go, or NULL if nothing more may leave now. */
+static inline __attribute__((always_inline)) uint8_t *begin(struct flush *f, size_t n)
+{
+    const struct kt_kcp *k = f->k;
+    kt_packet_writer_close(f->w);
+    const uint32_t most = kt_mtu_hole_cautious(&k->hole) ? k->hole.limit : k->cfg.mtu;
+    uint8_t *p = kt_packet_writer_begin(f->w, n, most);
+    if (p) f->w->attend = k->pads;
+    return p;
+}
+
 /* Writes a header and makes room for len bytes after it; returns where they go, or NULL if nothing more may
- * leave now. */
-static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint8_t frg, uint32_t sn, uint32_t ts, uint32_t len)
+ * leave now. Forced inline, as a call would cost as much as the header; see put_bare. */
+static inline __attribute__((always_inline)) uint8_t *put(
+    struct flush *f, enum kt_kcp_cmd cmd, uint8_t frg, uint32_t sn, uint32_t ts, uint32_t len)
 {
     struct kt_kcp *k = f->k;
-    struct kt_packet_writer *w = f->w;
-    uint8_t *p;
-    if (kt_packet_writer_fits(w, KT_KCP_OVERHEAD + len)) {
-        p = kt_packet_writer_append(w, KT_KCP_OVERHEAD + len);
-    } else {
-        kt_packet_writer_close(w);
-        const uint32_t most = kt_mtu_hole_cautious(&k->hole) ? k->hole.limit : k->cfg.mtu;
-        p = kt_packet_writer_begin(w, KT_KCP_OVERHEAD + len, most);
-        if (!p) return NULL;
-        w->attend = k->pads;
-    }
+    const size_t n = KT_KCP_OVERHEAD + len;
+    uint8_t *p = kt_packet_writer_fits(f->w, n) ? kt_packet_writer_append(f->w, n) : begin(f, n);
+    if (!p) return NULL;
     const struct kt_kcp_segment seg = {
         .conv = k->cfg.conv,
         .cmd = (uint8_t)cmd,
@@ -97,13 +101,19 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint8_t frg, uint32_t 
     return p + KT_KCP_OVERHEAD;
 }
 
+/* Writes a segment without payload, where that is rare enough for a call; false if nothing more may leave now. */
+static bool put_bare(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t ts)
+{
+    return put(f, cmd, 0, sn, ts, 0) != NULL;
+}
+
 /* Sends the latest acknowledgements once more, before the newer ones: those of later segments tell the time. */
 static bool repeat_acks(struct flush *f)
 {
     struct kt_kcp_acks *acks = &f->k->acks;
     while (acks->sent_count > 0) {
         const struct kt_kcp_ack *a = &acks->sent[acks->sent_count - 1];
-        if (kt_sn_diff(a->sn, f->una) >= 0 && !put(f, KT_KCP_ACK, 0, a->sn, a->ts, 0)) return false;
+        if (kt_sn_diff(a->sn, f->una) >= 0 && !put_bare(f, KT_KCP_ACK, a->sn, a->ts)) return false;
         acks->sent_count--;
     }
     return true;
@@ -171,7 +181,7 @@ static bool send_probes(struct flush *f)
     if (k->ask && first_unheard(k)) {
         if (k->snd.nxt != k->snd.una && !send_first(f)) return false;
     } else if (k->ask) {
-        if (!put(f, KT_KCP_WASK, 0, 0, 0, 0)) return false;
+        if (!put_bare(f, KT_KCP_WASK, 0, 0)) return false;
         k->stats.unanswered++;
         memmove(k->asked + 1, k->asked, sizeof k->asked - sizeof *k->asked);
         k->asked[0].tx = k->order.tx;
@@ -181,7 +191,7 @@ static bool send_probes(struct flush *f)
         k->stats.asked_us = f->now_us;
     }
     k->ask = false;
-    if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0, 0)) return false;
+    if (k->tell && !put_bare(f, KT_KCP_WINS, 0, 0)) return false;
     k->tell = false;
     return true;
 }
@@ -288,7 +298,7 @@ static void send_alone(struct flush *f)
 
 static void report_losses(struct kt_kcp *k, const struct resent *resent, uint64_t now_us)
 {
-    if (resent->fast.packets + resent->early.packets + resent->timeout.packets == 0) return;
+    if (!resent->fast.packets && !resent->early.packets && !resent->timeout.packets) return;
     struct kt_cc_loss loss = {.window = kt_kcp_window(k), .reorder = k->cfg.resend, .now_us = now_us};
     k->stats.fast_retrans += resent->fast.packets;
     k->stats.early_retrans += resent->early.packets;
@@ -339,12 +349,14 @@ static void fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
             overtaken = k->evidence.overtaken;
     }
     struct resent resent = {0};
+    const uint64_t tx = k->order.tx;
     if (send_acks(&f) && send_probes(&f) && !k->paused) {
         if (kt_kcp_suspects_hole(k))
             send_alone(&f);
         else if (resend(&f, overtaken, &resent))
             send_new(&f);
     }
+    if (k->order.tx == tx) return; /* no PUSH has left, so the lists are as they were */
     report_losses(k, &resent, now_us);
     kt_kcp_early_update(k);
 }
@@ -370,11 +382,10 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
     if (k->paused) return at;
     if (kt_kcp_suspects_hole(k)) return k->alone_at < at ? k->alone_at : at;
     if (kt_kcp_may_send(k)) push = now_us;
-    const uint64_t lost = k->evidence.lost;
+    const uint64_t lost = k->evidence.lost > k->resumed ? k->evidence.lost : k->resumed;
     for (uint32_t level, left = k->order.levels; left && push > now_us; left &= left - 1) {
         const struct kt_send_slot *s = head_of(k, left, &level);
-        const uint64_t tx = kt_retx_tx(&k->order, s);
-        const bool now = tx < lost || tx < k->resumed;
+        const bool now = kt_retx_tx(&k->order, s) < lost;
         const uint64_t deadline = now ? now_us : s->sent_us + patience(k, level);
         if (deadline < push) push = deadline;
     }

@@ -3,7 +3,8 @@
  * A sender appends to the packet being filled, which may hold pieces of several senders. Only the owner of
  * the writer ends the last packet, with kt_packet_writer_finish.
  *
- * Invariant: a buffer is reserved only when something goes into it, and each one reserved is sent. */
+ * Invariant: a buffer is reserved only when something goes into it, and each one reserved is sent. Between packets
+ * len and room are 0, so nothing fits. */
 #ifndef KT_KCP_PACKET_WRITER_H
 #define KT_KCP_PACKET_WRITER_H
 
@@ -34,7 +35,7 @@ struct kt_packet_writer {
     void (*complete)(void *ctx, struct kt_packet_writer *w);
     void *ctx;
     uint8_t *buf;     /* the packet being filled; NULL: none */
-    size_t len, room; /* of that packet */
+    size_t len, room; /* of that packet; 0: none */
     bool attend;      /* a sender wants `complete` called for it */
     bool again;       /* it holds something that was sent before */
     size_t n;
@@ -49,13 +50,15 @@ static inline void kt_packet_writer_init(struct kt_packet_writer *w, const struc
     w->complete = complete;
     w->ctx = ctx;
     w->buf = NULL;
+    w->len = w->room = 0;
     w->n = 0;
     w->attend = w->again = false;
 }
 
+/* n: at least 1. */
 static inline bool kt_packet_writer_fits(const struct kt_packet_writer *w, size_t n)
 {
-    return w->buf && w->len + n <= w->room;
+    return w->len + n <= w->room;
 }
 
 /* Appends n bytes, which fit; returns where they go. */
@@ -73,6 +76,7 @@ static inline void kt_packet_writer_close(struct kt_packet_writer *w)
     if (w->attend) w->complete(w->ctx, w);
     w->batch[w->n++] = (struct kt_packet){.data = w->buf, .len = w->len};
     w->buf = NULL;
+    w->len = w->room = 0;
     w->attend = w->again = false;
     if (w->n < KT_PACKET_BATCH) return;
     w->out->send(w->out->ctx, w->batch, w->n);
@@ -83,10 +87,11 @@ static inline void kt_packet_writer_close(struct kt_packet_writer *w)
  * nothing more may leave now. It takes further pieces up to `most` bytes. */
 static inline uint8_t *kt_packet_writer_begin(struct kt_packet_writer *w, size_t n, size_t most)
 {
-    w->room = n;
-    w->buf = w->out->reserve(w->out->ctx, &w->room);
+    size_t room = n;
+    w->buf = w->out->reserve(w->out->ctx, &room);
+    if (!w->buf) return NULL;
     w->len = n;
-    if (w->room > most) w->room = most;
+    w->room = room < most ? room : most;
     return w->buf;
 }
 
