@@ -2,23 +2,29 @@
 
 local core = require "kt.core"
 local kt = require "kt"
+local options = require "kt.cli.options"
 local report = require "kt.cli.report"
 local serve_status = require "kt.cli.http"
 local settings = require "kt.cli.settings"
 
 local common = {}
 
--- The flags for the paths that API messages name.
+-- The flags for paths that API messages name and that no row of kt.cli.options has as its setting.
 local flags = {
-  ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen", ["listen.udp"] = "--udp",
-  ["listen.proxy_from"] = "--acceptproxy",
-  crypt = "--crypt", mode = "--mode", key = "--key", bandwidth = "--bandwidth",
-  ["fec.parity"] = "--datashard and --parityshard", ["smux.stream_buffer"] = "--streambuf",
+  link = { remote = "--remoteaddr", key = "--key" },
+  accept = { on = "--listen", key = "--key" },
+  listen = { on = "--localaddr", udp = "--udp", proxy_from = "--acceptproxy" },
 }
 
-local function in_flags(text)
+-- An API message with flags in place of paths: "link.kcp.mtu: ..." → "--mtu: ...".
+local function in_flags(side, text)
+  local of_setting = {}
+  for _, row in ipairs((options.of(side))) do
+    for _, path in pairs { row.of, row.kt } do of_setting[path] = "--" .. row.name end
+  end
+  of_setting["fec.parity"] = "--datashard and --parityshard" -- messages about it are about their sum
   return (text:gsub("(%a+)%.([%a_%.]+)%[?%d*%]?:", function(place, key)
-    local flag = flags[place .. "." .. key] or flags[key]
+    local flag = flags[place] and (flags[place][key] or of_setting[key])
     return flag and flag .. ":"
   end))
 end
@@ -71,7 +77,7 @@ function common.main(side, args, declare, more, in_words)
     return declare(values, from)
   end)
   if not declared then
-    local text = ("kt %s: %s\n"):format(side, in_flags(tostring(handles)))
+    local text = ("kt %s: %s\n"):format(side, in_flags(side, tostring(handles)))
     core.stderr(in_words and in_words(text) or text)
     return core.exit(1)
   end
