@@ -539,13 +539,13 @@ static int new_world(lua_State *L)
 /* random(seed, name, purpose, n): the first n numbers of a stream, in hex */
 static int random_stream(lua_State *L)
 {
-    struct kt_rng r;
+    struct kt_sim_random r;
     luaL_Buffer b;
     char text[20];
-    kt_rng_init(&r, (uint64_t)luaL_checkinteger(L, 1), luaL_checkstring(L, 2), luaL_checkstring(L, 3));
+    kt_sim_random_init(&r, (uint64_t)luaL_checkinteger(L, 1), luaL_checkstring(L, 2), luaL_checkstring(L, 3));
     luaL_buffinit(L, &b);
     for (lua_Integer n = luaL_checkinteger(L, 4); n > 0; n--) {
-        snprintf(text, sizeof text, "%016llx ", (unsigned long long)kt_rng_next(&r));
+        snprintf(text, sizeof text, "%016llx ", (unsigned long long)kt_sim_random_next(&r));
         luaL_addstring(&b, text);
     }
     luaL_pushresult(&b);

@@ -179,7 +179,7 @@ static size_t next_piece(struct kt_sim_host *h)
         if (piece > KT_CONN_READ) piece = KT_CONN_READ;
     }
     if (h->short_max) {
-        size_t n = 1 + kt_rng_below(&h->short_rng, h->short_max);
+        size_t n = 1 + kt_sim_random_below(&h->short_rng, h->short_max);
         if (n < piece) piece = n;
     }
     return piece;
@@ -275,7 +275,7 @@ static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
     if (c->shut || c->code || c->detached || c->state != SIM_OPEN || n == 0) return 0;
     size_t want = n, done = 0;
     if (c->host->short_max) {
-        size_t most = 1 + kt_rng_below(&c->host->short_rng, c->host->short_max);
+        size_t most = 1 + kt_sim_random_below(&c->host->short_rng, c->host->short_max);
         if (most < want) {
             want = most;
             kt_sim_event_set(c->host->sim, &c->retry, c->host->sim->now + SHORT_US);

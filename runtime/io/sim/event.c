@@ -10,9 +10,9 @@ uint64_t kt_sim_now(const struct kt_sim *sim)
     return sim->now;
 }
 
-void kt_sim_stream(const struct kt_sim *sim, const char *name, const char *purpose, struct kt_rng *out)
+void kt_sim_stream(const struct kt_sim *sim, const char *name, const char *purpose, struct kt_sim_random *out)
 {
-    kt_rng_init(out, sim->seed, name, purpose);
+    kt_sim_random_init(out, sim->seed, name, purpose);
 }
 
 void kt_sim_event_init(struct kt_sim_event *e, void (*fn)(void *ctx), void *ctx)

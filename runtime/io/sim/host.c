@@ -212,10 +212,10 @@ static int init(struct kt_sim_host *h, const struct kt_sim_host_opts *opts, stru
     kt_list_init(&h->listeners);
     kt_list_init(&h->lookups);
     kt_sim_event_init(&h->udp_room, kt_sim_udp_room, h);
-    kt_rng_init(&h->short_rng, h->sim->seed, h->name, "short io");
-    struct kt_rng ports;
-    kt_rng_init(&ports, h->sim->seed, h->name, "ports");
-    h->next_port = (uint16_t)(PORT_FIRST + kt_rng_below(&ports, PORT_LAST - PORT_FIRST + 1));
+    kt_sim_random_init(&h->short_rng, h->sim->seed, h->name, "short io");
+    struct kt_sim_random ports;
+    kt_sim_random_init(&ports, h->sim->seed, h->name, "ports");
+    h->next_port = (uint16_t)(PORT_FIRST + kt_sim_random_below(&ports, PORT_LAST - PORT_FIRST + 1));
     default_addrs(h, defaults);
     int code = opts->n_addrs ? add_addrs(h, opts->addrs, opts->n_addrs, err) : add_addrs(h, defaults, 2, err);
     if (!code && kt_sim_line_new(h, h, &lo, &h->lo) != 0) code = kt_err_set(err, KT_ENOMEM, "out of memory");

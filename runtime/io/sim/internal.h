@@ -89,7 +89,7 @@ struct kt_sim_host {
     uint16_t next_port;  /* ephemeral */
     uint64_t read_rate;
     size_t short_max;
-    struct kt_rng short_rng;
+    struct kt_sim_random short_rng;
     uint64_t udp_full_until;
     struct kt_sim_event udp_room;
     int64_t wall_jump;
@@ -108,7 +108,7 @@ struct sim_io {
     struct kt_list udp_dirty; /* of sim_udp: datagrams were committed in this turn */
     struct kt_list signals;   /* of sim_signal */
     struct kt_sim_event wake; /* the next deadline of its wheel */
-    struct kt_rng random;
+    struct kt_sim_random random;
     bool dead, crashed, stopped;
     size_t open;                  /* the user's open handles */
     uint64_t turns;               /* turns so far */

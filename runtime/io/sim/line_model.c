@@ -64,12 +64,12 @@ void kt_sim_model_init(
 {
     memset(m, 0, sizeof *m);
     m->opts = *opts;
-    kt_rng_init(&m->loss, seed, name, "loss");
-    kt_rng_init(&m->burst, seed, name, "burst");
-    kt_rng_init(&m->jitter, seed, name, "jitter");
-    kt_rng_init(&m->duplicate, seed, name, "duplicate");
-    kt_rng_init(&m->reorder, seed, name, "reorder");
-    kt_rng_init(&m->corrupt, seed, name, "corrupt");
+    kt_sim_random_init(&m->loss, seed, name, "loss");
+    kt_sim_random_init(&m->burst, seed, name, "burst");
+    kt_sim_random_init(&m->jitter, seed, name, "jitter");
+    kt_sim_random_init(&m->duplicate, seed, name, "duplicate");
+    kt_sim_random_init(&m->reorder, seed, name, "reorder");
+    kt_sim_random_init(&m->corrupt, seed, name, "corrupt");
 }
 
 void kt_sim_model_free(struct kt_sim_model *m)
@@ -164,11 +164,11 @@ static bool enqueue(struct kt_sim_model *m, uint64_t now, uint32_t bytes, bool a
 static enum kt_sim_cause fate(struct kt_sim_model *m)
 {
     const struct kt_sim_line_opts *o = &m->opts;
-    if (o->loss > 0 && kt_rng_chance(&m->loss, o->loss)) return KT_SIM_LOSS;
+    if (o->loss > 0 && kt_sim_random_chance(&m->loss, o->loss)) return KT_SIM_LOSS;
     if (o->burst_enter <= 0) return KT_SIM_NOT_LOST;
-    if (kt_rng_chance(&m->burst, m->bad ? o->burst_leave : o->burst_enter)) m->bad = !m->bad;
+    if (kt_sim_random_chance(&m->burst, m->bad ? o->burst_leave : o->burst_enter)) m->bad = !m->bad;
     double p = o->burst_loss > 0 ? o->burst_loss : 1.0;
-    return m->bad && kt_rng_chance(&m->burst, p) ? KT_SIM_BURST : KT_SIM_NOT_LOST;
+    return m->bad && kt_sim_random_chance(&m->burst, p) ? KT_SIM_BURST : KT_SIM_NOT_LOST;
 }
 
 enum kt_sim_cause kt_sim_model_enter(struct kt_sim_model *m, uint64_t now, uint32_t bytes, uint64_t *leaves)
@@ -192,14 +192,14 @@ bool kt_sim_model_enter_always(struct kt_sim_model *m, uint64_t now, uint32_t by
 
 bool kt_sim_model_duplicates(struct kt_sim_model *m)
 {
-    return m->opts.duplicate > 0 && kt_rng_chance(&m->duplicate, m->opts.duplicate);
+    return m->opts.duplicate > 0 && kt_sim_random_chance(&m->duplicate, m->opts.duplicate);
 }
 
 static uint64_t travel(struct kt_sim_model *m)
 {
     uint64_t delay = m->opts.delay_us, jitter = m->opts.jitter_us;
     if (jitter > 0) {
-        delay += kt_rng_below(&m->jitter, 2 * jitter + 1);
+        delay += kt_sim_random_below(&m->jitter, 2 * jitter + 1);
         delay = delay > jitter ? delay - jitter : 0;
     }
     return delay > 0 ? delay : 1;
@@ -209,7 +209,7 @@ uint64_t kt_sim_model_arrival(struct kt_sim_model *m, uint64_t leaves, uint64_t 
 {
     const struct kt_sim_line_opts *o = &m->opts;
     uint64_t at = leaves + travel(m);
-    if (may_reorder && o->reorder > 0 && kt_rng_chance(&m->reorder, o->reorder)) {
+    if (may_reorder && o->reorder > 0 && kt_sim_random_chance(&m->reorder, o->reorder)) {
         extra += o->reorder_us ? o->reorder_us : REORDER_US;
         m->stats.reordered++;
     }
@@ -220,10 +220,10 @@ uint64_t kt_sim_model_arrival(struct kt_sim_model *m, uint64_t leaves, uint64_t 
 
 bool kt_sim_model_damage(struct kt_sim_model *m, uint8_t *data, size_t len)
 {
-    if (m->opts.corrupt <= 0 || !kt_rng_chance(&m->corrupt, m->opts.corrupt) || len == 0) return false;
-    uint64_t bits = 1 + kt_rng_below(&m->corrupt, 3);
+    if (m->opts.corrupt <= 0 || !kt_sim_random_chance(&m->corrupt, m->opts.corrupt) || len == 0) return false;
+    uint64_t bits = 1 + kt_sim_random_below(&m->corrupt, 3);
     for (uint64_t i = 0; i < bits; i++) {
-        uint64_t bit = kt_rng_below(&m->corrupt, len * 8);
+        uint64_t bit = kt_sim_random_below(&m->corrupt, len * 8);
         data[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
     m->stats.corrupted++;

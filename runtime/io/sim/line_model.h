@@ -17,7 +17,7 @@ struct kt_sim_model {
     /* The model counts queue peaks, corrupted and reordered packets; its caller counts the rest. */
     struct kt_sim_line_stats stats;
     /* The rest is private to the model. */
-    struct kt_rng loss, burst, jitter, duplicate, reorder, corrupt;
+    struct kt_sim_random loss, burst, jitter, duplicate, reorder, corrupt;
     bool bad; /* the burst state */
     bool is_cut;
     uint64_t cuts; /* number of cuts; each loses what is on the line */

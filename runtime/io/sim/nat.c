@@ -27,7 +27,7 @@ struct sim_nat {
     struct sim_addr route;
     uint64_t timeout_us;
     bool open, symmetric;
-    struct kt_rng ports;
+    struct kt_sim_random ports;
     struct kt_hmap by_inside, by_port;
     struct kt_list mappings;
 };
@@ -77,7 +77,7 @@ static struct mapping *map(struct sim_nat *n, uint8_t proto, const struct kt_add
 {
     uint16_t port = 0;
     for (int tries = 0; tries < 1000 && !port; tries++) {
-        port = (uint16_t)(PORT_FIRST + kt_rng_below(&n->ports, 65536 - PORT_FIRST));
+        port = (uint16_t)(PORT_FIRST + kt_sim_random_below(&n->ports, 65536 - PORT_FIRST));
         if (find_port(n, proto, port)) port = 0;
     }
     struct mapping *m = port ? calloc(1, sizeof *m) : NULL;
@@ -206,7 +206,7 @@ int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct
     n->open = opts->open;
     n->symmetric = opts->symmetric;
     kt_list_init(&n->mappings);
-    kt_rng_init(&n->ports, h->sim->seed, h->name, family ? "nat v6" : "nat");
+    kt_sim_random_init(&n->ports, h->sim->seed, h->name, family ? "nat v6" : "nat");
     for (size_t i = 0; i < h->n_addrs; i++) {
         struct sim_addr *own = &h->addrs[i];
         if (!own->routed || own->addr.sa.sa_family != a->sa.sa_family) continue;

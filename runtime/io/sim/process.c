@@ -186,7 +186,7 @@ static uint64_t sim_wall(struct kt_io *io)
 
 static void sim_random(struct kt_io *io, void *out, size_t n)
 {
-    kt_rng_fill(&kt_sim_io(io)->random, out, n);
+    kt_sim_random_fill(&kt_sim_io(io)->random, out, n);
 }
 
 static const struct kt_io_ops ops = {
@@ -226,7 +226,7 @@ int kt_sim_process(
     /* Seeded with the number of processes that the host has had, so that a restarted process draws different
      * numbers, and other hosts have no influence. */
     snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)h->processes++);
-    kt_rng_init(&p->random, h->sim->seed, stream, "random");
+    kt_sim_random_init(&p->random, h->sim->seed, stream, "random");
     kt_io_init(&p->io, &ops, log, h->sim->now + KT_SIM_EPOCH);
     p->io.portable = true;
     if (h->descriptors) p->io.descriptors = h->descriptors;

@@ -12,7 +12,7 @@ static uint64_t fnv1a(uint64_t h, const char *text)
     return (h ^ 0xffu) * 0x100000001b3u; /* ends the string: "ab","c" is not "a","bc" */
 }
 
-void kt_rng_init(struct kt_rng *r, uint64_t seed, const char *name, const char *purpose)
+void kt_sim_random_init(struct kt_sim_random *r, uint64_t seed, const char *name, const char *purpose)
 {
     uint64_t x = kt_hash_u64(fnv1a(fnv1a(0xcbf29ce484222325u, name), purpose), seed);
     for (int i = 0; i < 4; i++) {
@@ -21,28 +21,28 @@ void kt_rng_init(struct kt_rng *r, uint64_t seed, const char *name, const char *
     }
 }
 
-uint64_t kt_rng_next(struct kt_rng *r)
+uint64_t kt_sim_random_next(struct kt_sim_random *r)
 {
     return kt_xoshiro_next(r->s);
 }
 
 /* The remainder's bias of n/2^64 is negligible here, and every draw takes one number. */
-uint64_t kt_rng_below(struct kt_rng *r, uint64_t n)
+uint64_t kt_sim_random_below(struct kt_sim_random *r, uint64_t n)
 {
-    return kt_rng_next(r) % n;
+    return kt_sim_random_next(r) % n;
 }
 
 /* Compares 53 bits with p * 2^53, both exact in a double: the same answer on every machine. */
-bool kt_rng_chance(struct kt_rng *r, double p)
+bool kt_sim_random_chance(struct kt_sim_random *r, double p)
 {
-    return (double)(kt_rng_next(r) >> 11) < p * 0x1p53;
+    return (double)(kt_sim_random_next(r) >> 11) < p * 0x1p53;
 }
 
-void kt_rng_fill(struct kt_rng *r, void *out, size_t n)
+void kt_sim_random_fill(struct kt_sim_random *r, void *out, size_t n)
 {
     uint8_t *dst = out;
     while (n > 0) {
-        uint64_t x = kt_rng_next(r);
+        uint64_t x = kt_sim_random_next(r);
         size_t take = n < sizeof x ? n : sizeof x;
         for (size_t i = 0; i < take; i++) dst[i] = (uint8_t)(x >> (8 * i)); /* whatever the byte order */
         dst += take;

@@ -6,17 +6,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct kt_rng {
+struct kt_sim_random {
     uint64_t s[4];
 };
 
 /* The stream of a seed, a name and a purpose ("a>b", "loss"). */
-void kt_rng_init(struct kt_rng *r, uint64_t seed, const char *name, const char *purpose);
-uint64_t kt_rng_next(struct kt_rng *r);
+void kt_sim_random_init(struct kt_sim_random *r, uint64_t seed, const char *name, const char *purpose);
+uint64_t kt_sim_random_next(struct kt_sim_random *r);
 /* Uniform in 0..n-1; n > 0. */
-uint64_t kt_rng_below(struct kt_rng *r, uint64_t n);
+uint64_t kt_sim_random_below(struct kt_sim_random *r, uint64_t n);
 /* True with probability p. One draw, whatever p is. */
-bool kt_rng_chance(struct kt_rng *r, double p);
-void kt_rng_fill(struct kt_rng *r, void *out, size_t n);
+bool kt_sim_random_chance(struct kt_sim_random *r, double p);
+void kt_sim_random_fill(struct kt_sim_random *r, void *out, size_t n);
 
 #endif

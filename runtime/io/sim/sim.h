@@ -72,7 +72,8 @@ enum kt_sim_end {
 int kt_sim_run(struct kt_sim *sim, uint64_t until, bool (*done)(void *ctx), void *ctx, struct kt_err *err);
 
 /* A random stream for the layer above, by name and purpose (and the world's seed). */
-void kt_sim_stream(const struct kt_sim *sim, const char *name, const char *purpose, struct kt_rng *out);
+void kt_sim_stream(
+    const struct kt_sim *sim, const char *name, const char *purpose, struct kt_sim_random *out);
 
 /* ---- hosts ---- */
 

@@ -206,7 +206,7 @@ void kt_kcptun_context_send(struct kt_kcptun_context *c, struct kt_udp *udp, uin
 static int set_up(struct kt_kcptun_context *c, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
     if (!c->budget) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    c->pass = kt_locked_alloc(KT_PASS);
+    c->pass = kt_locked_alloc(KT_KCPTUN_PASS);
     int rc = c->pass ? kt_kdf_pass(cfg->common.key, cfg->common.key_len, c->pass) : KT_ENOMEM;
     if (rc) return kt_err_set(err, rc, "cannot derive the key: %s", kt_strerror(rc));
     rc = kt_seal_new(&c->seal, cfg->crypt, c->pass, err);
@@ -284,7 +284,7 @@ void kt_kcptun_context_unref(void *context)
 
 bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b)
 {
-    return strcmp(a->crypt, b->crypt) == 0 && memcmp(a->pass, b->pass, KT_PASS) == 0;
+    return strcmp(a->crypt, b->crypt) == 0 && memcmp(a->pass, b->pass, KT_KCPTUN_PASS) == 0;
 }
 
 /* Compares the settings as bytes: a difference in padding only causes a needless change. */
@@ -307,7 +307,7 @@ static bool same_host(const struct kt_kcptun_small_path *path, const struct kt_a
 uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *c, const struct kt_addr *peer)
 {
     uint32_t mtu = c->cfg.mtu;
-    for (size_t i = 0; i < c->small_count && i < KT_SMALL_PATHS; i++) {
+    for (size_t i = 0; i < c->small_count && i < KT_KCPTUN_SMALL_PATHS; i++) {
         const struct kt_kcptun_small_path *path = &c->small_paths[i];
         if (path->mtu < mtu && kt_io_now(c->io) < path->until && same_host(path, peer)) mtu = path->mtu;
     }
@@ -317,8 +317,8 @@ uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *c, const struct k
 void kt_kcptun_context_note_mtu(struct kt_kcptun_context *c, const struct kt_addr *peer, uint32_t mtu)
 {
     size_t i = 0;
-    while (i < c->small_count && i < KT_SMALL_PATHS && !same_host(&c->small_paths[i], peer)) i++;
-    if (i == c->small_count || i == KT_SMALL_PATHS) i = c->small_count++ % KT_SMALL_PATHS;
+    while (i < c->small_count && i < KT_KCPTUN_SMALL_PATHS && !same_host(&c->small_paths[i], peer)) i++;
+    if (i == c->small_count || i == KT_KCPTUN_SMALL_PATHS) i = c->small_count++ % KT_KCPTUN_SMALL_PATHS;
     struct kt_kcptun_small_path *path = &c->small_paths[i];
     *path =
         (struct kt_kcptun_small_path){.peer = *peer, .mtu = mtu, .until = kt_io_now(c->io) + SMALL_PATH_US};

@@ -15,9 +15,9 @@
 #include "link/tap.h"
 
 /* Paths whose small MTU is remembered. */
-#define KT_SMALL_PATHS 32u
+#define KT_KCPTUN_SMALL_PATHS 32u
 
-#define KT_PASS 32u /* bytes that kcptun derives from its key */
+#define KT_KCPTUN_PASS 32u /* bytes that kcptun derives from its key */
 
 struct kt_kcptun_context {
     size_t refs;
@@ -32,7 +32,7 @@ struct kt_kcptun_context {
     bool quiet_log; /* as in kt_wire_env */
     bool retired;   /* the acceptor's key or cipher has changed: no new sessions or streams with this one */
     char crypt[24]; /* the cipher's name */
-    uint8_t *pass;  /* KT_PASS bytes of locked memory; for --tuncrypt */
+    uint8_t *pass;  /* KT_KCPTUN_PASS bytes of locked memory; for --tuncrypt */
     struct kt_seal *seal;
     struct kt_qpp *qpp;   /* NULL: off */
     uint8_t *scratch;     /* KT_SNAPPY_MOST bytes, for one call of the encoder; NULL: no compression */
@@ -54,9 +54,9 @@ struct kt_kcptun_context {
     struct kt_kcptun_small_path {
         struct kt_addr peer; /* port 0 */
         uint32_t mtu;
-        uint64_t until;            /* µs */
-    } small_paths[KT_SMALL_PATHS]; /* latest paths that turned out to carry less than cfg.mtu */
-    size_t small_count;            /* paths noted so far */
+        uint64_t until;                   /* µs */
+    } small_paths[KT_KCPTUN_SMALL_PATHS]; /* latest paths that turned out to carry less than cfg.mtu */
+    size_t small_count;                   /* paths noted so far */
     struct kt_idle_memory idle_memory;
 };
 

@@ -164,7 +164,7 @@ static int world_running(lua_State *L)
  * world's seed and the arguments */
 static int next_random(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_rng_next(lua_touserdata(L, lua_upvalueindex(1))));
+    lua_pushinteger(L, (lua_Integer)kt_sim_random_next(lua_touserdata(L, lua_upvalueindex(1))));
     return 1;
 }
 
@@ -172,7 +172,7 @@ static int world_stream(lua_State *L)
 {
     const struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     const char *name = luaL_checkstring(L, 2), *purpose = luaL_checkstring(L, 3);
-    struct kt_rng *r = lua_newuserdatauv(L, sizeof *r, 0);
+    struct kt_sim_random *r = lua_newuserdatauv(L, sizeof *r, 0);
     kt_sim_stream(w->sim, name, purpose, r);
     lua_pushcclosure(L, next_random, 1);
     return 1;
