@@ -3,6 +3,7 @@
  * Invariant: a kt_turn is in io->turn exactly while it is due. It is removed before it runs, so a hook may queue
  * itself or any other again. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "io/io.h"
@@ -216,12 +217,16 @@ int kt_conn_user(const struct kt_conn *conn, uint32_t *uid)
     return conn->user ? conn->user(conn, uid) : KT_ENOTSUP;
 }
 
-const char *kt_conn_peer(struct kt_conn *conn)
+const struct kt_addr *kt_conn_peer_addr(const struct kt_conn *conn)
 {
-    char text[KT_ADDR_TEXT];
-    if (!conn->peer_name && conn->peer.sa.sa_family != AF_UNSPEC)
-        conn->peer_name = strdup(kt_addr_text(&conn->peer, text));
-    return conn->peer_name ? conn->peer_name : "?";
+    return conn->peer.sa.sa_family == AF_UNSPEC ? NULL : &conn->peer;
+}
+
+const char *kt_conn_peer(const struct kt_conn *conn, char out[KT_CONN_NAME])
+{
+    if (kt_conn_peer_addr(conn)) return kt_addr_text(&conn->peer, out);
+    snprintf(out, KT_CONN_NAME, "%s", conn->unix_peer ? conn->unix_peer : "?");
+    return out;
 }
 
 struct kt_conn_names *kt_conn_names(struct kt_conn *conn)
@@ -233,7 +238,7 @@ struct kt_conn_names *kt_conn_names(struct kt_conn *conn)
 void kt_conn_forget_names(struct kt_conn *conn)
 {
     free(conn->names);
-    free(conn->peer_name);
+    free(conn->unix_peer);
 }
 
 const char *kt_conn_original(const struct kt_conn *conn)
@@ -251,8 +256,6 @@ const char *kt_conn_local(struct kt_conn *conn)
 
 void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local)
 {
-    free(conn->peer_name);
-    conn->peer_name = NULL;
     conn->peer = *peer;
     struct kt_conn_names *names = kt_conn_names(conn);
     if (names) kt_addr_text(local, names->local);

@@ -210,9 +210,12 @@ void kt_udp_close(struct kt_udp *udp);
 /* The conn itself as a pipe; closing that frees the conn. */
 struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
 /* "127.0.0.1:4711", "unix:/path", "unix:@abstract", or "unix:" for an unnamed end of a unix socket; "?" if
- * unknown. Valid as long as the conn. Both are made on first use. */
-const char *kt_conn_peer(struct kt_conn *conn);
+ * unknown. kt_conn_peer returns `out`; the local name is made on first use and valid as long as the conn. */
+#define KT_CONN_NAME 128 /* bytes */
+const char *kt_conn_peer(const struct kt_conn *conn, char out[KT_CONN_NAME]);
 const char *kt_conn_local(struct kt_conn *conn);
+/* NULL: it has none, as on a unix socket, or it is unknown. Valid as long as the conn. */
+const struct kt_addr *kt_conn_peer_addr(const struct kt_conn *conn);
 /* Gives the conn other names: those of the connection that a proxy passes on. */
 void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local);
 
@@ -463,17 +466,17 @@ struct kt_listener {
 
 struct kt_conn {
     struct kt_pipe pipe;
-    int (*user)(const struct kt_conn *, uint32_t *);     /* may be NULL: unknown */
-    void (*name_local)(struct kt_conn *, char out[128]); /* NULL: names->local is set */
-    uint64_t user_timeout_us;                            /* read each time it is needed */
-    struct kt_addr peer;         /* AF_UNSPEC: only its name may be known, as of a unix socket */
-    char *peer_name;             /* NULL: unknown, or that of `peer` and not needed yet */
+    int (*user)(const struct kt_conn *, uint32_t *);              /* may be NULL: unknown */
+    void (*name_local)(struct kt_conn *, char out[KT_CONN_NAME]); /* NULL: names->local is set */
+    uint64_t user_timeout_us;                                     /* read each time it is needed */
+    struct kt_addr peer;         /* AF_UNSPEC: it has none, as on a unix socket, or is unknown */
+    char *unix_peer;             /* its name on a unix socket; NULL: none, or unknown */
     struct kt_conn_names *names; /* NULL: none of them was needed */
 };
 
 /* Names that few conns need. */
 struct kt_conn_names {
-    char local[128];
+    char local[KT_CONN_NAME];
     char original[KT_ADDR_TEXT]; /* "": none */
 };
 /* A conn's, made if it has none. NULL: out of memory. */

@@ -465,7 +465,8 @@ static int conn_reset(lua_State *L)
 
 static int conn_peer(lua_State *L)
 {
-    lua_pushstring(L, kt_conn_peer(check(L, CONN)->p));
+    char name[KT_CONN_NAME];
+    lua_pushstring(L, kt_conn_peer(check(L, CONN)->p, name));
     return 1;
 }
 

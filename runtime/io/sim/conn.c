@@ -407,7 +407,7 @@ void kt_sim_conn_name(struct sim_conn *c, const char *path)
     if (path) {
         char text[128];
         snprintf(text, sizeof text, "unix:%.107s", path);
-        c->conn.peer_name = strdup(c->side ? "unix:" : text);
+        c->conn.unix_peer = strdup(c->side ? "unix:" : text);
         if (names) snprintf(names->local, sizeof names->local, "%s", c->side ? text : "unix:");
         c->conn.user = unix_user;
         return;

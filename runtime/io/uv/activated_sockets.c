@@ -113,7 +113,7 @@ void kt_uv_activated_report(struct kt_io *io)
     const struct kt_uv_activated *h = kt_uv(io)->activated;
     for (size_t i = 0; h && i < h->n; i++) {
         const struct activated *s = &h->sockets[i];
-        char at[128];
+        char at[KT_CONN_NAME];
         if (s->used) continue;
         kt_uv_name_text(at, &s->at, sizeof s->at);
         kt_log(io->log, KT_LOG_WARN,

@@ -311,11 +311,11 @@ int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *pat
 
 static void name_peer(struct uv_conn *c, const union kt_uv_name *name, socklen_t len)
 {
-    char text[128];
+    char text[KT_CONN_NAME];
     if (kt_addr_from_sockaddr(&c->conn.peer, &name->sa))
         kt_addr_unmap(&c->conn.peer);
     else
-        c->conn.peer_name = strdup(kt_uv_name_text(text, name, len));
+        c->conn.unix_peer = strdup(kt_uv_name_text(text, name, len));
 }
 
 static void find_peer(struct uv_conn *c, int fd)
@@ -325,7 +325,7 @@ static void find_peer(struct uv_conn *c, int fd)
     if (getpeername(fd, &name.sa, &len) == 0) name_peer(c, &name, len);
 }
 
-static void name_local(struct kt_conn *conn, char out[128])
+static void name_local(struct kt_conn *conn, char out[KT_CONN_NAME])
 {
     const struct uv_conn *c = (const struct uv_conn *)(void *)conn;
     union kt_uv_name name = {.storage = {0}};
@@ -334,7 +334,7 @@ static void name_local(struct kt_conn *conn, char out[128])
     if (uv_fileno(&c->h.handle, &fd) == 0 && getsockname(fd, &name.sa, &len) == 0)
         kt_uv_name_text(out, &name, len);
     else
-        snprintf(out, 128, "?");
+        snprintf(out, KT_CONN_NAME, "?");
 }
 
 /* The credentials are those of the time of connect or listen. */

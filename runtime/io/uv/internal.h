@@ -167,7 +167,7 @@ union kt_uv_name {
     struct sockaddr_storage storage;
 };
 /* As text: "127.0.0.1:4711", "unix:/path", or "?". Returns out. */
-const char *kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len);
+const char *kt_uv_name_text(char out[KT_CONN_NAME], const union kt_uv_name *name, socklen_t len);
 /* Sets the options of our TCP sockets: no delay, keepalive. */
 void kt_uv_tune(int fd);
 /* The socket's error, an errno or 0; the system reports it only once. */

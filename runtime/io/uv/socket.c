@@ -9,21 +9,21 @@
 
 #define KEEPALIVE_S 60u
 
-const char *kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len)
+const char *kt_uv_name_text(char out[KT_CONN_NAME], const union kt_uv_name *name, socklen_t len)
 {
     struct kt_addr addr;
     if (name->sa.sa_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path)) {
-        snprintf(out, 128, "unix:"); /* not bound, as clients are */
+        snprintf(out, KT_CONN_NAME, "unix:"); /* not bound, as clients are */
     } else if (name->sa.sa_family == AF_UNIX) {
         /* A full sun_path need not end with a NUL. An abstract name starts with a NUL, which tools write as "@". */
         const char *path = name->un.sun_path;
         const int n = (int)(len - offsetof(struct sockaddr_un, sun_path)), at = path[0] ? 0 : 1;
-        snprintf(out, 128, "unix:%s%.*s", at ? "@" : "", n - at, path + at);
+        snprintf(out, KT_CONN_NAME, "unix:%s%.*s", at ? "@" : "", n - at, path + at);
     } else if (kt_addr_from_sockaddr(&addr, &name->sa)) {
         kt_addr_unmap(&addr);
         kt_addr_text(&addr, out);
     } else {
-        snprintf(out, 128, "?");
+        snprintf(out, KT_CONN_NAME, "?");
     }
     return out;
 }

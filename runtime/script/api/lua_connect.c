@@ -99,8 +99,7 @@ static void dialled(void *ctx, struct kt_conn *conn, const struct kt_err *err)
     }
     const struct kt_addr *from = d->client.from.sa.sa_family ? &d->client.from : NULL;
     const struct kt_addr *to = &d->client.to;
-    struct kt_addr target;
-    if (to->sa.sa_family == AF_UNSPEC) to = kt_addr_parse(&target, kt_conn_peer(conn)) ? &target : NULL;
+    if (to->sa.sa_family == AF_UNSPEC) to = kt_conn_peer_addr(conn);
     d->len = kt_proxy_header_write(d->header, d->version, from, to);
     d->conn = conn;
     kt_pipe_listen(kt_conn_pipe(conn), &events, d);

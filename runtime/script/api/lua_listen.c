@@ -71,12 +71,12 @@ static void note_refused(struct door *door, struct kt_conn *conn, enum reason wh
         r->unlogged++;
         return;
     }
-    char more[64] = "";
+    char more[64] = "", peer[KT_CONN_NAME];
     if (r->unlogged) snprintf(more, sizeof more, "; so were %llu more", (unsigned long long)r->unlogged);
     *r = (struct refused){.logged_at = now};
-    kt_log_with(kt_runtime_log(rt), KT_LOG_WARN, (struct kt_log_fields){.conn = kt_conn_peer(conn)},
-        "%s: conn of %s reset: %s%s", kt_listener_local(door->listener), kt_conn_peer(conn), reasons[why],
-        more);
+    kt_conn_peer(conn, peer);
+    kt_log_with(kt_runtime_log(rt), KT_LOG_WARN, (struct kt_log_fields){.conn = peer},
+        "%s: conn of %s reset: %s%s", kt_listener_local(door->listener), peer, reasons[why], more);
 }
 
 static void header_refused(void *ctx, struct kt_conn *conn, int code)
@@ -92,12 +92,11 @@ static void header_refused(void *ctx, struct kt_conn *conn, int code)
 }
 
 /* Conns of a unix socket have no address; its clients are trusted, as they may open its file. */
-static bool trusts(const struct kt_lua_listener *l, struct kt_conn *conn)
+static bool trusts(const struct kt_lua_listener *l, const struct kt_conn *conn)
 {
-    struct kt_addr peer;
+    const struct kt_addr *peer = kt_conn_peer_addr(conn);
     if (!l->trusted || l->at.is_unix) return true;
-    if (!kt_addr_parse(&peer, kt_conn_peer(conn))) return false;
-    return kt_prefixes_have(l->trusted, l->trusted_count, &peer);
+    return peer && kt_prefixes_have(l->trusted, l->trusted_count, peer);
 }
 
 static void on_conn(void *ctx, struct kt_conn *conn)

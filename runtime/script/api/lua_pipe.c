@@ -110,7 +110,8 @@ static void attach(lua_State *L, struct kt_task *t, struct kt_pipe *pipe, struct
 void kt_lua_pipe_take(lua_State *L, struct kt_task *t)
 {
     struct kt_conn *conn = kt_task_conn(t);
-    if (conn) kt_lua_peer_set(L, kt_conn_peer(conn));
+    char peer[KT_CONN_NAME];
+    if (conn) kt_lua_peer_set(L, kt_conn_peer(conn, peer));
     attach(L, t, kt_task_take_pipe(t), conn);
 }
 
@@ -293,10 +294,16 @@ void kt_lua_pipe(lua_State *L)
 /* A pipe that arrived: a conn, or a stream of a peer. */
 struct arrival {
     struct kt_pipe *pipe;
-    struct kt_conn *conn;
+    struct kt_conn *conn; /* NULL: a stream */
     const struct kt_peer_info *peer;
     struct kt_task *task; /* for it */
 };
+
+static struct kt_log_fields about(const struct arrival *a)
+{
+    return a->conn ? (struct kt_log_fields){.conn = a->peer->address}
+                   : (struct kt_log_fields){.conn = a->peer->client, .peer = a->peer->address};
+}
 
 /* make_handle(arrival) → a handle, which has the pipe */
 static int make_handle(lua_State *L)
@@ -304,11 +311,7 @@ static int make_handle(lua_State *L)
     const struct arrival *a = lua_touserdata(L, 1);
     struct kt_lua_pipe *h = kt_lua_pipe_push(L, a->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
     h->accepted = !a->conn;
-    if (a->peer)
-        kt_lua_peer_keep(L, a->peer);
-    else
-        kt_lua_peer_keep(L,
-            &(struct kt_peer_info){.address = kt_conn_peer(a->conn), .original = kt_conn_original(a->conn)});
+    kt_lua_peer_keep(L, a->peer);
     attach(L, a->task, a->pipe, a->conn);
     return 1;
 }
@@ -329,8 +332,8 @@ static struct kt_task *new_served(const struct kt_service *s, struct arrival *a)
     }
     kt_service_push_handler(kt_task_thread(t), s);
     lua_xmove(L, kt_task_thread(t), 1);
-    kt_task_set_about(t, &(struct kt_log_fields){.conn = a->peer ? a->peer->client : kt_conn_peer(a->conn),
-                             .peer = a->peer ? a->peer->address : NULL});
+    const struct kt_log_fields fields = about(a);
+    kt_task_set_about(t, &fields);
     return t;
 }
 
@@ -339,12 +342,16 @@ void kt_lua_pipe_serve(
 {
     struct kt_runtime *rt = kt_service_runtime(s);
     const bool takes = kt_runtime_attends(rt);
-    struct arrival arrival = {.pipe = pipe, .conn = conn, .peer = peer};
+    char name[KT_CONN_NAME];
+    struct kt_peer_info client = {0};
+    if (conn)
+        client =
+            (struct kt_peer_info){.address = kt_conn_peer(conn, name), .original = kt_conn_original(conn)};
+    struct arrival arrival = {.pipe = pipe, .conn = conn, .peer = conn ? &client : peer};
     struct kt_task *t = takes ? new_served(s, &arrival) : NULL;
     if (!t) {
-        kt_log_with(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG,
-            (peer ? kt_log_peer(peer->address) : (struct kt_log_fields){.conn = kt_conn_peer(conn)}),
-            "%s: refused: %s", peer ? peer->address : kt_conn_peer(conn),
+        kt_log_with(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, about(&arrival),
+            "%s: refused: %s", arrival.peer->address,
             takes ? "too many tasks, or out of memory" : "shutting down");
         kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;

@@ -71,7 +71,7 @@ void kt_lua_splice_push(lua_State *L, const struct kt_task *t)
 {
     struct kt_splice_result result;
     kt_task_get(t, &result, sizeof result);
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 4); /* most have no more */
     lua_pushinteger(L, (lua_Integer)result.a_to_b);
     lua_setfield(L, -2, "a_to_b");
     lua_pushinteger(L, (lua_Integer)result.b_to_a);

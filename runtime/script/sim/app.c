@@ -165,8 +165,9 @@ static int app_close(lua_State *L)
 static int app_names(lua_State *L)
 {
     const struct app *a = app_arg(L);
+    char peer[KT_CONN_NAME];
     if (!a->conn) return 0;
-    lua_pushstring(L, kt_conn_peer(a->conn));
+    lua_pushstring(L, kt_conn_peer(a->conn, peer));
     lua_pushstring(L, kt_conn_local(a->conn));
     return 2;
 }
