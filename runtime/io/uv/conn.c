@@ -58,6 +58,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 void kt_uv_conn_finish(struct uv_conn *c)
 {
+    kt_list_remove(&c->watched.node);
     kt_io_timer_cancel(&c->u->io, &c->timer);
     kt_uv_answer_stop(&c->answer, &c->u->io);
     if (!uv_is_closing(&c->h.handle)) uv_close(&c->h.handle, on_handle_closed);
@@ -157,8 +158,9 @@ void kt_uv_conn_look(struct uv_conn *c)
         kt_uv_conn_arm(c, UNIX_GONE_US);
 }
 
-void kt_uv_conn_hung_up(struct uv_conn *c)
+void kt_uv_conn_hung_up(struct kt_uv_watched *w)
 {
+    struct uv_conn *c = KT_CONTAINER(w, struct uv_conn, watched);
     if (uv_is_closing(&c->h.handle)) return;
     c->hung = true;
     kt_uv_conn_look(c);
@@ -267,6 +269,8 @@ struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix)
     kt_timer_init(&c->timer, on_timer, c);
     kt_uv_answer_init(&c->answer, on_answer_due, c);
     kt_list_init(&c->closing);
+    kt_list_init(&c->watched.node);
+    c->watched.fd = -1;
     kt_uv_opened(u);
     return c;
 }
@@ -367,8 +371,7 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
         find_peer(c, fd);
     c->conn.name_local = name_local;
     c->conn.user = user;
-    if (!c->said) r = kt_uv_hangups_add(c->u->hangups, fd, c);
-    if (r < 0) return kt_uv_code(r);
+    if (!c->said) c->watched.fd = fd;
     kt_uv_conn_start_reading(c);
     return 0;
 }

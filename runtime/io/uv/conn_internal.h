@@ -42,6 +42,7 @@ struct uv_conn {
     struct kt_timer timer;      /* salvage, or the time limit for closing */
     struct kt_list closing;     /* in u->conn_closing */
     struct kt_uv_answer answer; /* TCP only */
+    struct kt_uv_watched watched;
 };
 
 static inline struct uv_conn *kt_uv_conn_of_pipe(const struct kt_pipe *p)

@@ -9,8 +9,10 @@ _Static_assert(KT_CONN_READ <= KT_UV_SCRATCH, "reads go there");
 
 void kt_uv_conn_stop_reading(struct uv_conn *c)
 {
-    if (c->reading) uv_read_stop(&c->h.stream);
+    if (!c->reading) return;
+    uv_read_stop(&c->h.stream);
     c->reading = false;
+    if (!c->code) kt_uv_hangups_unread(c->u->hangups, &c->watched);
 }
 
 static size_t wanted(const struct uv_conn *c)
@@ -94,6 +96,7 @@ void kt_uv_conn_start_reading(struct uv_conn *c)
 {
     if (c->reading || c->eof || c->code) return;
     c->reading = true;
+    kt_list_remove(&c->watched.node);
     int r = uv_read_start(&c->h.stream, on_alloc, on_read);
     if (r < 0) {
         c->reading = false;

@@ -110,11 +110,17 @@ void kt_uv_alarm_close(struct kt_uv_alarm *a);
 
 /* ---- broken sockets (hangup.c) ---- */
 
-struct uv_conn;
+/* A conn's place there. */
+struct kt_uv_watched {
+    struct kt_list node; /* while it is not read and not in the set */
+    int fd;              /* -1: it is not to be watched */
+    bool held;           /* in the set, until fd is closed */
+};
 
 int kt_uv_hangups_new(struct uv_io *u, struct kt_uv_hangups **out);
-/* From now until fd is closed, calls kt_uv_conn_hung_up(c) when the socket breaks. 0, or libuv's error. */
-int kt_uv_hangups_add(struct kt_uv_hangups *h, int fd, struct uv_conn *c);
+/* libuv has stopped reading it. Unless its node is removed first, it soon enters the set: from then until fd is closed,
+ * kt_uv_conn_hung_up is called when the socket breaks, or has broken. */
+void kt_uv_hangups_unread(struct kt_uv_hangups *h, struct kt_uv_watched *w);
 void kt_uv_hangups_close(struct kt_uv_hangups *h);
 
 /* ---- silent peers (mute_peer.c) ---- */
@@ -187,7 +193,7 @@ void kt_uv_conn_abort(struct uv_conn *c);
 /* The same conn as its user sees it. */
 struct kt_conn *kt_uv_conn(struct uv_conn *c);
 /* The system has reported a socket error, or that both directions have ended. */
-void kt_uv_conn_hung_up(struct uv_conn *c);
+void kt_uv_conn_hung_up(struct kt_uv_watched *w);
 /* The io is about to be freed: gives closing conns only a moment more. */
 void kt_uv_conn_hurry(struct uv_io *u);
 
