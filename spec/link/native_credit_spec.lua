@@ -114,6 +114,19 @@ describe("credit", function()
     end
   end)
 
+  it("is announced again, however many announcements and copies of them are lost", function()
+    for seed = 1, 300 do
+      world { seed = seed, rtt = 20 * MS, probes = 0.5, rate = 12500, server = { max_data = 64 * KIB, memory = 64 * KIB } }
+      local s, t = pair()
+      w:set_loss(0.3)
+      t:sink()
+      s:source(256 * KIB)
+      w:run(60 * S)
+      assert.equal(256 * KIB, t:moved(), "seed " .. seed)
+      ends.close()
+    end
+  end)
+
   it("of a closed stream may be used before the receiver knows that its STOP arrived", function()
     world { ack_delay = 40 * MS, server = { max_data = 64 * KIB, memory = 64 * KIB } }
     local s, t = pair()

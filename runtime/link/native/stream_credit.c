@@ -98,14 +98,12 @@ void kt_native_credit_took(struct kt_native_stream *st)
     if (news > 0 && news >= step) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
 }
 
-void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window)
+void kt_native_credit_announce(struct kt_native_stream *st)
 {
     st->in_taken = st->in.taken;
     if (st->in_taken + st->in_window > st->in_limit) st->in_limit = st->in_taken + st->in_window;
     st->pressed = false;
     kt_native_credit_count_in(st);
-    *taken = st->in_taken;
-    *window = st->in_limit - st->in_taken;
 }
 
 void kt_native_credit_more(struct kt_native_streams *s)

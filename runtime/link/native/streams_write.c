@@ -164,7 +164,8 @@ static bool fill(struct kt_native_stream *st, unsigned frame, struct kt_native_f
         if (st->stop != KT_NATIVE_STOP_NONE || st->in_over || st->reset) return false;
         f->type = KT_NATIVE_FRAME_MAX_STREAM_DATA;
         f->max_stream_data.id = st->id;
-        kt_native_credit_announce(st, &f->max_stream_data.taken, &f->max_stream_data.window);
+        f->max_stream_data.taken = st->in_taken;
+        f->max_stream_data.window = st->in_limit - st->in_taken;
         *offset = st->in_limit;
         return true;
     default:
@@ -183,6 +184,7 @@ static bool write_due(struct writer *w, struct kt_native_stream *st)
         struct kt_native_frame f;
         uint64_t offset;
         if (full(w)) return false;
+        if (frame == KT_NATIVE_DUE_CREDIT) kt_native_credit_announce(st);
         if (fill(st, frame, &f, &offset)) {
             if (put(w, &f) == 0) return false;
             note(w, f.type, st->id, offset, 0);
