@@ -14,6 +14,16 @@ local function send(p, size, start, stop)
   return sent
 end
 
+-- Packets of `size` that may leave at a time, which it sends.
+local function batch(p, size, now)
+  local packets = 0
+  while p:next() <= now do
+    p:sent(size, now)
+    packets = packets + 1
+  end
+  return packets
+end
+
 describe("a pacer", function()
   it("without a rate lets everything through", function()
     local p = pacer(0, 0)
@@ -48,13 +58,31 @@ describe("a pacer", function()
   it("lets a sender that is late catch up by a burst, and by no more", function()
     local p = pacer(1000000, 5000)
     p:sent(1000, 10 * S)
-    local now, packets = 20 * S, 0
-    while p:next() <= now do
-      p:sent(1000, now)
-      packets = packets + 1
-    end
-    assert.equal(6, packets) -- the burst, and the one that is due
+    local now = 20 * S
+    assert.equal(6, batch(p, 1000, now)) -- the burst, and the one that is due
     assert.equal(now + MS, p:next())
+  end)
+
+  it("on a fast path lets a sender that has to wait send a quantum at a time, at the same rate", function()
+    local p, now, sent = pacer(125000000, 1250000), 10 * S, 0 -- 1 Gbit/s: 62,500 bytes in 500 µs
+    batch(p, 1250, now)
+    for _ = 1, 1000 do
+      assert.is_true(p:next() - now > 400 and p:next() - now <= 500, p:next() - now)
+      now = p:next()
+      local packets = batch(p, 1250, now)
+      assert.is_true(packets >= 48 and packets <= 52, packets)
+      sent = sent + packets * 1250
+    end
+    assert.is_true(math.abs(sent - (now - 10 * S) * 125) <= 62500, sent)
+  end)
+
+  it("lets a sender that had nothing to send begin with a quantum, of two packets at least", function()
+    for rate, packets in pairs { [125000000] = 51, [1000000] = 3 } do -- and the one that is due
+      local p = pacer(rate, rate // 100)
+      p:sent(1250, 10 * S)
+      p:idle()
+      assert.equal(packets, batch(p, 1250, 20 * S))
+    end
   end)
 
   it("does not lose the time that a coarse timer takes", function()

@@ -127,6 +127,12 @@ static int pacer_next(lua_State *L)
     return 1;
 }
 
+static int pacer_idle(lua_State *L)
+{
+    ((struct kt_pacer *)luaL_checkudata(L, 1, PACER))->idle = true;
+    return 0;
+}
+
 static int pacer_sent(lua_State *L)
 {
     kt_pacer_sent(
@@ -263,7 +269,7 @@ int luaopen_spec_delivery(lua_State *L)
         {"app_limited", rate_app_limited}, {"inflight", rate_inflight}, {"sample", rate_sample},
         {NULL, NULL}};
     static const luaL_Reg pacer[] = {
-        {"set", pacer_set}, {"next", pacer_next}, {"sent", pacer_sent}, {NULL, NULL}};
+        {"set", pacer_set}, {"next", pacer_next}, {"sent", pacer_sent}, {"idle", pacer_idle}, {NULL, NULL}};
     static const luaL_Reg packet[] = {{NULL, NULL}};
     static const luaL_Reg controller[] = {{"sent", auto_sent}, {"acked", auto_acked}, {"lost", auto_lost},
         {"progress", auto_progress}, {"app_limited", auto_app_limited}, {"limit", auto_limit},
