@@ -3,6 +3,7 @@
  * Invariant: a deadline is never later than the moment at which kt_limits_expired becomes true. */
 #include "link/limits.h"
 #include <stdlib.h>
+#include "base/bytes.h"
 
 void kt_limits_init(struct kt_limits *l, uint64_t born_us, uint64_t now_us)
 {
@@ -83,5 +84,5 @@ uint64_t kt_limits_deadline(const struct kt_limits *l)
 {
     if (!l) return KT_TIME_NEVER;
     const uint64_t idle = idle_at(l), total = total_at(l);
-    return idle < total ? idle : total;
+    return kt_min64(idle, total);
 }

@@ -256,16 +256,11 @@ static int finish(struct kt_snappy_dec *d, struct kt_err *err)
     return 0;
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Reads bytes of the current head or body; returns their number. */
 static int take(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *taken, struct kt_err *err)
 {
     if (d->head_have < HEAD) {
-        *taken = least(n, HEAD - d->head_have);
+        *taken = kt_min_size(n, HEAD - d->head_have);
         memcpy(d->head + d->head_have, data, *taken);
         d->head_have += *taken;
         if (d->head_have < HEAD) return 0;
@@ -274,7 +269,7 @@ static int take(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *
         int r = check_head(d, err);
         if (r < 0) return r;
     } else {
-        *taken = least(n, d->body_len - d->body_have);
+        *taken = kt_min_size(n, d->body_len - d->body_have);
         if (!skippable(d->head[0])) {
             int r = reserve(&d->body, d->body_have + *taken, CRC + MAX_BLOCK, err);
             if (r < 0) return r;

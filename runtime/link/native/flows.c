@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "link/native/code.h"
 
 /* ---- the table ---- */
@@ -269,18 +270,13 @@ void kt_native_flows_path(struct kt_native_flows *f, size_t room)
     f->room = room;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 uint64_t kt_native_flows_due(const struct kt_native_flows *f)
 {
     uint64_t due = UINT64_MAX;
     if (!kt_list_empty(&f->again)) due = KT_CONTAINER(f->again.next, struct kt_native_queued, node)->due_us;
     for (int ours = 0; ours < 2 && f->cfg.idle_us; ours++) {
         const struct kt_native_flow *flow = longest_idle(f, ours);
-        if (flow) due = earlier(due, flow->active_us + f->cfg.idle_us);
+        if (flow) due = kt_min64(due, flow->active_us + f->cfg.idle_us);
     }
     return due;
 }
