@@ -82,7 +82,7 @@ static uint64_t ours(const struct kt_kcptun_context *c)
     return kt_memory_budget_left(c->budget, c->taken, c->cfg.max_buffered);
 }
 
-/* Of each session, if there are that many. */
+/* The share of a session if there are this many. */
 static uint64_t share_of(const struct kt_kcptun_context *c, size_t sessions)
 {
     const uint64_t most = 2 * LEAST + RECV_LEAST + kt_kcptun_context_cost(c, LEAST_STREAMS);

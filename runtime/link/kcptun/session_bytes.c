@@ -88,8 +88,9 @@ void kt_kcptun_session_frame(void *ctx, const uint8_t *header, const struct kt_i
 
 /* ---- from the peer ---- */
 
-/* Ends the session because of what the peer sent. A server first sends a frame, of which a client whose settings
- * differ makes as little, and then says so; it hears nothing else before its next heartbeat. */
+/* Ends the session because of what the peer sent. A server first sends a frame: a client whose settings differ cannot
+ * read that either, and then logs which setting it may be. Without it, the client would hear nothing before its next
+ * heartbeat. */
 static void reject(struct kt_kcptun_session *s, int code)
 {
     if (!s->context->client) {

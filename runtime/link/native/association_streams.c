@@ -84,7 +84,7 @@ static void tell_exhausted(struct kt_native_association *a)
     if (why) log_full(a, facts.streams, "further ones wait", why); /* else it has max_streams */
 }
 
-/* The peer may open that many streams more, for which memory is kept. */
+/* The peer may open `told` more streams. Memory is kept for them. */
 static void count_told(struct kt_native_association *a, uint64_t told)
 {
     kt_native_context_told(a->c, a->told, (size_t)told);

@@ -45,7 +45,7 @@ static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
     return n < least ? least : kt_min64(n, most);
 }
 
-/* Bytes of memory for that many bytes of streams, and the other way round. */
+/* Memory for bytes of streams, and bytes of streams that fit memory. */
 static uint64_t in_memory(uint64_t bytes)
 {
     return bytes / KT_NATIVE_BLOCK * sizeof(struct kt_native_block);
