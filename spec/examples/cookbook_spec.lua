@@ -230,7 +230,7 @@ proofs["Refuse clients that connect too often"] = function(t, w)
   assert.is_nil(t.reached("user1", "client:12948"))
 end
 
-proofs["Another bandwidth by night"] = function(t, w)
+proofs["A different bandwidth at night"] = function(t, w)
   t.server "vps"
   w:host("vps"):run("scripts/examples/server.lua")
   t.run("client", "near.lua") -- it is 19:59
