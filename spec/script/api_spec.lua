@@ -150,7 +150,7 @@ kt.spawn(function() end)]]
   end)
 
   it("gives keys a type that has a name, and defaults that pass its own checks", function()
-    local named = require "kt.api.types"
+    local named = require "kt.api.key_types"
     local basic = { string = true, boolean = true, integer = true, enum = true, handle = true, list = true, table = true, any = true, ["function"] = true }
     local function walk(path, d)
       for _, key in ipairs(d.keys or {}) do
@@ -177,7 +177,7 @@ end)
 
 describe("what is generated from it", function()
   it("is up to date; if not, run scripts/generate", function()
-    assert.equal(h.read_file("lua/meta/kt.lua"), require("kt.doc.types").text(api))
+    assert.equal(h.read_file("lua/meta/kt.lua"), require("kt.doc.luals").text(api))
     assert.equal(h.read_file("docs/reference.md"), require("kt.doc.reference").text(api))
   end)
 

@@ -188,7 +188,7 @@ describe("what is generated from it", function()
   local types, reference = read "lua/meta/kt/sim.lua", read "docs/reference-sim.md"
 
   it("is up to date; if not, run scripts/generate", function()
-    assert.equal(types, require("kt.doc.types").text(api))
+    assert.equal(types, require("kt.doc.luals").text(api))
     assert.equal(reference, require("kt.doc.reference").text(api))
   end)
 

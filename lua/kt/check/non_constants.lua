@@ -1,6 +1,6 @@
 --- Checks values that are not constant against the description of the argument that they are in, by what kt.check.infer says of their types.
 local constants = require "kt.check.constants"
-local named = require "kt.api.types"
+local named = require "kt.api.key_types"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
 local types = require "kt.check.types"

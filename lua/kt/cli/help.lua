@@ -23,8 +23,8 @@ end
 
 local makers = {
   [""] = help.list,
-  ["--luals"] = function() return require "kt.doc.types".text(require "kt.api") end,
-  ["--luals=sim"] = function() return require "kt.doc.types".text(require "kt.sim.api") end,
+  ["--luals"] = function() return require "kt.doc.luals".text(require "kt.api") end,
+  ["--luals=sim"] = function() return require "kt.doc.luals".text(require "kt.sim.api") end,
   ["--markdown"] = function() return require "kt.doc.reference".text(require "kt.api") end,
   ["--markdown=sim"] = function() return require "kt.doc.reference".text(require "kt.sim.api") end,
   ["--bound"] = bound,

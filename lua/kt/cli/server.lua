@@ -36,7 +36,7 @@ return function(values, from)
   local function serve(stream)
     if measured(stream) then return end
     if stream.target == reflector.TARGET then
-      kt.log.info("%s: does not get help with measuring (--nodiagnose)", stream.peer)
+      kt.log.info("%s: refused help with measuring (--nodiagnose)", stream.peer)
       return stream:reset "denied"
     end
     local target = stream.target or values.target

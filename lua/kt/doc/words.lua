@@ -1,5 +1,5 @@
 --- Phrases for API descriptions, shared by `kt help`, the reference and the type definitions.
-local named = require "kt.api.types"
+local named = require "kt.api.key_types"
 local units = require "kt.units"
 
 local words = {}
