@@ -291,7 +291,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         context->counters->CurrEstab--;
         kt_native_context_link(context, false);
         kt_native_context_streams(context, a->stream_count, 0);
-        kt_native_context_told(context, a->told, 0);
+        kt_native_context_allowed(context, a->allowed, 0);
         kt_native_context_promise_end(context, a->promised);
         probes_end(a, code);
         kt_native_streams_free(a->streams, code);

@@ -110,7 +110,7 @@ struct kt_native_association {
     uint64_t hopped_bytes;    /* of streams, both ways, until then */
     uint64_t fled_us;         /* when it was last, because of losses; 0: never */
     size_t stream_count;      /* as counted in StreamsNow */
-    size_t told;              /* as counted in kt_native_context_told */
+    size_t allowed;           /* as counted in kt_native_context_allowed */
     uint32_t batches_left;    /* of streams of the peer that may be accepted in this turn */
     bool fresh;               /* the loop has begun another turn since they were counted */
     uint64_t turn_us;         /* the turn of the loop ... */

@@ -1,6 +1,6 @@
 /* An association's streams and flows: what they ask it for and tell it, and the limits that all associations share.
  *
- * Invariant: stream_count, told and promised are what the context counts for this association. */
+ * Invariant: stream_count, allowed and promised are what the context counts for this association. */
 #include "base/bytes.h"
 #include "link/common/descriptors.h"
 #include "link/native/association_internal.h"
@@ -35,7 +35,7 @@ static uint64_t on_more(void *ctx, uint64_t want)
 static const char *lacks(const struct kt_native_association *a, size_t own, bool open)
 {
     const bool fits = open && kt_native_context_fits(a->c, own > a->stream_count ? own - a->stream_count : 0);
-    if (!fits && own > kt_native_context_share(a->c, a->stream_count + a->told))
+    if (!fits && own > kt_native_context_share(a->c, a->stream_count + a->allowed))
         return "the remaining memory is for other links; raise max_buffered (--maxbuffered)";
     if (own > kt_descriptors_share(a->c->io, a->c->counters, a->stream_count))
         return "the remaining descriptors are for other links; raise ulimit -n";
@@ -70,7 +70,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
 static size_t on_allows(void *ctx)
 {
     const struct kt_native_association *a = ctx;
-    return kt_min_size(kt_native_context_share(a->c, a->stream_count + a->told),
+    return kt_min_size(kt_native_context_share(a->c, a->stream_count + a->allowed),
         kt_descriptors_share(a->c->io, a->c->counters, a->stream_count));
 }
 
@@ -84,11 +84,11 @@ static void tell_exhausted(struct kt_native_association *a)
     if (why) log_full(a, facts.streams, "further ones wait", why); /* else it has max_streams */
 }
 
-/* The peer may open `told` more streams. Memory is kept for them. */
-static void count_told(struct kt_native_association *a, uint64_t told)
+/* The peer may open `allowed` more streams. Memory is kept for them. */
+static void count_allowed(struct kt_native_association *a, uint64_t allowed)
 {
-    kt_native_context_told(a->c, a->told, (size_t)told);
-    a->told = (size_t)told;
+    kt_native_context_allowed(a->c, a->allowed, (size_t)allowed);
+    a->allowed = (size_t)allowed;
 }
 
 static void on_count(void *ctx, size_t n)
@@ -96,7 +96,7 @@ static void on_count(void *ctx, size_t n)
     struct kt_native_association *a = ctx;
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
-    count_told(a, facts.told);
+    count_allowed(a, facts.allowed);
     kt_native_context_streams(a->c, a->stream_count, n);
     a->stream_count = n;
     if (a->full_logged && !lacks(a, 2 * n, false)) a->full_logged = false;
@@ -158,7 +158,7 @@ void kt_native_association_count_streams(struct kt_native_association *a)
     c->BytesReceived += facts.received - a->sum.bytes_in;
     a->sum.bytes_out = facts.sent;
     a->sum.bytes_in = facts.received;
-    count_told(a, facts.told);
+    count_allowed(a, facts.allowed);
     count_flows(a);
 }
 

@@ -99,9 +99,9 @@ void kt_native_context_streams(struct kt_native_context *c, size_t before, size_
     count(c);
 }
 
-void kt_native_context_told(struct kt_native_context *c, size_t before, size_t now)
+void kt_native_context_allowed(struct kt_native_context *c, size_t before, size_t now)
 {
-    c->told += now - before;
+    c->allowed += now - before;
 }
 
 bool kt_native_context_parity(struct kt_native_context *c, bool begins)
@@ -130,7 +130,7 @@ bool kt_native_context_admits_links(const struct kt_native_context *c, size_t mo
 size_t kt_native_context_spare(const struct kt_native_context *c, uint64_t queued)
 {
     const uint64_t rest = left(c, c->streams),
-                   kept = kt_min64(rest - left(c, c->streams + c->told), rest / 2);
+                   kept = kt_min64(rest - left(c, c->streams + c->allowed), rest / 2);
     return (size_t)kt_sub64(rest - kept, c->client ? 0 : in_memory(queued));
 }
 
@@ -139,7 +139,7 @@ uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before,
     const uint64_t rest = kt_sub64(in_streams(c->cfg.max_buffered / PROMISES), c->promised - before);
     const uint64_t share = c->client ? rest : rest / 2;
     const uint64_t granted =
-        kt_min64(want, kt_min64(share, before + in_streams(left(c, c->streams + c->told))));
+        kt_min64(want, kt_min64(share, before + in_streams(left(c, c->streams + c->allowed))));
     if (granted < before + (want - before) / 2) return before; /* too little for a frame */
     c->promised += granted - before;
     return granted;
@@ -153,7 +153,7 @@ void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes)
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted)
 {
     const uint64_t least = c->cfg.max_buffered / STREAMS_LEASTS / (c->links ? c->links : 1) / STREAM_COST;
-    const uint64_t fit = left(c, c->streams + c->told - counted) / 2 / STREAM_COST,
+    const uint64_t fit = left(c, c->streams + c->allowed - counted) / 2 / STREAM_COST,
                    few = between(STREAMS_FEW, least, STREAMS_LEAST);
     return (size_t)(fit > few ? fit : few);
 }

@@ -37,7 +37,7 @@ struct kt_native_context {
     struct kt_native_slabs slabs;      /* the bytes of streams */
     size_t links;                      /* associations */
     size_t streams;                    /* of all of them */
-    size_t told;     /* streams that peers may open beside those, as far as they are kept for them */
+    size_t allowed;  /* streams that peers may open beside those, and for which memory is kept */
     size_t parities; /* paths that keep packets to rebuild others, of all associations */
     size_t held;     /* bytes of all these, as counted in BytesHeld */
     struct kt_memory_budget *budget;
@@ -72,7 +72,7 @@ void kt_native_context_link(struct kt_native_context *c, bool begins);
 void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
 /* Likewise the streams that its peer may still open. Memory is kept for them, which new credit may not use. Nor may
  * data to send, except for what exceeds half of the memory left. */
-void kt_native_context_told(struct kt_native_context *c, size_t before, size_t now);
+void kt_native_context_allowed(struct kt_native_context *c, size_t before, size_t now);
 /* A path begins or ends to keep packets that rebuild others. False: it may not begin, for lack of memory. */
 bool kt_native_context_parity(struct kt_native_context *c, bool begins);
 /* Whether `more` associations may begin: there is memory for their state. */
@@ -88,7 +88,7 @@ uint64_t kt_native_context_promise(struct kt_native_context *c, uint64_t before,
 /* The association ended; it had given `bytes`. */
 void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
 /* How many streams an association may have: they may cost as much as they leave to all others. counted: those of its
- * streams that are in kt_native_context_streams or kt_native_context_told. */
+ * streams that are in kt_native_context_streams or kt_native_context_allowed. */
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted);
 /* Whether there is memory for `uncounted` streams beside those in kt_native_context_streams. */
 bool kt_native_context_fits(const struct kt_native_context *c, size_t uncounted);

@@ -387,7 +387,7 @@ void kt_native_streams_facts(const struct kt_native_streams *s, struct kt_native
 {
     const bool raised = s->peer_limit - s->peer_closed > s->cfg.ours.max_streams;
     *out = (struct kt_native_streams_facts){.streams = s->count,
-        .told = raised ? s->peer_limit - s->peer_next : 0,
+        .allowed = raised ? s->peer_limit - s->peer_next : 0,
         .queued = s->queued,
         .unread = s->unread,
         .sent = s->sent,

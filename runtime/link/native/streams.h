@@ -173,7 +173,7 @@ void kt_native_streams_timer(struct kt_native_streams *s, bool heard);
 
 struct kt_native_streams_facts {
     size_t streams;          /* open, of both ends */
-    uint64_t told;           /* how many more the peer may open, if it was told of more than its first ones */
+    uint64_t allowed;        /* how many more the peer may open; 0 while the first announcement stands */
     uint64_t queued;         /* bytes written that the peer does not hold yet */
     uint64_t unread;         /* bytes that arrived in order and were not taken */
     uint64_t sent, received; /* bytes since the start: sent for the first time; arrived in order */
