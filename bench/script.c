@@ -172,7 +172,7 @@ static void run_lua(const char *script, uint16_t port, uint16_t far)
     struct kt_err err = {0};
     char on[32], remote[32], *args[] = {on, remote};
     kt_logger_init(&logger, "");
-    logger.log.level = KT_LOG_ERROR;
+    kt_logger_set_level(&logger, KT_LOG_ERROR);
     struct kt_io *io = make_io(&logger.log);
     snprintf(on, sizeof on, "127.0.0.1:%u", port);
     snprintf(remote, sizeof remote, "127.0.0.1:%u", far);

@@ -32,8 +32,7 @@ int kt_output_open(struct kt_output *o, struct kt_logger *logger, struct kt_err 
         kt_writer_close(o->err);
         return kt_err_set(err, rc, "no thread for standard output and error: %s", kt_strerror(rc));
     }
-    logger->out = to_stderr;
-    logger->ctx = o;
+    kt_logger_to(logger, to_stderr, o);
     return 0;
 }
 
@@ -63,5 +62,5 @@ void kt_output_close(struct kt_output *o)
     if (out && kt_writer_lost(out) > o->lost_logged) tell_lost(o, "");
     kt_writer_close(out);
     kt_writer_close(o->err);
-    kt_logger_to_stderr(o->logger);
+    kt_logger_to(o->logger, NULL, NULL);
 }

@@ -228,7 +228,7 @@ int kt_start(const struct kt_start *start)
     struct kt_output output;
     struct kt_io *io;
     kt_logger_init(&logger, start->name);
-    logger.log.level = start->level;
+    kt_logger_set_level(&logger, start->level);
     if (kt_crypto_init(&err)) return complain(&logger, err.text);
     if (start->serves && kt_output_open(&output, &logger, &err)) return complain(&logger, err.text);
     const unsigned long child_fds = kt_process_raise_limit(); /* before the io reads it */
@@ -236,12 +236,12 @@ int kt_start(const struct kt_start *start)
     if (kt_uv_new(&io, &logger.log, 0, &err)) {
         complain(&logger, err.text);
     } else {
-        logger.io = io;
+        kt_logger_set_io(&logger, io);
         if (start->serves) kt_logger_hold(&logger);
         code = with_io(start, &logger, start->serves ? &output : NULL, io, child_fds);
         kt_logger_release(&logger);
         kt_io_free(io); /* closing may still log something */
-        logger.io = NULL;
+        kt_logger_set_io(&logger, NULL);
     }
     kt_logger_close(&logger);
     if (start->serves) kt_output_close(&output);

@@ -126,10 +126,9 @@ static int run(lua_State *L)
         .line_max = (size_t)option(L, "line_max")};
     struct kt_logger logger;
     kt_logger_init(&logger, "s");
-    logger.out = say;
-    logger.ctx = w;
+    kt_logger_to(&logger, say, w);
     if (kt_uv_new(&w->io, &logger.log, 0, NULL)) return luaL_error(L, "no io");
-    logger.io = w->io;
+    kt_logger_set_io(&logger, w->io);
     kt_timer_init(&w->deadline, on_deadline, w);
     const uint64_t ms = (uint64_t)option(L, "until_ms");
     w->may_run_on = ms > 0;
@@ -158,7 +157,7 @@ static int run(lua_State *L)
     }
     kt_io_timer_cancel(w->io, &w->deadline);
     kt_io_free(w->io);
-    logger.io = NULL;
+    kt_logger_set_io(&logger, NULL);
     kt_logger_close(&logger);
     if (w->timed_out) return luaL_error(L, "%s did not end in time", file);
 
@@ -218,11 +217,10 @@ static int reload(lua_State *L)
     w->other = luaL_checkstring(L, -1);
     struct kt_logger logger;
     kt_logger_init(&logger, "s");
-    logger.log.level = KT_LOG_WARN;
-    logger.out = say;
-    logger.ctx = w;
+    kt_logger_set_level(&logger, KT_LOG_WARN);
+    kt_logger_to(&logger, say, w);
     if (kt_uv_new(&w->io, &logger.log, 0, NULL)) return luaL_error(L, "no io");
-    logger.io = w->io;
+    kt_logger_set_io(&logger, w->io);
     kt_timer_init(&w->deadline, on_deadline, w);
     kt_timer_init(&w->next, on_next, w);
     const struct kt_supervisor_opts opts = {
@@ -240,7 +238,7 @@ static int reload(lua_State *L)
     if (kt_supervisor_new(&w->supervisor, &opts, &err) == 0) {
         if (kt_supervisor_start(w->supervisor) == 0) {
             swap_files(w);
-            logger.log.level = KT_LOG_QUIET; /* there are many failures */
+            kt_logger_set_level(&logger, KT_LOG_QUIET); /* there are many failures */
             kt_io_timer_set(w->io, &w->next, kt_io_now(w->io) + 1000u);
             code = kt_supervisor_run(w->supervisor);
         }
@@ -249,7 +247,7 @@ static int reload(lua_State *L)
     kt_io_timer_cancel(w->io, &w->deadline);
     kt_io_timer_cancel(w->io, &w->next);
     kt_io_free(w->io);
-    logger.io = NULL;
+    kt_logger_set_io(&logger, NULL);
     kt_logger_close(&logger);
 
     lua_createtable(L, 0, 5);
@@ -295,9 +293,8 @@ static int guest_start(lua_State *L)
     lua_setiuservalue(L, -2, 1);
     g->w.io = io;
     kt_logger_init(&g->logger, file);
-    g->logger.out = say;
-    g->logger.ctx = &g->w;
-    g->logger.io = io;
+    kt_logger_to(&g->logger, say, &g->w);
+    kt_logger_set_io(&g->logger, io);
     const struct kt_supervisor_opts opts = {.runtime = {.io = io,
                                                 .logger = &g->logger,
                                                 .bind = kt_api_bind,
@@ -349,7 +346,7 @@ static int guest_free(lua_State *L)
     kt_supervisor_free(g->supervisor);
     g->supervisor = NULL;
     kt_io_free(g->w.io);
-    g->logger.io = NULL;
+    kt_logger_set_io(&g->logger, NULL);
     kt_logger_close(&g->logger);
     if (g->w.bytes) return luaL_error(L, "%d bytes were leaked", (int)g->w.bytes);
     return 0;

@@ -276,7 +276,7 @@ static int log_level(lua_State *L)
         return kt_lua_err_return(L, KT_ECONFIG,
             lua_pushfstring(
                 L, "unknown log level \"%s\"; expected one of debug, info, warn, error, quiet", name));
-    kt_runtime_logger(kt_runtime_of(L))->log.level = level;
+    kt_logger_set_level(kt_runtime_logger(kt_runtime_of(L)), level);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -173,10 +173,25 @@ void kt_logger_init(struct kt_logger *l, const char *name)
     if (len > 4 && strcmp(l->name + len - 4, ".lua") == 0) l->name[len - 4] = '\0';
 }
 
-void kt_logger_to_stderr(struct kt_logger *l)
+void kt_logger_to(struct kt_logger *l, void (*out)(void *ctx, const char *text, size_t len), void *ctx)
 {
-    l->out = to_stderr;
-    l->ctx = NULL;
+    l->out = out ? out : to_stderr;
+    l->ctx = ctx;
+}
+
+void kt_logger_set_io(struct kt_logger *l, struct kt_io *io)
+{
+    l->io = io;
+}
+
+void kt_logger_simulate(struct kt_logger *l)
+{
+    l->simulated = true;
+}
+
+void kt_logger_set_level(struct kt_logger *l, enum kt_log_level level)
+{
+    l->log.level = level;
 }
 
 static void close_file(struct kt_log_file *file, bool wait)
@@ -204,12 +219,8 @@ int kt_logger_format(struct kt_logger *l, enum kt_log_format format, struct kt_e
     return rc;
 }
 
-void kt_log_file_close(struct kt_log_file *file)
-{
-    close_file(file, false);
-}
-
-int kt_log_file_open(struct kt_logger *l, const char *path, struct kt_log_file *out, struct kt_err *err)
+/* No file for a path that is NULL. */
+static int open_file(struct kt_logger *l, const char *path, struct kt_log_file *out, struct kt_err *err)
 {
     static const struct kt_append_events events = {.lost = kt_logger_lost, .failed = on_failed};
     *out = (struct kt_log_file){0};
@@ -219,16 +230,42 @@ int kt_log_file_open(struct kt_logger *l, const char *path, struct kt_log_file *
     if (rc) return rc;
     out->path = strdup(path);
     if (out->path) return 0;
-    kt_log_file_close(out);
+    close_file(out, false);
     return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
 }
 
 int kt_logger_file(struct kt_logger *l, const char *path, struct kt_err *err)
 {
     struct kt_log_file file;
-    int rc = kt_log_file_open(l, path, &file, err);
+    int rc = open_file(l, path, &file, err);
     if (rc) return rc;
-    kt_log_file_close(&l->file);
+    close_file(&l->file, false);
     l->file = file;
     return 0;
+}
+
+const char *kt_logger_path(const struct kt_logger *l)
+{
+    return l->file.path;
+}
+
+int kt_logger_try(struct kt_logger *l, enum kt_log_level level, const char *path,
+    struct kt_log_settings *before, struct kt_err *err)
+{
+    struct kt_log_file file;
+    int rc = open_file(l, path, &file, err);
+    if (rc) return rc;
+    *before = (struct kt_log_settings){l->log.level, l->format, l->file};
+    l->log.level = level;
+    l->file = file;
+    return 0;
+}
+
+void kt_logger_tried(struct kt_logger *l, struct kt_log_settings *before, bool keep)
+{
+    close_file(keep ? &before->file : &l->file, false);
+    if (keep) return;
+    l->log.level = before->level;
+    l->format = before->format;
+    l->file = before->file;
 }

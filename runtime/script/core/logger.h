@@ -21,6 +21,14 @@ struct kt_log_file {
     struct kt_appender *to;
 };
 
+/* The settings that a script may change. */
+struct kt_log_settings {
+    enum kt_log_level level;
+    enum kt_log_format format;
+    struct kt_log_file file;
+};
+
+/* Its fields belong to logger.c; others read `log` and `name`. */
 struct kt_logger {
     struct kt_log log;       /* the interface passed to the rooms below */
     struct kt_io *io;        /* wall clock and files; lines carry no date while it is NULL */
@@ -41,8 +49,13 @@ struct kt_logger {
 
 /* To standard error, level info. name: a script's path or a verb; the prefix is its last part without ".lua". */
 void kt_logger_init(struct kt_logger *l, const char *name);
-/* Sends `out` to standard error, unbuffered, as after kt_logger_init. */
-void kt_logger_to_stderr(struct kt_logger *l);
+/* Sets where lines go without a file; NULL: to standard error, unbuffered, as after kt_logger_init. */
+void kt_logger_to(struct kt_logger *l, void (*out)(void *ctx, const char *text, size_t len), void *ctx);
+/* From now on it has this io; NULL: none. Set it to NULL after the io is freed, which may still log. */
+void kt_logger_set_io(struct kt_logger *l, struct kt_io *io);
+/* Of a simulated host: lines carry no date, and there is no journal. */
+void kt_logger_simulate(struct kt_logger *l);
+void kt_logger_set_level(struct kt_logger *l, enum kt_log_level level);
 /* Holds back lines that repeat, from now on, while l->io is there. Without memory it does not. */
 void kt_logger_hold(struct kt_logger *l);
 /* Before the io is freed: writes what is held back, and no longer holds back any. */
@@ -52,14 +65,19 @@ void kt_logger_close(struct kt_logger *l);
 
 /* Sends further lines to a file, created if missing (NULL: back to `out`). */
 int kt_logger_file(struct kt_logger *l, const char *path, struct kt_err *err);
-/* The same in two steps, for callers that may restore the previous file: opens a file (none for a NULL path)
- * to be stored in l->file, and closes one taken out of it. */
-int kt_log_file_open(struct kt_logger *l, const char *path, struct kt_log_file *out, struct kt_err *err);
-void kt_log_file_close(struct kt_log_file *file);
 
 /* Writes further lines in this format. With KT_LOG_JOURNAL they go to the journal, and to no file. 0, or a code and
  * a sentence: there is no journal. */
 int kt_logger_format(struct kt_logger *l, enum kt_log_format format, struct kt_err *err);
+
+/* While another script loads: saves the settings in *before, then uses this level and file (NULL: `out`). 0, or a
+ * code and a sentence, and nothing changes. kt_logger_tried ends it: it keeps what the script set, or restores
+ * *before. */
+int kt_logger_try(struct kt_logger *l, enum kt_log_level level, const char *path,
+    struct kt_log_settings *before, struct kt_err *err);
+void kt_logger_tried(struct kt_logger *l, struct kt_log_settings *before, bool keep);
+/* The path of the file; NULL: none. */
+const char *kt_logger_path(const struct kt_logger *l);
 
 /* Writes lines other than those of kt_log, such as counters, to the same place, regardless of the level. In other
  * formats than text, each becomes a line of level info. */

@@ -189,36 +189,6 @@ static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
     tell_reloaded(sv, 0, text);
 }
 
-/* Log settings, which each script may change. */
-struct log_settings {
-    enum kt_log_level level;
-    enum kt_log_format format;
-    struct kt_log_file file;
-};
-
-static int log_begin(struct kt_supervisor *sv, struct log_settings *before, struct kt_err *err)
-{
-    struct kt_logger *l = sv->logger;
-    struct kt_log_file base;
-    int rc = kt_log_file_open(l, sv->log_file, &base, err);
-    if (rc) return rc;
-    *before = (struct log_settings){l->log.level, l->format, l->file};
-    l->log.level = sv->level;
-    l->file = base;
-    return 0;
-}
-
-static void log_end(struct kt_supervisor *sv, struct log_settings *before, bool keep)
-{
-    struct kt_logger *l = sv->logger;
-    kt_log_file_close(keep ? &before->file : &l->file);
-    if (keep && sv->level_set) l->log.level = sv->level;
-    if (keep) return;
-    l->log.level = before->level;
-    l->format = before->format;
-    l->file = before->file;
-}
-
 /* Creates a runtime and has it take over. On failure returns NULL, changes nothing, and sets *why (or err, if
  * *why is NULL) to the reason. */
 static struct kt_runtime *bring(
@@ -255,7 +225,7 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
 {
     struct kt_replaced sum;
     struct kt_err err = {0};
-    struct log_settings before;
+    struct kt_log_settings before;
     char *why, text[160];
     if (sv->opts.reloading) sv->opts.reloading(sv->opts.ctx);
     if (sv->ending) return refuse(sv, KT_ECLOSED, "the process is shutting down");
@@ -265,11 +235,13 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
             KT_REPLACED_MAX);
         return refuse(sv, KT_ELIMIT, text);
     }
-    if (log_begin(sv, &before, &err)) return refuse(sv, err.code, err.text);
+    if (kt_logger_try(sv->logger, sv->level, sv->log_file, &before, &err))
+        return refuse(sv, err.code, err.text);
     if (sv->sources) kt_sources_begin(sv->sources);
     struct kt_runtime *rt = bring(sv, &sum, &err, &why);
     if (sv->sources) kt_sources_end(sv->sources, rt != NULL);
-    log_end(sv, &before, rt != NULL);
+    kt_logger_tried(sv->logger, &before, rt != NULL);
+    if (rt && sv->level_set) kt_logger_set_level(sv->logger, sv->level);
     if (!rt) {
         refuse(sv, err.code, why ? why : err.text);
         free(why);
@@ -349,8 +321,8 @@ static void write_counters(const struct kt_supervisor *sv)
  * line. */
 static void reopen_log(const struct kt_supervisor *sv)
 {
-    if (sv->logger->file.path)
-        kt_log(&sv->logger->log, KT_LOG_INFO, "SIGUSR2: the log continues in %s", sv->logger->file.path);
+    const char *path = kt_logger_path(sv->logger);
+    if (path) kt_log(&sv->logger->log, KT_LOG_INFO, "SIGUSR2: the log continues in %s", path);
 }
 
 static void on_signal(void *ctx, int signum)
@@ -391,7 +363,8 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
     kt_link_memory_init(&sv->link_memory, seed, opts->phrases);
     kt_turn_init(&sv->turn, on_turn, sv);
     kt_timer_init(&sv->reload, on_reload, sv);
-    if (sv->logger->file.path && !(sv->log_file = strdup(sv->logger->file.path))) {
+    const char *path = kt_logger_path(sv->logger);
+    if (path && !(sv->log_file = strdup(path))) {
         free(sv);
         return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
     }
@@ -459,7 +432,8 @@ bool kt_supervisor_ending(const struct kt_supervisor *sv)
 
 void kt_supervisor_set_log_level(struct kt_supervisor *sv, enum kt_log_level level)
 {
-    sv->level = sv->logger->log.level = level;
+    sv->level = level;
+    kt_logger_set_level(sv->logger, level);
     sv->level_set = true;
 }
 

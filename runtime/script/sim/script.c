@@ -99,7 +99,7 @@ static void free_script(struct script *s)
     if (s->io) kt_io_free(s->io);
     s->io = NULL;
     kt_arena_free(&s->arena);
-    s->logger.io = NULL;
+    kt_logger_set_io(&s->logger, NULL);
     kt_logger_close(&s->logger);
     free(s->env);
     free(s->args);
@@ -195,7 +195,7 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
      * and a replaced script may still be there. */
     if (rc == 0) rc = kt_arena_init(&s->arena, 4 * memory);
     if (rc) return kt_err_set(err, rc, "%s", err->text[0] ? err->text : kt_strerror(rc));
-    s->logger.io = s->io;
+    kt_logger_set_io(&s->logger, s->io);
     char *at = s->args;
     for (int i = 0; i < argc; i++, at += strlen(at) + 1) s->argv[i] = at;
     const struct kt_supervisor_opts opts = {
@@ -274,10 +274,10 @@ static int world_start(lua_State *L)
     *s = (struct script){.w = w, .host = h, .id = ++w->ids};
     kt_list_init(&s->node);
     kt_logger_init(&s->logger, name ? name : path ? path : "");
-    s->logger.simulated = true;
-    s->logger.out = on_log;
-    s->logger.ctx = s;
-    if (level) kt_log_level_parse(level, &s->logger.log.level);
+    kt_logger_simulate(&s->logger);
+    kt_logger_to(&s->logger, on_log, s);
+    enum kt_log_level least;
+    if (level && kt_log_level_parse(level, &least)) kt_logger_set_level(&s->logger, least);
     luaL_setmetatable(L, KT_SIM_SCRIPT);
     s->env = copy_list(L, lua_gettop(L) - 1);
     s->args = copy_list(L, lua_gettop(L) - 2);
