@@ -1,10 +1,10 @@
 /* Limits: a rate in each direction, an idle time and a total time; and, in each direction, a share of a limit that
  * others share (shared_limit.h).
  *
- * A plain value that belongs to a conn's or a stream's handle, or to a splice. It has no timer and costs nothing
- * while nothing moves. Code that moves bytes (a splice, a read or write of a script) asks kt_limits_room first,
- * reports what moved to kt_limits_moved, and sets its own timer, for kt_limits_ready after the room was used up
- * and for kt_limits_deadline in any case.
+ * A plain value that belongs to a conn's or a stream's handle, to a splice, or to a relay. It has no timer and costs
+ * nothing while nothing moves. Code that moves bytes (a splice, a read or write of a script) asks kt_limits_room
+ * first, reports what moved to kt_limits_moved, and sets its own timer, for kt_limits_ready after the room was used
+ * up and for kt_limits_deadline in any case.
  *
  * In all functions that take one, l may be NULL: no limits. */
 #ifndef KT_LINK_LIMITS_H

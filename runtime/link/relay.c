@@ -5,13 +5,14 @@
 
 #include <stdlib.h>
 #include "io/io.h"
+#include "link/limits.h"
 
 struct kt_relay {
     struct kt_io *io;
     struct kt_flow *flow[2]; /* a, b */
     uint64_t bytes[2];       /* that came from it */
-    uint64_t born, active;
-    struct kt_relay_options options;
+    uint64_t born;
+    struct kt_limits limits; /* of time only */
     struct kt_timer timer;
     struct kt_turn turn;
     bool over;
@@ -28,32 +29,20 @@ static void finish(struct kt_relay *r, int code)
     kt_io_turn(r->io, &r->turn);
 }
 
-static uint64_t idle_at(const struct kt_relay *r)
-{
-    return r->options.idle_us ? r->active + r->options.idle_us : KT_TIME_NEVER;
-}
-
-static uint64_t total_at(const struct kt_relay *r)
-{
-    return r->options.total_us ? r->born + r->options.total_us : KT_TIME_NEVER;
-}
-
 static void on_timer(void *ctx)
 {
     struct kt_relay *r = ctx;
-    const uint64_t now = kt_io_now(r->io), idle = idle_at(r), total = total_at(r);
-    if (now >= total)
-        finish(r, KT_ETOTAL);
-    else if (now >= idle)
-        finish(r, KT_EIDLE);
+    const int code = kt_limits_expired(&r->limits, kt_io_now(r->io));
+    if (code)
+        finish(r, code);
     else
-        kt_io_timer_set(r->io, &r->timer, idle < total ? idle : total);
+        kt_io_timer_set(r->io, &r->timer, kt_limits_deadline(&r->limits));
 }
 
 void kt_relay_pass(struct kt_relay *r, bool from_b, const uint8_t *data, size_t len)
 {
     r->bytes[from_b] += len;
-    r->active = kt_io_now(r->io);
+    kt_limits_moved(&r->limits, from_b ? KT_LIMITS_OUT : KT_LIMITS_IN, len, kt_io_now(r->io));
     kt_flow_send(r->flow[!from_b], data, len);
 }
 
@@ -78,6 +67,7 @@ static void release(struct kt_relay *r, int reason)
 {
     kt_io_timer_cancel(r->io, &r->timer);
     kt_io_turn_cancel(&r->turn);
+    kt_limits_end(&r->limits);
     kt_flow_close(r->flow[0], reason);
     kt_flow_close(r->flow[1], reason);
     free(r);
@@ -106,14 +96,19 @@ int kt_relay(struct kt_io *io, struct kt_flow *a, struct kt_flow *b, const struc
     r->io = io;
     r->flow[0] = a;
     r->flow[1] = b;
-    r->born = r->active = kt_io_now(io);
-    r->options = *options;
+    r->born = kt_io_now(io);
+    kt_limits_init(&r->limits, r->born, r->born);
+    const int rc = kt_limits_set(&r->limits,
+        &(struct kt_limits_terms){.idle_us = options->idle_us, .total_us = options->total_us}, r->born);
+    if (rc) {
+        free(r);
+        return rc;
+    }
     r->done = done;
     r->ctx = ctx;
     kt_timer_init(&r->timer, on_timer, r);
     kt_turn_init(&r->turn, on_turn, r);
-    const uint64_t idle = idle_at(r), total = total_at(r);
-    kt_io_timer_set(io, &r->timer, idle < total ? idle : total);
+    kt_io_timer_set(io, &r->timer, kt_limits_deadline(&r->limits));
     kt_flow_listen(a, &a_events, r);
     kt_flow_listen(b, &b_events, r);
     *out = r;
