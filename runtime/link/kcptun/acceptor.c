@@ -90,13 +90,14 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     *out = (struct kt_acceptor_change){.sessions = a->guests.count};
     if (!a->next) return;
     out->changed = true;
-    old->retired = out->retired = !kt_kcptun_context_same_secret(old, a->next);
+    out->retired = !kt_kcptun_context_same_secret(old, a->next);
+    if (out->retired) kt_kcptun_context_retire(old);
     a->context = a->next;
     a->next = NULL;
     a->elders = a->guests.count;
     for (struct kt_list *n = a->ages.next; out->retired && n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
-        g->context->retired = true; /* including guests of even earlier settings */
+        kt_kcptun_context_retire(g->context); /* including guests of even earlier settings */
         if (g->session && kt_kcptun_session_streams(g->session) == 0) kt_kcptun_guest_linger(g);
     }
     kt_kcptun_context_unref(old);

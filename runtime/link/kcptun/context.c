@@ -74,6 +74,16 @@ void kt_kcptun_context_count_state(struct kt_kcptun_context *c, size_t before, s
     count(c);
 }
 
+void kt_kcptun_context_count_basic(struct kt_kcptun_context *c, size_t before, size_t now)
+{
+    c->basic += now - before;
+}
+
+void kt_kcptun_context_retire(struct kt_kcptun_context *c)
+{
+    c->retired = true;
+}
+
 /* ---- shares ---- */
 
 /* Of max_buffered, what other contexts leave. */
@@ -90,9 +100,22 @@ static uint64_t share_of(const struct kt_kcptun_context *c, size_t sessions)
     return kt_min64(most, fair > SHARE_LEAST ? fair : SHARE_LEAST);
 }
 
-void kt_kcptun_context_divide(struct kt_kcptun_context *c)
+/* Call when sessions or cfg.max_buffered have changed. */
+static void divide(struct kt_kcptun_context *c)
 {
     c->share = (size_t)share_of(c, c->sessions);
+}
+
+void kt_kcptun_context_session(struct kt_kcptun_context *c, bool begins)
+{
+    c->sessions = begins ? c->sessions + 1 : c->sessions - 1;
+    divide(c);
+}
+
+void kt_kcptun_context_set(struct kt_kcptun_context *c, const struct kt_kcptun_config *cfg)
+{
+    c->cfg = *cfg;
+    divide(c);
 }
 
 /* Bytes kept for the sessions that there are: their costs and shares. */
@@ -146,11 +169,11 @@ size_t kt_kcptun_context_spare(
     return kt_sub_size(bytes > least ? bytes : least, held);
 }
 
-bool kt_kcptun_context_log_now(const struct kt_kcptun_context *c, uint64_t *logged_us)
+bool kt_kcptun_context_log_now(struct kt_kcptun_context *c, enum kt_kcptun_rarely what)
 {
-    const uint64_t now = kt_io_now(c->io);
-    if (*logged_us && now - *logged_us < TELL_EVERY_US) return false;
-    *logged_us = now;
+    const uint64_t now = kt_io_now(c->io), last = c->logged_us[what];
+    if (last && now - last < TELL_EVERY_US) return false;
+    c->logged_us[what] = now;
     return true;
 }
 
@@ -158,7 +181,7 @@ static void forged(struct kt_kcptun_context *c, const struct kt_addr *from)
 {
     char text[KT_ADDR_TEXT];
     c->counters->InCsumErrors++;
-    if (!kt_kcptun_context_log_now(c, &c->forged_logged_us)) return;
+    if (!kt_kcptun_context_log_now(c, KT_KCPTUN_FORGED)) return;
     kt_log_with(c->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
         "%s: a datagram does not authenticate (dropped; logged at most once a minute): are key and crypt the "
         "same on both ends?",
@@ -241,7 +264,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     c->cfg.common.key_len = 0;
     c->cfg.crypt = NULL;
     kt_kcptun_settle(&c->cfg);
-    kt_kcptun_context_divide(c);
+    divide(c);
     c->client = client;
     c->quiet_log = env->quiet_log;
     snprintf(c->crypt, sizeof c->crypt, "%s", cfg->crypt);

@@ -19,6 +19,11 @@
 
 #define KT_KCPTUN_PASS 32u /* bytes that kcptun derives from its key */
 
+/* What a hostile peer can cause as often as it likes: datagrams that do not authenticate, replayed starts, sessions that
+ * break the protocol. */
+enum kt_kcptun_rarely { KT_KCPTUN_FORGED, KT_KCPTUN_REPLAY, KT_KCPTUN_BROKEN, KT_KCPTUN_RARELY };
+
+/* Its fields belong to context.c; others read them, and call the functions below. */
 struct kt_kcptun_context {
     size_t refs;
     const struct kt_wire *wire;
@@ -46,11 +51,9 @@ struct kt_kcptun_context {
      * session (session_limits.c) */
     size_t state, basic;
     struct kt_memory_budget *budget;
-    uint64_t taken;            /* of it */
-    size_t held;               /* bytes of memory for buffers and streams, as counted in BytesHeld */
-    uint64_t forged_logged_us; /* µs, when datagrams that do not authenticate were last logged; 0: never */
-    uint64_t replay_logged_us; /* µs, likewise for replayed starts */
-    uint64_t broken_logged_us; /* µs, likewise for sessions that broke the protocol */
+    uint64_t taken; /* of it */
+    size_t held;    /* bytes of memory for buffers and streams, as counted in BytesHeld */
+    uint64_t logged_us[KT_KCPTUN_RARELY]; /* µs, when each was last logged; 0: never */
     struct kt_kcptun_small_path {
         struct kt_addr peer; /* port 0 */
         uint32_t mtu;
@@ -70,13 +73,20 @@ void kt_kcptun_context_unref(void *context);
 /* Whether two were made from the same settings, and from the same key and cipher. */
 bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b);
 bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b);
+/* Uses other settings from now on, of the same secret: those that may change while sessions exist. */
+void kt_kcptun_context_set(struct kt_kcptun_context *c, const struct kt_kcptun_config *cfg);
+/* The acceptor has another secret now: see `retired`. */
+void kt_kcptun_context_retire(struct kt_kcptun_context *c);
+/* A session begins, or ends. */
+void kt_kcptun_context_session(struct kt_kcptun_context *c, bool begins);
 /* Blocks are in use: arms the timer that returns memory later. */
 void kt_kcptun_context_busy(struct kt_kcptun_context *c);
 
 /* Counts the streams of a session, which had `before` of them and has `now`. */
 void kt_kcptun_context_streams(struct kt_kcptun_context *c, size_t before, size_t now);
-/* Likewise the bytes of a session's state. */
+/* Likewise the bytes of a session's state; of what comes with each session, in `basic`. */
 void kt_kcptun_context_count_state(struct kt_kcptun_context *c, size_t before, size_t now);
+void kt_kcptun_context_count_basic(struct kt_kcptun_context *c, size_t before, size_t now);
 /* Bytes of memory that streams cost besides their buffers. */
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams);
 
@@ -86,8 +96,6 @@ size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams)
  * third. An eighth is left out of that, for the costs and shares of sessions to come. So all sessions together fit
  * max_buffered, except that a session may complete a compressed chunk, and have eight streams. */
 
-/* Call when sessions or cfg.max_buffered have changed. */
-void kt_kcptun_context_divide(struct kt_kcptun_context *c);
 /* Whether `more` sessions fit. */
 bool kt_kcptun_context_admits(const struct kt_kcptun_context *c, size_t more);
 /* A session's share, which it may use even if others take all the rest: bytes of buffers, half for each direction of
@@ -112,8 +120,8 @@ void kt_kcptun_context_show(const struct kt_kcptun_context *c, const struct kt_u
 bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *udp, struct kt_dgram *dgram,
     uint8_t **body, size_t *len);
 
-/* Whether to log what was last logged at *logged_us (0: never): at most once a minute. Sets it if so. */
-bool kt_kcptun_context_log_now(const struct kt_kcptun_context *c, uint64_t *logged_us);
+/* Whether to log one of these now: each at most once a minute. If so, the minute begins. */
+bool kt_kcptun_context_log_now(struct kt_kcptun_context *c, enum kt_kcptun_rarely what);
 
 /* Seals a body of len bytes, which starts kt_seal_header bytes into a buffer reserved from udp, and sends it
  * without FEC. to, from: as for kt_udp_commit. */

@@ -56,8 +56,7 @@ static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_
     int rc = kt_kcptun_check(&c.common, err);
     if (rc) return rc;
     kt_kcptun_settle(&c);
-    context->cfg = c;
-    kt_kcptun_context_divide(context);
+    kt_kcptun_context_set(context, &c);
     for (struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
         struct dial *d = KT_CONTAINER(n, struct dial, node);
         const bool follows = kt_kcptun_session_tune(d->session);

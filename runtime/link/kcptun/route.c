@@ -133,7 +133,7 @@ static void refuse_replay(const struct arrival *in)
     char text[KT_ADDR_TEXT];
     context->counters->ReplayedStarts++;
     say_unknown(in); /* its session may have ended only at this end */
-    if (!kt_kcptun_context_log_now(context, &context->replay_logged_us)) return;
+    if (!kt_kcptun_context_log_now(context, KT_KCPTUN_REPLAY)) return;
     kt_log_with(context->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(in->from, text)),
         "%s: the start of an earlier session was replayed (dropped; logged at most once a minute)",
         kt_addr_text(in->from, text));

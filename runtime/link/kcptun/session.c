@@ -190,8 +190,7 @@ static void report_over(struct kt_kcptun_session *s)
     if (s->over == KT_ERESTART && *kt_kcptun_session_hint(s))
         why = "it does not know this session"; /* more than that would be a guess */
     /* A peer whose settings differ breaks it each time that it is dialled. */
-    const bool again =
-        s->over == KT_EPROTO && !kt_kcptun_context_log_now(s->context, &s->context->broken_logged_us);
+    const bool again = s->over == KT_EPROTO && !kt_kcptun_context_log_now(s->context, KT_KCPTUN_BROKEN);
     kt_log_with(s->context->log, again ? KT_LOG_DEBUG : kt_kcptun_session_loudness(s),
         kt_log_peer(s->peer_text), "session with %s ended: %s%s", s->peer_text, why,
         kt_kcptun_session_hint(s));
@@ -507,8 +506,7 @@ int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_conte
     else
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
-    context->sessions++;
-    kt_kcptun_context_divide(context);
+    kt_kcptun_context_session(context, true);
     kt_io_timer_set(context->io, &s->timer, s->next_keepalive);
     kt_kcptun_context_busy(context);
     *out = s;
@@ -528,9 +526,8 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     }
     kt_kcptun_session_totals(s, s->owner.ended);
     s->context->counters->CurrEstab--;
-    s->context->basic -= s->fec_basic;
-    s->context->sessions--;
-    kt_kcptun_context_divide(s->context);
+    kt_kcptun_context_count_basic(s->context, s->fec_basic, 0);
+    kt_kcptun_context_session(s->context, false);
     kt_kcptun_context_streams(s->context, s->streams, 0);
     kt_kcptun_context_count_state(s->context, s->fec_held + s->state, 0);
     kt_kcptun_session_probes_end(s, code);

@@ -123,7 +123,7 @@ void kt_kcptun_session_limit_input(struct kt_kcptun_session *s)
 void kt_kcptun_session_count_fec(struct kt_kcptun_session *s)
 {
     const size_t held = kt_fec_dec_held(s->dec), basic = kt_min_size(held, FEC_STATE), counts = held - basic;
-    s->context->basic += basic - s->fec_basic;
+    kt_kcptun_context_count_basic(s->context, s->fec_basic, basic);
     s->fec_basic = basic;
     if (counts == s->fec_held) return;
     kt_kcptun_context_count_state(s->context, s->fec_held, counts);

@@ -109,7 +109,7 @@ static void retire(struct acceptor *a, struct kt_native_context *old)
     struct kt_list *next;
     if (a->old) kt_native_context_unref(a->old);
     a->old = old;
-    old->retired = true;
+    kt_native_context_retire(old);
     while (!kt_list_empty(&a->unproven)) kt_native_guest_free(guest_of(a->unproven.next), KT_ECLOSED, NULL);
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = next) {
         struct guest *g = guest_of(n);
@@ -117,7 +117,7 @@ static void retire(struct acceptor *a, struct kt_native_context *old)
         if (!kt_native_context_same_key(g->c, old) || kt_native_association_streams(g->a) == 0)
             kt_native_guest_free(g, KT_ECLOSED, "the key was changed");
         else
-            g->c->retired = true;
+            kt_native_context_retire(g->c);
     }
 }
 
@@ -131,8 +131,7 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     out->retired = !kt_native_context_same_key(old, a->next);
     a->c = a->next;
     a->next = NULL;
-    /* It is the same process: a client that asks must not take it for one that has restarted. */
-    memcpy(a->c->params.instance, old->params.instance, sizeof a->c->params.instance);
+    kt_native_context_succeed(a->c, old);
     kt_native_server_end(&a->server);
     kt_native_route_server(a);
     if (!out->retired) {

@@ -273,6 +273,21 @@ void kt_native_context_unref(void *context)
     free(c);
 }
 
+void kt_native_context_set(struct kt_native_context *c, const struct kt_native_config *cfg)
+{
+    c->cfg = *cfg;
+}
+
+void kt_native_context_retire(struct kt_native_context *c)
+{
+    c->retired = true;
+}
+
+void kt_native_context_succeed(struct kt_native_context *c, const struct kt_native_context *old)
+{
+    memcpy(c->params.instance, old->params.instance, sizeof c->params.instance);
+}
+
 bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b)
 {
     return memcmp(a->secrets, b->secrets, sizeof *a->secrets) == 0;

@@ -20,6 +20,7 @@
 
 struct kt_phrases;
 
+/* Its fields belong to context.c; others read them, count in counters and drops, and call the functions below. */
 struct kt_native_context {
     size_t refs;
     const struct kt_wire *wire;
@@ -60,6 +61,13 @@ void kt_native_context_unref(void *context);
 /* Whether two have the same settings; the same keys. */
 bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b);
 bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b);
+/* Uses other settings from now on, of the same key: those that may change while associations exist. */
+void kt_native_context_set(struct kt_native_context *c, const struct kt_native_config *cfg);
+/* The acceptor has another key now: see `retired`. */
+void kt_native_context_retire(struct kt_native_context *c);
+/* An acceptor's, after it replaced `old`: it is the same process, and a client that asks must not take it for one that
+ * has restarted. */
+void kt_native_context_succeed(struct kt_native_context *c, const struct kt_native_context *old);
 /* max_data of an association that begins now: less, the more there are. */
 uint64_t kt_native_context_first(const struct kt_native_context *c);
 /* The whole credit that an association begins with whose max_data is `first`. */

@@ -61,7 +61,7 @@ static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_
     kt_settings_follow(l->c->wire->settings, &c.common, to);
     const int rc = l->c->wire->check(&c.common, err);
     if (rc) return rc;
-    l->c->cfg = c;
+    kt_native_context_set(l->c, &c);
     if (l->a) kt_native_association_tune(l->a);
     return 0;
 }
