@@ -123,6 +123,22 @@ size_t kt_sim_host_public(const struct kt_sim_host *h, struct kt_addr out[SIM_AD
     return n;
 }
 
+void kt_sim_host_set_nat(struct kt_sim_host *h, struct sim_nat *n, bool v6)
+{
+    for (size_t i = 0; i < h->n_addrs; i++) {
+        struct sim_addr *own = &h->addrs[i];
+        if (!own->routed || (own->addr.sa.sa_family == AF_INET6) != v6) continue;
+        kt_hmap_remove(&h->sim->addrs, &own->node);
+        own->routed = false;
+    }
+    h->nat[v6] = n;
+}
+
+void kt_sim_host_gateway(struct kt_sim_host *h, struct kt_sim_host *gateway)
+{
+    h->gateway = gateway;
+}
+
 uint16_t kt_sim_port(struct kt_sim_host *h, bool (*taken)(const struct kt_sim_host *h, uint16_t port))
 {
     for (unsigned tries = 0; tries <= PORT_LAST - PORT_FIRST; tries++) {
@@ -272,6 +288,35 @@ bool kt_sim_host_addr(const struct kt_sim_host *h, size_t i, struct kt_addr *out
 size_t kt_sim_host_open(const struct kt_sim_host *h)
 {
     return h->open;
+}
+
+void kt_sim_host_opened(struct kt_sim_host *h)
+{
+    h->open++;
+}
+
+void kt_sim_host_closed(struct kt_sim_host *h)
+{
+    h->open--;
+}
+
+uint64_t kt_sim_host_spawn(struct kt_sim_host *h)
+{
+    return h->processes++;
+}
+
+void kt_sim_host_set_up(struct kt_sim_host *h, bool up)
+{
+    h->up = up;
+}
+
+uint64_t kt_sim_host_leave(struct kt_sim_host *h, uint64_t bytes)
+{
+    const uint64_t now_ns = h->sim->now * 1000;
+    if (h->busy_until < now_ns) h->busy_until = now_ns;
+    const uint64_t at = h->busy_until / 1000;
+    h->busy_until += bytes * 8 * UINT64_C(1000000000) / h->send_bps;
+    return at;
 }
 
 /* ---- faults ---- */

@@ -69,6 +69,7 @@ struct sim_addr {
     bool routed;
 };
 
+/* Its fields belong to host.c, but for the lists and maps of sockets, files and lookups, which each kind keeps itself. */
 struct kt_sim_host {
     struct kt_sim *sim;
     struct kt_list node;
@@ -171,6 +172,18 @@ bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a);
 struct kt_sim_host *kt_sim_owner(const struct kt_sim *sim, const struct kt_addr *a);
 /* Puts an address of h, in `slot`, into the index of addresses. 0 or KT_ENOMEM. The slot belongs to h. */
 int kt_sim_route_add(struct kt_sim_host *h, struct sim_addr *slot, const struct kt_addr *a);
+/* From now on h is behind n, for one family of addresses; its own of that family are routed no more. */
+void kt_sim_host_set_nat(struct kt_sim_host *h, struct sim_nat *n, bool v6);
+void kt_sim_host_set_up(struct kt_sim_host *h, bool up);
+/* Counts its sockets. */
+void kt_sim_host_opened(struct kt_sim_host *h);
+void kt_sim_host_closed(struct kt_sim_host *h);
+/* How many processes h has had; counts one more. */
+uint64_t kt_sim_host_spawn(struct kt_sim_host *h);
+/* When a packet of this many bytes leaves h, in us: after everything it sent earlier. If a burst left at one instant, the
+ * queue would accept its head and drop all the rest. A real burst lasts long enough for part of its tail to find room,
+ * and that affects how senders recover. */
+uint64_t kt_sim_host_leave(struct kt_sim_host *h, uint64_t bytes);
 /* The addresses at which others reach h: its own, or its NAT's. Returns their number. */
 size_t kt_sim_host_public(const struct kt_sim_host *h, struct kt_addr out[SIM_ADDRS]);
 /* The address, with port 0, that h uses towards `to`; false if it has none of that family. */

@@ -187,18 +187,10 @@ static void copy(struct kt_sim_line *l, const struct sim_packet *k, uint64_t lea
     launch(l, twin, leaves, extra);
 }
 
-/* When k leaves its host: after everything the host sent earlier. If a burst left at one instant, the queue would
- * accept its head and drop all the rest. A real burst lasts long enough for part of its tail to find room, and that
- * affects how senders recover. */
+/* When k leaves its host. */
 static uint64_t leave_host(const struct kt_sim_line *l, const struct sim_packet *k)
 {
-    struct kt_sim_host *h = l->from;
-    uint64_t now_ns = h->sim->now * 1000;
-    if (l == h->lo) return h->sim->now;
-    if (h->busy_until < now_ns) h->busy_until = now_ns;
-    uint64_t at = h->busy_until / 1000;
-    h->busy_until += (uint64_t)wire_len(k) * 8 * UINT64_C(1000000000) / h->send_bps;
-    return at;
+    return l == l->from->lo ? l->from->sim->now : kt_sim_host_leave(l->from, wire_len(k));
 }
 
 /* A packet that may be fragmented counts as several, by the line's MTU, and is lost if any of them is. */
@@ -255,11 +247,6 @@ static struct kt_sim_line *route(const struct kt_sim_host *h, const struct kt_ad
     const struct kt_sim_host *owner = kt_sim_owner(h->sim, to);
     struct kt_sim_line *l = owner && owner != h ? find_line(h, owner) : NULL;
     return !l && h->gateway && kt_sim_is_unicast(to) ? find_line(h, h->gateway) : l;
-}
-
-void kt_sim_host_gateway(struct kt_sim_host *h, struct kt_sim_host *gateway)
-{
-    h->gateway = gateway;
 }
 
 static int send_by(struct kt_sim_host *h, struct sim_packet *k, bool through_nat)

@@ -121,7 +121,7 @@ static void unbind(struct sim_listener *l, bool tell)
     l->bound = false;
     kt_list_remove(&l->node);
     if (!l->is_unix) kt_hmap_remove(&l->host->tcp_ports, &l->port);
-    l->host->open--;
+    kt_sim_host_closed(l->host);
     while (l->n > 0) {
         struct sim_conn *c = KT_CONTAINER(l->backlog.next, struct sim_conn, waiting);
         kt_sim_listener_remove(l, c);
@@ -242,7 +242,7 @@ int kt_sim_listen(struct kt_io *io, const struct kt_endpoint *at, const struct k
     }
     l->bound = true;
     kt_list_push(&p->host->listeners, &l->node);
-    p->host->open++;
+    kt_sim_host_opened(p->host);
     kt_sim_opened(p);
     *out = &l->listener;
     return 0;

@@ -207,13 +207,7 @@ int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct
     n->symmetric = opts->symmetric;
     kt_list_init(&n->mappings);
     kt_sim_random_init(&n->ports, h->sim->seed, h->name, family ? "nat v6" : "nat");
-    for (size_t i = 0; i < h->n_addrs; i++) {
-        struct sim_addr *own = &h->addrs[i];
-        if (!own->routed || own->addr.sa.sa_family != a->sa.sa_family) continue;
-        kt_hmap_remove(&h->sim->addrs, &own->node);
-        own->routed = false;
-    }
-    h->nat[family] = n;
+    kt_sim_host_set_nat(h, n, family != 0);
     return 0;
 }
 

@@ -225,7 +225,7 @@ int kt_sim_process(
     snprintf(p->name, sizeof p->name, "%s", name);
     /* Seeded with the number of processes that the host has had, so that a restarted process draws different
      * numbers, and other hosts have no influence. */
-    snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)h->processes++);
+    snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)kt_sim_host_spawn(h));
     kt_sim_random_init(&p->random, h->sim->seed, stream, "random");
     kt_io_init(&p->io, &ops, log, h->sim->now + KT_SIM_EPOCH);
     p->io.portable = true;
@@ -275,7 +275,7 @@ void kt_sim_kill(struct kt_io *io)
 void kt_sim_host_crash(struct kt_sim_host *h)
 {
     if (!h->up) return;
-    h->up = false;
+    kt_sim_host_set_up(h, false);
     for (struct kt_list *n = h->sim->ios.next; n != &h->sim->ios; n = n->next) {
         struct sim_io *p = KT_CONTAINER(n, struct sim_io, node);
         if (p->host == h && !p->dead) die(p, true);
@@ -288,7 +288,7 @@ void kt_sim_host_crash(struct kt_sim_host *h)
 
 void kt_sim_host_restart(struct kt_sim_host *h)
 {
-    h->up = true;
+    kt_sim_host_set_up(h, true);
 }
 
 bool kt_sim_host_up(const struct kt_sim_host *h)

@@ -328,7 +328,7 @@ struct sim_conn *kt_sim_conn_new(struct kt_sim_host *h, struct sim_io *p, uint64
         return NULL;
     }
     kt_list_push(&h->conns, &c->node);
-    h->open++;
+    kt_sim_host_opened(h);
     if (p) kt_sim_opened(p);
     return c;
 }
@@ -371,7 +371,7 @@ void kt_sim_tcp_gone(struct sim_conn *c)
     kt_sim_event_cancel(sim, &c->step);
     kt_sim_event_cancel(sim, &c->retry);
     kt_bufq_clear(&c->tx);
-    c->host->open--;
+    kt_sim_host_closed(c->host);
     if (c->detached) kt_sim_conn_release(c);
 }
 

@@ -305,7 +305,7 @@ static void unbind(struct sim_udp *s)
     s->bound = false;
     kt_hmap_remove(&s->host->udp_ports, &s->port);
     kt_list_remove(&s->node);
-    s->host->open--;
+    kt_sim_host_closed(s->host);
     drop_all(s, &s->in);
     s->in_bytes = 0;
 }
@@ -416,7 +416,7 @@ static int set_up(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_e
     if (errnum)
         return kt_system_bind_error(err, kt_addr_text(&s->local, text), kt_addr_port(&s->local), errnum);
     s->bound = true;
-    s->host->open++;
+    kt_sim_host_opened(s->host);
     kt_list_push(&s->host->udps, &s->node);
     s->wildcard = !opts->remote && kt_sim_is_any(&s->local);
     if (!opts->remote) return 0;
