@@ -1,4 +1,4 @@
-/* Little-endian integers in byte arrays, and the smaller and the difference of two numbers. Pointers need no alignment.
+/* Integers in byte arrays, little endian or (_be) big endian, and the smaller and the difference of two numbers. Pointers need no alignment.
  *
  * memcpy of a fixed size is a single load or store. Written byte by byte, gcc 12 assembles neighbouring integers in a
  * vector, in some sixty instructions. */
@@ -58,6 +58,33 @@ static inline void kt_put32(uint8_t *p, uint32_t v)
 static inline void kt_put64(uint8_t *p, uint64_t v)
 {
     v = htole64(v);
+    memcpy(p, &v, sizeof v);
+}
+
+static inline uint32_t kt_get16_be(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return be16toh(v);
+}
+
+static inline uint32_t kt_get32_be(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return be32toh(v);
+}
+
+/* Writes the low 16 bits of v. */
+static inline void kt_put16_be(uint8_t *p, uint32_t v)
+{
+    const uint16_t low = htobe16((uint16_t)v);
+    memcpy(p, &low, sizeof low);
+}
+
+static inline void kt_put32_be(uint8_t *p, uint32_t v)
+{
+    v = htobe32(v);
     memcpy(p, &v, sizeof v);
 }
 

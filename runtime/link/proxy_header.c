@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "link/proxy_header.h"
 
 #define V2_FIXED 16u
@@ -17,17 +18,6 @@
 
 static const uint8_t v2_signature[12] = {'\r', '\n', '\r', '\n', 0, '\r', '\n', 'Q', 'U', 'I', 'T', '\n'};
 static const char v1_signature[] = "PROXY ";
-
-static unsigned get16(const uint8_t *p) /* in network order */
-{
-    return (unsigned)p[0] << 8 | p[1];
-}
-
-static void put16(uint8_t *p, unsigned v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
 
 /* ---- reading ---- */
 
@@ -130,7 +120,7 @@ static int read_v2(struct kt_proxy_header *out, const uint8_t *data, size_t n)
     if (memcmp(data, v2_signature, n < sign ? n : sign) != 0) return KT_EPROTO;
     if (n > 12 && data[12] != V2_LOCAL && data[12] != V2_PROXY) return KT_EPROTO;
     if (n < V2_FIXED) return 0;
-    const size_t len = get16(data + 14);
+    const size_t len = kt_get16_be(data + 14);
     if (V2_FIXED + len > KT_PROXY_HEADER_MAX) return KT_EPROTO;
     const uint8_t *a = data + V2_FIXED, family = data[13];
     const bool named = data[12] == V2_PROXY && (family == V2_TCP4 || family == V2_TCP6);
@@ -139,11 +129,11 @@ static int read_v2(struct kt_proxy_header *out, const uint8_t *data, size_t n)
     if (n < V2_FIXED + len) return 0;
     out->named = named;
     if (named && family == V2_TCP4) {
-        set4(&out->from, a, get16(a + 8));
-        set4(&out->to, a + 4, get16(a + 10));
+        set4(&out->from, a, kt_get16_be(a + 8));
+        set4(&out->to, a + 4, kt_get16_be(a + 10));
     } else if (named) {
-        set6(&out->from, a, get16(a + 32));
-        set6(&out->to, a + 16, get16(a + 34));
+        set6(&out->from, a, kt_get16_be(a + 32));
+        set6(&out->to, a + 16, kt_get16_be(a + 34));
     }
     return (int)(V2_FIXED + len);
 }
@@ -194,7 +184,7 @@ static size_t write_v2(uint8_t *out, const struct kt_addr *from, const struct kt
     uint8_t *at = out + V2_FIXED;
     out[12] = V2_PROXY;
     out[13] = v6 ? V2_TCP6 : V2_TCP4;
-    put16(out + 14, (unsigned)len);
+    kt_put16_be(out + 14, (uint32_t)len);
     if (v6) {
         get6(from, at);
         get6(to, at + size);
@@ -202,8 +192,8 @@ static size_t write_v2(uint8_t *out, const struct kt_addr *from, const struct kt
         memcpy(at, &from->in4.sin_addr, size);
         memcpy(at + size, &to->in4.sin_addr, size);
     }
-    put16(at + 2 * size, kt_addr_port(from));
-    put16(at + 2 * size + 2, kt_addr_port(to));
+    kt_put16_be(at + 2 * size, kt_addr_port(from));
+    kt_put16_be(at + 2 * size + 2, kt_addr_port(to));
     return V2_FIXED + len;
 }
 
@@ -226,6 +216,6 @@ size_t kt_proxy_header_write(
     if (from) return write_v2(out, from, to, v6);
     out[12] = V2_LOCAL;
     out[13] = 0; /* AF_UNSPEC */
-    put16(out + 14, 0);
+    kt_put16_be(out + 14, 0);
     return V2_FIXED;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "crypto/kcptun/seal_method.h"
 #include "crypto/locked.h"
 
@@ -126,8 +127,7 @@ static bool has_crc(const struct kt_seal_method *m)
 /* crc32_gzip_refl is zlib's crc32: started with 0, inverts by itself. */
 static void crc_of(const uint8_t *body, size_t n, uint8_t out[4])
 {
-    uint32_t crc = crc32_gzip_refl(0, body, n);
-    for (unsigned i = 0; i < 4; i++) out[i] = (uint8_t)(crc >> 8 * i);
+    kt_put32(out, crc32_gzip_refl(0, body, n));
 }
 
 /* Puts the clear header before the body of len bytes; returns the datagram's length. */

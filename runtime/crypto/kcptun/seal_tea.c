@@ -6,6 +6,7 @@
  * block by block. Decryption has all the ciphertext from the start, so it does LANES blocks at a time in SIMD
  * registers. */
 #include <string.h>
+#include "base/bytes.h"
 #include "crypto/kcptun/seal_method.h"
 
 #define DELTA 0x9e3779b9u
@@ -28,34 +29,21 @@ typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
         v1 += (((v0 << 4) ^ (v0 >> 5)) + v0) ^ k[i + 1];                                                     \
     }
 
-static inline uint32_t load_be(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline void store_be(uint8_t *p, uint32_t w)
-{
-    p[0] = (uint8_t)(w >> 24);
-    p[1] = (uint8_t)(w >> 16);
-    p[2] = (uint8_t)(w >> 8);
-    p[3] = (uint8_t)w;
-}
-
 /* XORs the encryption of the block at prev onto the n bytes at p. */
 static void apply_one(const struct kt_seal *s, uint8_t *p, size_t n, const uint8_t *prev)
 {
-    uint32_t v0 = load_be(prev), v1 = load_be(prev + 4);
+    uint32_t v0 = kt_get32_be(prev), v1 = kt_get32_be(prev + 4);
     if (s->method->cipher == &kt_cipher_tea)
         TEA_ROUNDS(v0, v1, s->key.tea)
     else
         XTEA_ROUNDS(v0, v1, s->key.xtea)
     if (n >= BLOCK) {
-        store_be(p, load_be(p) ^ v0);
-        store_be(p + 4, load_be(p + 4) ^ v1);
+        kt_put32_be(p, kt_get32_be(p) ^ v0);
+        kt_put32_be(p + 4, kt_get32_be(p + 4) ^ v1);
     } else {
         uint8_t stream[BLOCK];
-        store_be(stream, v0);
-        store_be(stream + 4, v1);
+        kt_put32_be(stream, v0);
+        kt_put32_be(stream + 4, v1);
         for (size_t i = 0; i < n; i++) p[i] ^= stream[i];
     }
 }
@@ -65,16 +53,16 @@ static void apply_lanes(const struct kt_seal *s, uint8_t *p)
 {
     lanes v0, v1;
     for (unsigned i = 0; i < LANES; i++) {
-        v0[i] = load_be(p + BLOCK * i - 8);
-        v1[i] = load_be(p + BLOCK * i - 4);
+        v0[i] = kt_get32_be(p + BLOCK * i - 8);
+        v1[i] = kt_get32_be(p + BLOCK * i - 4);
     }
     if (s->method->cipher == &kt_cipher_tea)
         TEA_ROUNDS(v0, v1, s->key.tea)
     else
         XTEA_ROUNDS(v0, v1, s->key.xtea)
     for (unsigned i = 0; i < LANES; i++) {
-        store_be(p + BLOCK * i, load_be(p + BLOCK * i) ^ v0[i]);
-        store_be(p + BLOCK * i + 4, load_be(p + BLOCK * i + 4) ^ v1[i]);
+        kt_put32_be(p + BLOCK * i, kt_get32_be(p + BLOCK * i) ^ v0[i]);
+        kt_put32_be(p + BLOCK * i + 4, kt_get32_be(p + BLOCK * i + 4) ^ v1[i]);
     }
 }
 
@@ -107,7 +95,7 @@ static int decrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
 
 static int tea_start(struct kt_seal *s, const uint8_t pass[32])
 {
-    for (unsigned i = 0; i < 4; i++) s->key.tea[i] = load_be(pass + 4 * i);
+    for (unsigned i = 0; i < 4; i++) s->key.tea[i] = kt_get32_be(pass + 4 * i);
     return 0;
 }
 
@@ -116,9 +104,9 @@ static int xtea_start(struct kt_seal *s, const uint8_t pass[32])
 {
     uint32_t sum = 0;
     for (unsigned i = 0; i < KT_XTEA_ROUND_KEYS; i += 2) {
-        s->key.xtea[i] = sum + load_be(pass + 4 * (sum & 3));
+        s->key.xtea[i] = sum + kt_get32_be(pass + 4 * (sum & 3));
         sum += DELTA;
-        s->key.xtea[i + 1] = sum + load_be(pass + 4 * (sum >> 11 & 3));
+        s->key.xtea[i + 1] = sum + kt_get32_be(pass + 4 * (sum >> 11 & 3));
     }
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <ares.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "io/uv/query.h"
 
 #define HEADER 12u   /* RFC 1035, 4.1.1 */
@@ -18,16 +19,6 @@
 struct cursor {
     const uint8_t *at, *end;
 };
-
-static uint32_t be16(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 8 | p[1];
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-    return be16(p) << 16 | be16(p + 2);
-}
 
 static bool skip(struct cursor *c, size_t n)
 {
@@ -54,14 +45,14 @@ static uint32_t answer_ttl(const uint8_t *msg, size_t len, enum kt_record_type t
     struct cursor c = {msg, msg + len};
     uint32_t least = 0;
     if (!skip(&c, HEADER)) return 0;
-    for (uint32_t left = be16(msg + 4); left > 0; left--)
+    for (uint32_t left = kt_get16_be(msg + 4); left > 0; left--)
         if (!skip_name(&c) || !skip(&c, 4)) return 0;
-    for (uint32_t left = be16(msg + 6); left > 0; left--) {
+    for (uint32_t left = kt_get16_be(msg + 6); left > 0; left--) {
         if (!skip_name(&c)) return 0;
         const uint8_t *rr = c.at;
-        if (!skip(&c, RR_FIXED) || !skip(&c, be16(rr + 8))) return 0;
-        if (be16(rr) != type && be16(rr) != TYPE_CNAME) continue;
-        const uint32_t ttl = kt_ttl(be32(rr + 4));
+        if (!skip(&c, RR_FIXED) || !skip(&c, kt_get16_be(rr + 8))) return 0;
+        if (kt_get16_be(rr) != type && kt_get16_be(rr) != TYPE_CNAME) continue;
+        const uint32_t ttl = kt_ttl(kt_get32_be(rr + 4));
         if (least == 0 || ttl < least) least = ttl;
     }
     return least;

@@ -2,6 +2,7 @@
 #include "link/native/flow_handle.h"
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 
 struct handle {
     struct kt_flow flow;
@@ -69,7 +70,7 @@ static const struct kt_native_flow_events inner_events = {on_datagram, on_ended}
 
 static void drop_oldest(struct handle *h)
 {
-    const size_t n = 2 + ((size_t)h->held[0] << 8 | h->held[1]);
+    const size_t n = 2 + (size_t)kt_get16(h->held);
     h->held_len -= n;
     memmove(h->held, h->held + n, h->held_len);
     h->earlier.dropped++;
@@ -88,8 +89,7 @@ static void hold(struct handle *h, const uint8_t *data, size_t len)
     }
     while (h->held_len + 2 + len > KT_NATIVE_FLOW_HELD) drop_oldest(h);
     uint8_t *to = h->held + h->held_len;
-    to[0] = (uint8_t)(len >> 8);
-    to[1] = (uint8_t)len;
+    kt_put16(to, (uint32_t)len);
     memcpy(to + 2, data, len);
     h->held_len += 2 + len;
 }
@@ -206,7 +206,7 @@ int kt_native_flow_open(struct kt_list *list, const struct kt_flow_options *opti
 static void flush(struct handle *h)
 {
     for (size_t at = 0; at < h->held_len;) {
-        const size_t len = (size_t)h->held[at] << 8 | h->held[at + 1];
+        const size_t len = kt_get16(h->held + at);
         kt_native_flow_send(h->inner, h->held + at + 2, len);
         at += 2 + len;
     }

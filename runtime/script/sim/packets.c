@@ -1,6 +1,7 @@
 /* Packet events of a simulated world: their fingerprint, the trace, and packet rules. */
 #include <stdio.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "base/hmap.h"
 #include "script/core/fields.h"
 #include "script/sim/core.h"
@@ -15,15 +16,11 @@ static uint64_t mix(uint64_t h, uint64_t x)
 static uint64_t mix_bytes(uint64_t h, const void *data, size_t len)
 {
     const uint8_t *p = data;
-    uint64_t x;
+    uint64_t rest = 0;
     h = mix(h, len);
-    for (; len >= sizeof x; p += sizeof x, len -= sizeof x) {
-        x = 0;
-        for (size_t i = 0; i < sizeof x; i++) x |= (uint64_t)p[i] << (8 * i); /* in any byte order */
-        h = mix(h, x);
-    }
-    for (x = 0; len > 0; len--) x = x << 8 | p[len - 1];
-    return mix(h, x);
+    for (; len >= sizeof rest; p += sizeof rest, len -= sizeof rest) h = mix(h, kt_get64(p));
+    for (; len > 0; len--) rest = rest << 8 | p[len - 1];
+    return mix(h, rest);
 }
 
 static uint64_t mix_addr(uint64_t h, const struct kt_addr *a)
