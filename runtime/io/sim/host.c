@@ -21,14 +21,6 @@ static uint64_t ip_hash(const struct kt_addr *a)
     return kt_addr_hash(&bare, 0);
 }
 
-bool kt_sim_ip_equal(const struct kt_addr *a, const struct kt_addr *b)
-{
-    struct kt_addr x = *a, y = *b;
-    kt_addr_set_port(&x, 0);
-    kt_addr_set_port(&y, 0);
-    return kt_addr_equal(&x, &y);
-}
-
 bool kt_sim_is_loopback(const struct kt_addr *a)
 {
     if (a->sa.sa_family == AF_INET) return ntohl(a->in4.sin_addr.s_addr) >> 24 == 127;
@@ -58,7 +50,7 @@ bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a)
 {
     if (kt_sim_is_loopback(a)) return true;
     for (size_t i = 0; i < h->n_addrs; i++)
-        if (kt_sim_ip_equal(&h->addrs[i].addr, a)) return true;
+        if (kt_addr_same_host(&h->addrs[i].addr, a)) return true;
     return false;
 }
 
@@ -67,7 +59,7 @@ static struct sim_addr *find_addr(const struct kt_sim *sim, const struct kt_addr
     struct kt_hnode *n = kt_hmap_find(&sim->addrs, ip_hash(a));
     for (; n; n = kt_hmap_again(n)) {
         struct sim_addr *found = KT_CONTAINER(n, struct sim_addr, node);
-        if (kt_sim_ip_equal(&found->addr, a)) return found;
+        if (kt_addr_same_host(&found->addr, a)) return found;
     }
     return NULL;
 }

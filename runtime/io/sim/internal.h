@@ -158,7 +158,6 @@ void kt_sim_settle(struct sim_io *p);
 
 /* ---- hosts (host.c) ---- */
 
-bool kt_sim_ip_equal(const struct kt_addr *a, const struct kt_addr *b);
 bool kt_sim_is_loopback(const struct kt_addr *a);
 bool kt_sim_is_any(const struct kt_addr *a);
 /* Whether a socket bound to `at` takes what was diverted on its way to `to`: of its family, or of either if `at` is the

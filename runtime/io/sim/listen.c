@@ -191,7 +191,7 @@ static int bind_tcp(struct sim_listener *l)
                       (kt_sim_is_any(&other->at) && other->at.sa.sa_family == AF_INET6);
         bool same = l->at.sa.sa_family == other->at.sa.sa_family;
         bool any = kt_sim_is_any(&l->at) || kt_sim_is_any(&other->at);
-        if (v6_any || (same && any) || kt_sim_ip_equal(&l->at, &other->at)) return EADDRINUSE;
+        if (v6_any || (same && any) || kt_addr_same_host(&l->at, &other->at)) return EADDRINUSE;
     }
     return kt_hmap_add(&h->tcp_ports, &l->port, hash) == 0 ? 0 : ENOMEM;
 }

@@ -356,7 +356,7 @@ static bool udp_remote(const struct kt_udp *udp, struct kt_addr *out)
 static bool overlap(const struct kt_addr *a, const struct kt_addr *b)
 {
     bool any_a = kt_sim_is_any(a), any_b = kt_sim_is_any(b), same = a->sa.sa_family == b->sa.sa_family;
-    if (!any_a && !any_b) return kt_sim_ip_equal(a, b);
+    if (!any_a && !any_b) return kt_addr_same_host(a, b);
     /* [::] is v4's wildcard too. */
     return same || (any_a && a->sa.sa_family == AF_INET6) || (any_b && b->sa.sa_family == AF_INET6);
 }
