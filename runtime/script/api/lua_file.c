@@ -2,16 +2,14 @@
  *
  * A path is allowed by where it really leads, so that neither ".." nor a symbolic link gets out of a folder; then only
  * that real path is opened, without following links, so that none can be slipped in meanwhile. Appending
- * never waits: each file has an appender (io.h), kept until the script ends.
- *
- * Invariant: `failed` guards `err`, as in lua_rows.c. */
+ * never waits: each file has an appender (io.h), kept until the script ends. */
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/api/api.h"
+#include "script/api/append_file.h"
 
 #define FILE_MAX ((size_t)4 << 20)
 #define FILES_MAX 16 /* appended to by one script: each has a thread */
@@ -111,27 +109,10 @@ static int file(lua_State *L)
 
 /* ---- appending ---- */
 
-/* A file that the script appends to: in the table of them, by its real path. */
-struct appended {
-    struct kt_appender *to;
-    atomic_bool failed; /* text was lost; err says why */
-    struct kt_err err;
-};
-
-static void on_failed(void *ctx, const struct kt_err *err, const char *text, size_t len)
-{
-    (void)text, (void)len;
-    struct appended *a = ctx;
-    if (atomic_load(&a->failed)) return;
-    a->err = *err;
-    atomic_store(&a->failed, true);
-}
-
 static int appended_gc(lua_State *L)
 {
-    struct appended *a = lua_touserdata(L, 1);
-    kt_append_close(a->to, !kt_runtime_replaced(kt_runtime_of(L))); /* else the process probably ends now */
-    a->to = NULL;
+    const bool wait = !kt_runtime_replaced(kt_runtime_of(L)); /* then the process probably ends */
+    kt_append_file_close(lua_touserdata(L, 1), wait);
     return 0;
 }
 
@@ -146,10 +127,9 @@ static int count(lua_State *L, int idx)
     return n;
 }
 
-/* Pushes the file from the table, where it is added if it is new. NULL: err says why not. */
-static struct appended *open_file(lua_State *L, const char *real, struct kt_err *err)
+/* Pushes the file from the table of those appended to, where it is added if it is new. NULL: err says why not. */
+static struct kt_append_file *open_file(lua_State *L, const char *real, struct kt_err *err)
 {
-    static const struct kt_append_events events = {.failed = on_failed};
     const int files = lua_upvalueindex(1);
     if (lua_getfield(L, files, real) != LUA_TNIL) return lua_touserdata(L, -1);
     lua_pop(L, 1);
@@ -157,12 +137,12 @@ static struct appended *open_file(lua_State *L, const char *real, struct kt_err 
         kt_err_set(err, KT_ELIMIT, "limit of %d files per script reached", FILES_MAX);
         return NULL;
     }
-    struct appended *a = kt_handle_push(L, APPENDED, sizeof *a, 0);
-    const struct kt_append_options options = {.path = real, .real = true, .events = &events, .ctx = a};
-    if (kt_append_open(kt_runtime_io(kt_runtime_of(L)), &options, &a->to, err)) return NULL;
+    struct kt_append_file *f = kt_handle_push(L, APPENDED, sizeof *f, 0);
+    const struct kt_append_options options = {.path = real, .real = true};
+    if (kt_append_file_open(f, kt_runtime_io(kt_runtime_of(L)), options, err)) return NULL;
     lua_pushvalue(L, -1);
     lua_setfield(L, files, real);
-    return a;
+    return f;
 }
 
 /* kt.append(path, text) → true | nil, err: written later, so the error may be that of an earlier call. Upvalue: the
@@ -189,14 +169,9 @@ static int append(lua_State *L)
         lua_pushboolean(L, 1);
         return 1;
     }
-    struct appended *a = open_file(L, real, &err);
-    const bool failed = !a || atomic_load(&a->failed);
-    if (a && failed) {
-        err = a->err;
-        atomic_store(&a->failed, false);
-    }
-    if (a) kt_append(a->to, text, len);
-    if (failed) return kt_lua_err_return(L, err.code, lua_pushfstring(L, "kt.append: %s", err.text));
+    struct kt_append_file *f = open_file(L, real, &err);
+    if (!f || kt_append_file_write(f, text, len, &err))
+        return kt_lua_err_return(L, err.code, lua_pushfstring(L, "kt.append: %s", err.text));
     lua_pushboolean(L, 1);
     return 1;
 }

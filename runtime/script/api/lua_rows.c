@@ -1,49 +1,33 @@
 /* core.append_row: appends rows to a file with a header, such as the snmplog, without blocking. The file is a
- * handle that only the function can reach.
- *
- * Invariant: `failed` guards `err`. The appender's thread writes err only while it is false, then sets it;
- * the loop reads err only while it is true, then clears it. */
-#include <stdatomic.h>
+ * handle that only the function can reach. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/api/api.h"
+#include "script/api/append_file.h"
 
 #define ROWS "rows"
 
 struct rows {
     char *path; /* NULL: none is open */
-    struct kt_appender *to;
-    atomic_bool failed; /* rows were lost; err says why */
-    struct kt_err err;
+    struct kt_append_file file;
 };
-
-static void on_failed(void *ctx, const struct kt_err *err, const char *text, size_t len)
-{
-    (void)text, (void)len;
-    struct rows *rows = ctx;
-    if (atomic_load(&rows->failed)) return;
-    rows->err = *err;
-    atomic_store(&rows->failed, true);
-}
 
 static void close_rows(struct rows *rows)
 {
-    kt_append_close(rows->to, false);
+    kt_append_file_close(&rows->file, false);
     free(rows->path);
-    rows->to = NULL;
     rows->path = NULL;
 }
 
 static int open_rows(
     struct rows *rows, struct kt_io *io, const char *path, const char *head, struct kt_err *err)
 {
-    static const struct kt_append_events events = {.failed = on_failed};
     close_rows(rows);
     rows->path = strdup(path);
     if (!rows->path) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
-    const struct kt_append_options options = {.path = path, .head = head, .events = &events, .ctx = rows};
-    int rc = kt_append_open(io, &options, &rows->to, err);
+    const struct kt_append_options options = {.path = path, .head = head};
+    const int rc = kt_append_file_open(&rows->file, io, options, err);
     if (rc) close_rows(rows);
     return rc;
 }
@@ -61,13 +45,8 @@ static int append_row(lua_State *L)
     int rc = 0;
     if (!rows->path || strcmp(rows->path, path) != 0)
         rc = open_rows(rows, kt_runtime_io(kt_runtime_of(L)), path, head, &err);
+    if (!rc) rc = kt_append_file_write(&rows->file, row, len, &err);
     if (rc) return kt_lua_err_return(L, rc, err.text);
-    if (atomic_load(&rows->failed)) {
-        err = rows->err;
-        atomic_store(&rows->failed, false);
-    }
-    kt_append(rows->to, row, len);
-    if (err.code) return kt_lua_err_return(L, err.code, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }
