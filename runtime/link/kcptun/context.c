@@ -8,6 +8,7 @@
 #include <string.h>
 #include "kcp/fec.h"
 #include "kcp/kcp.h"
+#include "link/common/rare_log.h"
 #include "link/kcptun/features.h"
 #include "link/kcptun/snappy_stream.h"
 #include "link/stream.h"
@@ -33,7 +34,6 @@
 #define SHARES 16u
 #define KEPT 8u
 #define SMALL_PATH_US 600000000u
-#define TELL_EVERY_US 60000000u
 
 static size_t used(const struct kt_kcptun_context *c)
 {
@@ -171,21 +171,7 @@ size_t kt_kcptun_context_spare(
 
 bool kt_kcptun_context_log_now(struct kt_kcptun_context *c, enum kt_kcptun_rarely what)
 {
-    const uint64_t now = kt_io_now(c->io), last = c->logged_us[what];
-    if (last && now - last < TELL_EVERY_US) return false;
-    c->logged_us[what] = now;
-    return true;
-}
-
-static void forged(struct kt_kcptun_context *c, const struct kt_addr *from)
-{
-    char text[KT_ADDR_TEXT];
-    c->counters->InCsumErrors++;
-    if (!kt_kcptun_context_log_now(c, KT_KCPTUN_FORGED)) return;
-    kt_log_with(c->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
-        "%s: a datagram does not authenticate (dropped; logged at most once a minute): are key and crypt the "
-        "same on both ends?",
-        text);
+    return kt_rare_log_due(c->io, &c->logged_us[what]);
 }
 
 static void show(const struct kt_kcptun_context *c, bool out, const struct kt_udp *udp,
@@ -210,7 +196,8 @@ bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *ud
         if (kt_tap_on(c->tap)) show(c, false, udp, dgram->from, dgram->to, *body, *len);
         return true;
     }
-    forged(c, dgram->from);
+    c->counters->InCsumErrors++;
+    kt_rare_log_forged(c->io, c->log, &c->logged_us[KT_KCPTUN_FORGED], dgram->from, "are key and crypt");
     return false;
 }
 

@@ -5,11 +5,11 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "crypto/locked.h"
+#include "link/common/rare_log.h"
 #include "link/native/blocks.h"
 #include "link/native/parity_in.h"
 #include "link/stream.h"
 
-#define TELL_EVERY_US 60000000u
 #define PARITY_SHARE 4u /* of max_buffered, for packets that are kept to rebuild others */
 /* At first, of the streams that memory and descriptors allow in all; then more as they are used. */
 #define STREAMS_SHARE 16u
@@ -307,17 +307,10 @@ bool kt_native_context_same(const struct kt_native_context *a, const struct kt_n
 
 void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr *from, bool forged)
 {
-    char text[KT_ADDR_TEXT];
-    const uint64_t now = kt_io_now(c->io);
     if (!forged) {
         c->counters->InErrs++;
         return;
     }
     c->counters->InCsumErrors++;
-    if (c->forged_logged_us && now - c->forged_logged_us < TELL_EVERY_US) return;
-    c->forged_logged_us = now;
-    kt_log_with(c->log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
-        "%s: a datagram does not authenticate (dropped; logged at most once a minute): is the key the same on both "
-        "ends?",
-        text);
+    kt_rare_log_forged(c->io, c->log, &c->forged_logged_us, from, "is the key");
 }
