@@ -43,36 +43,70 @@ static const char *store(const struct kt_flag *flag, const char *value)
     return NULL;
 }
 
+static int refuse(const char *verb, const char *arg, const char *wrong, const char *help)
+{
+    fprintf(stderr, "kt %s: %s: %s\n%s", verb, arg, wrong, help);
+    return -1;
+}
+
+static bool is_flag(const char *arg)
+{
+    return arg[0] == '-' && arg[1];
+}
+
+bool kt_flags_help(const char *help, const char *arg)
+{
+    if (strcmp(arg, "-h") != 0 && strcmp(arg, "--help") != 0) return false;
+    fputs(help, stdout);
+    return true;
+}
+
+/* Reads the flag argv[*at], and leaves *at at the last argument of it. As kt_flags_read, 0 or -1. */
+static int read_flag(const char *help, const struct kt_flag *flags, int *at, int argc, char **argv, int *code)
+{
+    if (kt_flags_help(help, argv[*at])) {
+        *code = 0;
+        return -1;
+    }
+    const struct kt_flag *flag = find(flags, argv[*at]);
+    if (!flag) return refuse(argv[0], argv[*at], "unknown flag", help);
+    if (flag->type != KT_FLAG_ON && ++*at >= argc)
+        return refuse(argv[0], flag->name, "expected a value", help);
+    const char *wrong = store(flag, argv[*at]);
+    if (!wrong) return 0;
+    fprintf(stderr, "kt %s: %s: %s, got %s\n%s", argv[0], flag->name, wrong, argv[*at], help);
+    return -1;
+}
+
 int kt_flags_read(const char *help, const struct kt_flag *flags, int argc, char **argv, int *code)
 {
     int i = 1;
     *code = 1;
-    for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            fputs(help, stdout);
-            *code = 0;
-            return -1;
-        }
+    for (; i < argc && is_flag(argv[i]); i++) {
         if (strcmp(argv[i], "--") == 0) {
             i++;
             break;
         }
-        const struct kt_flag *flag = find(flags, argv[i]);
-        if (!flag) {
-            fprintf(stderr, "kt %s: %s: unknown flag\n%s", argv[0], argv[i], help);
-            return -1;
-        }
-        if (flag->type != KT_FLAG_ON && ++i >= argc) {
-            fprintf(stderr, "kt %s: %s: expected a value\n%s", argv[0], flag->name, help);
-            return -1;
-        }
-        const char *wrong = store(flag, argv[i]);
-        if (wrong) {
-            fprintf(stderr, "kt %s: %s: %s, got %s\n%s", argv[0], flag->name, wrong, argv[i], help);
-            return -1;
-        }
+        if (read_flag(help, flags, &i, argc, argv, code)) return -1;
     }
     if (i < argc) return i;
     fprintf(stderr, "kt %s: no script given\n%s", argv[0], help);
     return -1;
+}
+
+int kt_flags_read_all(
+    const char *help, const struct kt_flag *flags, int most, int argc, char **argv, int *code)
+{
+    int n = 0;
+    *code = 1;
+    for (int i = 1; i < argc; i++) {
+        if (is_flag(argv[i])) {
+            if (read_flag(help, flags, &i, argc, argv, code)) return -1;
+        } else if (n == most) {
+            return refuse(argv[0], argv[i], "unexpected argument", help);
+        } else {
+            argv[++n] = argv[i];
+        }
+    }
+    return n;
 }

@@ -1,6 +1,8 @@
-/* Flags of the verbs that are read before Lua runs: `kt run` and `kt check`. */
+/* Flags of verbs, as far as they are read before Lua runs. */
 #ifndef KT_CLI_FLAGS_H
 #define KT_CLI_FLAGS_H
+
+#include <stdbool.h>
 
 enum kt_flag_type {
     KT_FLAG_ON,     /* bool *: true when given */
@@ -15,14 +17,20 @@ struct kt_flag_list {
     const char *items[KT_FLAG_LIST_MAX + 1]; /* ends with NULL */
 };
 struct kt_flag {
-    const char *name; /* "--unsafe" */
+    const char *name; /* "--unsafe"; NULL ends a table */
     enum kt_flag_type type;
     void *out;
 };
 
 /* Reads the flags of argv[0], the verb, up to the first operand or `--`; -h and --help print `help`. Returns the
- * index of the script, which must follow, or -1 with the exit code in *code and the reason on standard error.
- * The table ends with a NULL name. */
+ * index of the script, which must follow, or -1 with the exit code in *code and the reason on standard error. */
 int kt_flags_read(const char *help, const struct kt_flag *flags, int argc, char **argv, int *code);
+
+/* Likewise flags and operands in any order, of which there are at most `most`. Moves the operands to argv[1] and so on,
+ * and returns how many there are. */
+int kt_flags_read_all(
+    const char *help, const struct kt_flag *flags, int most, int argc, char **argv, int *code);
+/* Whether arg asks for help, which is printed then. */
+bool kt_flags_help(const char *help, const char *arg);
 
 #endif

@@ -1,6 +1,7 @@
 /* kt help [VERB | NAME]: the verbs here; the names of the API in lua/kt/cli/help.lua. */
 #include <stdio.h>
 #include <string.h>
+#include "cli/flags.h"
 #include "cli/start.h"
 #include "cli/verb.h"
 
@@ -43,10 +44,7 @@ int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs)
         fflush(stdout);
         return help_api("");
     }
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        fputs(more, stdout);
-        return 0;
-    }
+    if (kt_flags_help(more, strcmp(argv[1], "help") == 0 ? "--help" : argv[1])) return 0;
     for (const struct kt_verb *v = verbs; v->name; v++) {
         if (strcmp(v->name, argv[1]) != 0) continue;
         char *args[] = {argv[1], "--help", NULL};

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "cli/flags.h"
 #include "cli/verb.h"
 #include "crypto/crypto.h"
 #include "crypto/hash.h"
@@ -118,18 +119,12 @@ int kt_verb_keygen(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
     const char *out = NULL, *pair = NULL;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            fputs(help, stdout);
-            return 0;
-        }
-        const char **value = strcmp(argv[i], "--out") == 0    ? &out
-                             : strcmp(argv[i], "--pair") == 0 ? &pair
-                                                              : NULL;
-        if (!value) return misused(argv[i], argv[i][0] == '-' ? "unknown flag" : "unexpected argument");
-        if (out || pair) return misused(argv[i], "give one of --out and --pair, once");
-        if (i + 1 == argc || !argv[i + 1][0]) return misused(argv[i], "expected a value");
-        *value = argv[++i];
-    }
+    const struct kt_flag flags[] = {
+        {"--out", KT_FLAG_TEXT, &out}, {"--pair", KT_FLAG_TEXT, &pair}, {NULL, KT_FLAG_ON, NULL}};
+    int code;
+    if (kt_flags_read_all(help, flags, 0, argc, argv, &code) < 0) return code;
+    if (out && pair) return misused("--pair", "give one of --out and --pair");
+    if (out && !*out) return misused("--out", "expected a value");
+    if (pair && !*pair) return misused("--pair", "expected a value");
     return pair ? write_pair(pair) : out ? write_shared(out) : print_shared();
 }

@@ -1,6 +1,6 @@
 /* kt new: writes one of the examples in the binary to a file (lua/kt/cli/new.lua). */
-#include <stdio.h>
-#include <string.h>
+#include <stddef.h>
+#include "cli/flags.h"
 #include "cli/start.h"
 #include "cli/verb.h"
 
@@ -15,21 +15,14 @@ static const char help[] =
 int kt_verb_new(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (i > 2 || (argv[i][0] == '-' && argv[i][1])) {
-            fprintf(
-                stderr, "kt new: %s: %s\n%s", i > 2 ? "one argument too many" : "bad option", argv[i], help);
-            return 1;
-        }
-    }
+    static const struct kt_flag none[] = {{NULL, KT_FLAG_ON, NULL}};
+    int code;
+    const int operands = kt_flags_read_all(help, none, 2, argc, argv, &code);
+    if (operands < 0) return code;
     return kt_start(&(struct kt_start){
         .name = "new",
         .module = "kt.cli.new",
-        .argc = argc - 1,
+        .argc = operands,
         .argv = argv + 1,
         .level = KT_LOG_WARN,
     });

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include "cli/attach.h"
+#include "cli/flags.h"
 #include "cli/pidfile.h"
 #include "cli/verb.h"
 
@@ -74,10 +75,7 @@ static int wait_for(const char *path, pid_t pid, unsigned long before)
 int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
-    if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
-        fputs(help, stdout);
-        return 0;
-    }
+    if (argc > 1 && kt_flags_help(help, argv[1])) return 0;
     if (argc == 3 && strcmp(argv[1], "--pid-file") == 0) {
         pid_t pid;
         struct kt_err err = {0};

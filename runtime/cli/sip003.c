@@ -1,8 +1,7 @@
 /* kt sip003: kt as a plugin of shadowsocks (SIP003), which passes addresses and options in the environment. The rest is
  * in lua/kt/cli/sip003.lua. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include "cli/flags.h"
 #include "cli/parent.h"
 #include "cli/start.h"
 #include "cli/verb.h"
@@ -36,14 +35,9 @@ bool kt_sip003_asked(void)
 int kt_verb_sip003(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            fputs(help, stdout);
-            return 0;
-        }
-        fprintf(stderr, "kt sip003: %s: unexpected argument; options come in SS_PLUGIN_OPTIONS\n", argv[i]);
-        return 1;
-    }
+    static const struct kt_flag none[] = {{NULL, KT_FLAG_ON, NULL}};
+    int code;
+    if (kt_flags_read_all(help, none, 0, argc, argv, &code) < 0) return code;
     kt_parent_follow();
     return kt_start(&(struct kt_start){
         .name = "sip003",

@@ -1,6 +1,6 @@
 /* kt version: prints the version, which the build takes from CMakeLists.txt. */
 #include <stdio.h>
-#include <string.h>
+#include "cli/flags.h"
 #include "cli/verb.h"
 
 static const char help[] = "usage: kt version\n"
@@ -12,9 +12,6 @@ static const char help[] = "usage: kt version\n"
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
-    if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
-        fputs(help, stdout);
-    else
-        puts("kt " KT_VERSION);
+    if (argc < 2 || !kt_flags_help(help, argv[1])) puts("kt " KT_VERSION);
     return 0;
 }

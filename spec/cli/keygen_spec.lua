@@ -88,7 +88,7 @@ describe("kt keygen", function()
     h.run(function()
       for _, case in ipairs {
         { "--size: unknown flag", "--size", "64" }, { "psk: unexpected argument", "psk" }, { "--out: expected a value", "--out" },
-        { "--pair: give one of --out and --pair, once", "--out", "psk", "--pair", "a" },
+        { "--pair: give one of --out and --pair", "--out", "psk", "--pair", "a" },
       } do
         local code, out, err = keygen(table.unpack(case, 2))
         assert.same({ 1, "" }, { code, out })
