@@ -2,6 +2,7 @@
 ---
 --- A mistake in the table is the script's and raises at its line; a mistake in the arguments is the user's and names the flag.
 local core = require "kt.core"
+local misuse = require "kt.misuse"
 local schema = require "kt.schema"
 local units = require "kt.units"
 
@@ -29,7 +30,7 @@ table.sort(names)
 
 local keys = { default = true, help = "string", required = "boolean", type = "string", name = "string" }
 
-local function misuse(path, fmt, ...) error(("%skt.args%s: %s"):format(core.where(), path, fmt:format(...)), 0) end
+local function misfit(path, fmt, ...) misuse("kt.args%s: %s", path, fmt:format(...)) end
 
 --- The type of a default value; nil if it cannot be one.
 local function type_of(default)
@@ -40,22 +41,22 @@ end
 --- Checks one declaration and completes it. Returns { key, shown, kind, reader, default, help, required }.
 local function declare(key, d)
   local path = math.type(key) and ("[%d]"):format(key) or "." .. tostring(key)
-  if type(d) ~= "table" then misuse(path, "expected a table such as { default = 8388, help = \"…\" }, got %s", schema.show(d)) end
+  if type(d) ~= "table" then misfit(path, "expected a table such as { default = 8388, help = \"…\" }, got %s", schema.show(d)) end
   for name, value in next, d do
     local kind = keys[name]
     if not kind then
-      misuse(path, "unknown key %s; expected one of default, help, name, required, type", schema.show(name))
+      misfit(path, "unknown key %s; expected one of default, help, name, required, type", schema.show(name))
     elseif kind ~= true and type(value) ~= kind then
-      misuse(path .. "." .. name, "expected a %s, got %s", kind, schema.show(value))
+      misfit(path .. "." .. name, "expected a %s, got %s", kind, schema.show(value))
     end
   end
-  if d.required and d.default ~= nil then misuse(path, "has both required and default; leave one out") end
+  if d.required and d.default ~= nil then misfit(path, "has both required and default; leave one out") end
   local kind = d.type or d.default == nil and "string" or type_of(d.default)
-  if not types[kind] then misuse(path .. ".type", "%s", schema.one_of(names)) end
+  if not types[kind] then misfit(path .. ".type", "%s", schema.one_of(names)) end
   local out = { key = key, kind = kind, reader = types[kind][2], help = d.help or "", required = d.required, default = d.default }
   if d.default ~= nil and type(d.default) ~= "boolean" then
     local value, expected = out.reader(d.default)
-    if value == nil then misuse(path .. ".default", "expected %s, got %s", expected, schema.show(d.default)) end
+    if value == nil then misfit(path .. ".default", "expected %s, got %s", expected, schema.show(d.default)) end
     out.default, out.written = value, tostring(d.default)
   end
   if kind == "boolean" and out.default == nil then out.default = false end
@@ -74,13 +75,13 @@ local function read(spec)
   for i = 1, rawlen(spec) do
     operands[i] = declare(i, spec[i])
     if operands[i].required and i > 1 and not operands[i - 1].required then
-      misuse(("[%d]"):format(i), "required, after one that is not; put required operands first")
+      misfit(("[%d]"):format(i), "required, after one that is not; put required operands first")
     end
   end
   for key, d in next, spec do
     if not (math.type(key) and operands[key]) then
       if type(key) ~= "string" or not key:find "^%a[%w_]*$" or key == "help" then
-        misuse("", "expected names of flags (letters, digits and _; not help), got %s", schema.show(key))
+        misfit("", "expected names of flags (letters, digits and _; not help), got %s", schema.show(key))
       end
       local flag = declare(key, d)
       flags[#flags + 1], by_name[flag.shown] = flag, flag
@@ -158,7 +159,7 @@ end
 
 --- kt.args. list: the script's arguments.
 function args.read(spec, list)
-  if type(spec) ~= "table" then misuse("", "expected a table of arguments, got %s", schema.show(spec)) end
+  if type(spec) ~= "table" then misfit("", "expected a table of arguments, got %s", schema.show(spec)) end
   local operands, flags, by_name = read(spec)
   local out = parse(list, operands, flags, by_name)
   for _, of in ipairs { operands, flags } do

@@ -4,6 +4,7 @@
 --- drop are at the front of the list, and no call looks at more than a few.
 local core = require "kt.core"
 local list = require "kt.list"
+local misuse = require "kt.misuse"
 local schema = require "kt.schema"
 
 local cache = {}
@@ -55,7 +56,7 @@ end
 
 --- Raises for what cannot be a key.
 function cache.check_key(what, key)
-  if key == nil or key ~= key then error(("%s%s: expected a key, got %s"):format(core.where(), what, schema.show(key)), 0) end
+  if key == nil or key ~= key then misuse("%s: expected a key, got %s", what, schema.show(key)) end
 end
 
 -- ---- the handle ----
@@ -72,7 +73,7 @@ end
 function methods.set(handle, key, value)
   local self = inside(handle, "set")
   cache.check_key("cache:set", key)
-  if value == nil then error(core.where() .. "cache:set: expected a value, got nil; use cache:delete", 0) end
+  if value == nil then misuse("cache:set: expected a value, got nil; use cache:delete") end
   self:set(key, value, core.now())
 end
 

@@ -2,6 +2,7 @@
 --- functions called per connection are kt.core's own.
 local core = require "kt.core"
 local api = require "kt.api"
+local misuse = require "kt.misuse"
 local schema = require "kt.schema"
 local units = require "kt.units"
 
@@ -231,7 +232,7 @@ end
 for _, unit in ipairs { "duration", "size", "rate" } do
   kt[unit] = function(text)
     if type(text) ~= "string" and type(text) ~= "number" then
-      error(("%skt.%s: expected a string or a number, got %s"):format(core.where(), unit, schema.show(text)), 0)
+      misuse("kt.%s: expected a string or a number, got %s", unit, schema.show(text))
     end
     local number, expected = units[unit](text)
     if number then return number end
@@ -276,7 +277,7 @@ end
 kt.http = {}
 
 local function need_text(what, text)
-  if type(text) ~= "string" then error(("%s%s: expected a string, got %s"):format(core.where(), what, schema.show(text)), 0) end
+  if type(text) ~= "string" then misuse("%s: expected a string, got %s", what, schema.show(text)) end
 end
 
 for _, name in ipairs { "escape", "query" } do
@@ -296,7 +297,7 @@ end
 function kt.http.build_query(fields)
   local out, wrong = require("kt.http.message").build_query(fields)
   if out then return out end
-  error(("%skt.http.build_query: %s"):format(core.where(), wrong), 0)
+  misuse("kt.http.build_query: %s", wrong)
 end
 
 --- Also loaded on first use.
@@ -397,7 +398,7 @@ kt.env = core.opaque {
     if type(name) ~= "string" then return nil end
     local allowed, value = core.env(name)
     if allowed then return value end
-    error(("%skt.env.%s: not allowed; start kt with --env %s"):format(core.where(), name, name), 0)
+    misuse("kt.env.%s: not allowed; start kt with --env %s", name, name)
   end,
   __newindex = function(_, name) schema.not_set(core.where(), "kt.env", tostring(name)) end,
   __metatable = false, __name = "kt.env",

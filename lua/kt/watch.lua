@@ -3,6 +3,7 @@
 --- A task of its own waits for a sign of a change, and reads the file once that has settled: programs write in several steps. It compares
 --- with what it read before, so signs without a change do nothing.
 local core = require "kt.core"
+local misuse = require "kt.misuse"
 local schema = require "kt.schema"
 
 local watch = {}
@@ -35,8 +36,8 @@ make, inside = core.kind("watch", { { "close", function(handle) close(inside(han
 
 --- kt.watch(path, fn) → watch | nil, err
 function watch.new(path, fn)
-  if type(path) ~= "string" then error(("%skt.watch: expected a path, got %s"):format(core.where(), schema.show(path)), 0) end
-  if type(fn) ~= "function" then error(("%skt.watch: expected a function, got %s"):format(core.where(), schema.show(fn)), 0) end
+  if type(path) ~= "string" then misuse("kt.watch: expected a path, got %s", schema.show(path)) end
+  if type(fn) ~= "function" then misuse("kt.watch: expected a function, got %s", schema.show(fn)) end
   local _, err = core.file(path)
   if err and (err.code == "denied" or err.code == "invalid") then return nil, err end
   local events

@@ -3,6 +3,7 @@
 --- Invariant: nothing reaches the conn before the status and all fields have been checked; after `started`, only pieces of the body do.
 local core = require "kt.core"
 local message = require "kt.http.message"
+local misuse = require "kt.misuse"
 local schema = require "kt.schema"
 
 local response = {}
@@ -11,8 +12,6 @@ response.__index = response
 local PIECE = 65536 -- bytes
 local COMMENT, COMMENT_EVERY = ":\n\n", 15 -- seconds without an event (WHATWG HTML, section 9.2.7)
 local TEXT, EVENTS = "text/plain; charset=utf-8", "text/event-stream"
-
-local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 
 --- conn: where to write. request: { minor, keep } of the request; `keep` is cleared if the conn must close. head: without a body.
 --- timeout: seconds for each piece. stopping(): whether the server ends. waits(true [, writes]), waits(false): around each wait for the

@@ -10,13 +10,12 @@ local core = require "kt.core"
 local hosts = require "kt.http.hosts"
 local list = require "kt.list"
 local message = require "kt.http.message"
+local misuse = require "kt.misuse"
 local response = require "kt.http.response"
 local schema = require "kt.schema"
 
 local LINGER, LINGER_MAX = 2, 1 << 20 -- seconds and bytes for which a conn is read that is answered before its request has ended
 local SKIP_MAX = 65536 -- bytes of a body that a handler left unread
-
-local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 
 -- ---- the list of waiting conns ----
 

@@ -3,6 +3,7 @@ local api = require "kt.api"
 local core = require "kt.core"
 local events = require "kt.pool.events"
 local members = require "kt.pool.members"
+local misuse = require "kt.misuse"
 local pool = require "kt.pool.pool"
 local report = require "kt.pool.report"
 local schema = require "kt.schema"
@@ -20,8 +21,6 @@ function env.alive(task) return coroutine.status(task) ~= "dead" end
 -- Required late: kt loads this module.
 function env.link(settings) return require("kt").link(settings) end
 function env.resolve(options) return require("kt").resolve(options) end
-
-local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 
 -- ---- options of pool:open and pool:race, read once per connection ----
 
