@@ -257,6 +257,7 @@ static void give_back(const struct direction *d)
 
 static void leave_shares(const struct direction *d)
 {
+    if (!d->shared) return;
     const struct shares s = shares_held(d);
     for (size_t i = 0; i < SHARES; i++) kt_share_leave(s.of[i]);
 }
@@ -289,15 +290,19 @@ static bool find_limits(struct direction *d)
     return had || d->shared;
 }
 
-/* Bytes that the rates allow now. The rest from a side that broke is bound by its destination's only. */
-static size_t allowance(struct direction *d, uint64_t now)
+static size_t limited_allowance(const struct direction *d, uint64_t now)
 {
     struct kt_splice *s = d->splice;
-    if (!d->limited) return SIZE_MAX;
     const size_t to = kt_min_size(shared_room(d), kt_limits_room(to_limits(d), KT_LIMITS_OUT, now));
     if (s->rest) return to;
     const size_t from = kt_limits_room(from_limits(d), KT_LIMITS_IN, now);
     return kt_min_size(to, kt_min_size(from, kt_limits_room(&s->own, d->way, now)));
+}
+
+/* Bytes that the rates allow now. The rest from a side that broke is bound by its destination's only. */
+static inline size_t allowance(const struct direction *d, uint64_t now)
+{
+    return d->limited ? limited_allowance(d, now) : SIZE_MAX;
 }
 
 static void charge(struct direction *d, size_t n, uint64_t now)

@@ -181,8 +181,9 @@ void kt_smux_start_window(struct kt_smux_stream *s)
     kt_list_remove(&s->grant);
     kt_list_push(&s->m->granted, &s->grant);
     kt_smux_claim(s);
-    if (!too_wide(s, due(s))) return;
-    s->edge = s->consumed + due(s);
+    const uint32_t window = due(s);
+    if (!too_wide(s, window)) return;
+    s->edge = s->consumed + window;
     kt_smux_claim(s);
     ask(s);
 }
