@@ -14,7 +14,7 @@ static const char more[] =
     "      --luals[=sim]      print type definitions for the Lua language server (sim: those of kt.sim)\n"
     "      --markdown[=sim]   print the reference (sim: that of kt.sim)\n"
     "      --bound            print the names of everything that is bound\n"
-    "      --values           print the values of flags that have a few, for completions\n"
+    "      --values           print words for completions: values of flags, names of the API\n"
     "  -h, --help             show this help\n";
 
 void kt_verbs_list(FILE *to, const struct kt_verb *verbs)

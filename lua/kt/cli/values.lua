@@ -1,4 +1,4 @@
---- The values of flags that have only a few, for completions (scripts/manual.lua). Pure.
+--- What completions offer (scripts/manual.lua): the values of flags that have only a few, and the names that kt help knows. Pure.
 local measuring = require "kt.cli.measuring"
 local options = require "kt.cli.options"
 
