@@ -8,6 +8,9 @@
 
 #define REVIEW_US 1000000u /* between two looks at a peer that waits for streams */
 #define WORTH 1200u        /* credit of the association smaller than a frame is left alone */
+/* What was taken is announced at the latest after this much. A peer that waits for the credit of a large window does not
+ * have what was not announced yet. */
+#define STEP_MOST 262144u
 
 void kt_native_credit_count_out(struct kt_native_stream *st)
 {
@@ -93,7 +96,7 @@ void kt_native_credit_took(struct kt_native_stream *st)
         st->tuned_taken = taken;
         st->tuned_at = s->now_us;
     }
-    uint64_t step = st->in_window / 4;
+    uint64_t step = kt_min64(st->in_window / 4, STEP_MOST);
     if (st->pressed) step = kt_min64(step, s->cfg.ours.min_stream_data / 2);
     if (news > 0 && news >= step) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
 }
