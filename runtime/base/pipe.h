@@ -22,7 +22,7 @@
 #include "base/bufq.h"
 #include "base/err.h"
 
-#define KT_PIPE_PIECES 16u /* most pieces of one kt_pipe_writev */
+#define KT_PIPE_PIECES 32u /* most pieces of one kt_pipe_writev */
 
 struct kt_pipe;
 struct kt_stream_ops;
