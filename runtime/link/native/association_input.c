@@ -32,6 +32,7 @@ static int take_ack(struct kt_native_association *a, const struct kt_native_ack 
     const uint64_t before = kt_native_recovery_stats(&p->recovery)->acked;
     kt_native_association_clock_flows(a, now_us);
     const int rc = kt_native_recovery_ack(&p->recovery, ack, now_us, &a->why);
+    kt_native_path_tell_acked(p);
     if (rc) return rc;
     kt_native_tx_acked(&a->tx, p->number, ack->ranges[0].last, now_us);
     if (kt_native_recovery_stats(&p->recovery)->acked > before) kt_native_paths_revive(p);

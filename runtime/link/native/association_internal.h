@@ -55,6 +55,7 @@ struct kt_native_path {
     struct kt_native_acks acks;
     struct kt_cc cc;
     struct kt_native_recovery recovery;
+    struct kt_native_content acked; /* DATA that streams are told of later; id 0: none */
     struct kt_native_sparse sparse;
     struct kt_native_parity_out parity; /* for what it sends */
     struct kt_native_parity_in rebuild; /* of what it receives */
@@ -166,6 +167,8 @@ void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t
 struct kt_native_path *kt_native_path_new(
     struct kt_native_association *a, uint8_t number, const struct kt_native_place *place, uint32_t rtt_us);
 void kt_native_path_free(struct kt_native_path *p);
+/* Call after an ACK: tells streams of the DATA that it acknowledged. */
+void kt_native_path_tell_acked(struct kt_native_path *p);
 /* Starts to challenge the peer at the path's own place. Until it has answered, nothing else is sent on the
  * path. */
 void kt_native_path_knock(struct kt_native_path *p, uint64_t now_us);

@@ -13,7 +13,7 @@
 struct kt_native_content {
     uint64_t id;     /* stream or flow; 0: the association or the path */
     uint64_t offset; /* DATA: of its first byte. Other types: what the writer needs to write it again */
-    uint16_t length; /* DATA: bytes, at most a packet */
+    uint32_t length; /* DATA: bytes: of a frame, or of several that continue one another */
     uint8_t type;    /* frame type (docs/wire.md, 6); DATA with its bit 0, the end of the stream */
     uint8_t path;    /* frames about a path: its number */
 };

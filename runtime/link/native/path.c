@@ -79,10 +79,36 @@ static void probe_lost(struct kt_native_path *p, uint32_t size)
         kt_native_path_size(p));
 }
 
+void kt_native_path_tell_acked(struct kt_native_path *p)
+{
+    if (p->acked.id > 0) kt_native_streams_acked(p->a->streams, &p->acked);
+    p->acked.id = 0;
+}
+
+/* An ACK of many packets mostly acknowledges one run of bytes of one stream. */
+static void gather_acked(struct kt_native_path *p, const struct kt_native_content *data)
+{
+    struct kt_native_content *run = &p->acked;
+    const bool more =
+        run->id == data->id && run->offset + run->length == data->offset && run->type == KT_NATIVE_FRAME_DATA;
+    if (more) {
+        run->length += data->length;
+        run->type = data->type;
+        return;
+    }
+    kt_native_path_tell_acked(p);
+    *run = *data;
+}
+
 static void on_acked(void *ctx, const struct kt_native_content *content)
 {
     struct kt_native_path *p = ctx;
     p->a->stream_frames -= kt_native_streams_takes(content->type);
+    if (kt_native_frame_is_data(content->type)) {
+        gather_acked(p, content);
+        return;
+    }
+    kt_native_path_tell_acked(p);
     if (content->type == KT_NATIVE_FRAME_PADDING)
         probe_acked(p, (uint32_t)content->offset);
     else if (content->type == KT_NATIVE_FRAME_ACK)
@@ -98,6 +124,7 @@ static void on_acked(void *ctx, const struct kt_native_content *content)
 static void on_lost(void *ctx, const struct kt_native_content *content)
 {
     struct kt_native_path *p = ctx;
+    kt_native_path_tell_acked(p);
     p->a->stream_frames -= kt_native_streams_takes(content->type);
     if (content->type == KT_NATIVE_FRAME_PADDING)
         probe_lost(p, (uint32_t)content->offset);

@@ -157,7 +157,7 @@ size_t kt_native_streams_copy(
 /* Bytes of a stream from the first that the peer is not known to hold to the last that was sent; 0: none, or no such
  * stream. */
 uint64_t kt_native_streams_inflight(struct kt_native_streams *s, uint64_t id);
-/* The fate of a content: once for each time it was written. */
+/* The fate of a content: once for each time it was written. DATA that continue one another may be reported as one. */
 void kt_native_streams_acked(struct kt_native_streams *s, const struct kt_native_content *c);
 void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_content *c);
 

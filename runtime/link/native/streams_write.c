@@ -112,7 +112,7 @@ static bool full(const struct writer *w)
 static void note(struct writer *w, uint8_t type, uint64_t id, uint64_t offset, size_t length)
 {
     w->contents[w->count++] =
-        (struct kt_native_content){.id = id, .offset = offset, .length = (uint16_t)length, .type = type};
+        (struct kt_native_content){.id = id, .offset = offset, .length = (uint32_t)length, .type = type};
 }
 
 static size_t put(struct writer *w, const struct kt_native_frame *f)
