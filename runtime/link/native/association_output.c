@@ -281,20 +281,20 @@ static void fill(struct packet *k)
     k->len = k->room;
 }
 
-static bool paced(const struct kt_native_path *p, uint64_t now_us)
-{
-    return kt_native_recovery_pace(&p->recovery) > now_us;
-}
-
 /* True while the setting `rate` holds everything back but ACKs, PINGs, copies and CLOSE, which are charged to it. */
 static bool limited(const struct kt_native_path *p, uint64_t now_us)
 {
     return kt_bucket_room(&p->a->rate, now_us) == 0;
 }
 
-static bool open_now(const struct kt_native_path *p, uint64_t now_us)
+/* Packets that windows, pacing and `rate` let out now, if they are full; shorter ones may be more. */
+static uint32_t open_now(const struct kt_native_path *p, uint64_t now_us)
 {
-    return kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us) && !limited(p, now_us);
+    const uint64_t bytes =
+        kt_min64(kt_native_recovery_allowance(&p->recovery, now_us), kt_bucket_room(&p->a->rate, now_us));
+    if (bytes == 0) return 0;
+    return (uint32_t)kt_min64(
+        kt_native_recovery_open(&p->recovery), (bytes - 1) / kt_native_path_size(p) + 1);
 }
 
 /* The path for a second copy of what leaves on the best one; NULL: there is none now. A silent one will do: often just
@@ -306,7 +306,7 @@ static struct kt_native_path *second(const struct kt_native_path *p, uint64_t no
     if (!a->c->cfg.duplicate || p != a->best) return NULL;
     for (unsigned i = 0; i < a->path_end; i++) {
         struct kt_native_path *q = a->paths[i];
-        if (!q || q == p || q->full || !q->validated || !open_now(q, now_us)) continue;
+        if (!q || q == p || q->full || !q->validated || open_now(q, now_us) == 0) continue;
         if (!found || kt_native_path_way(q) < kt_native_path_way(found)) found = q;
     }
     return found;
@@ -459,16 +459,18 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
         p->ping_due = true;
         send_ping(p, now_us);
     }
-    if (p->ping_due && !open_now(p, now_us)) send_ping(p, now_us);
+    if (p->ping_due && open_now(p, now_us) == 0) send_ping(p, now_us);
     if (kt_native_sparse_due(&p->sparse) <= now_us) send_copies(p, now_us);
+    uint32_t open = 0;
     for (unsigned n = 0; n < TURN_PACKETS && !a->over && !p->full; n++) {
         const bool probe = kt_native_recovery_probes(&p->recovery) > 0;
-        const bool open = open_now(p, now_us);
-        if (open && !probe && parity_due(p) <= now_us) {
+        if (open == 0 || probe) open = open_now(p, now_us);
+        if (open > 0 && !probe && parity_due(p) <= now_us) {
             send_parity(p, now_us);
+            open--;
             continue;
         }
-        if (!(open && (probe || wanted(p)))) {
+        if (open == 0 || !(probe || wanted(p))) {
             if (kt_native_acks_due(&p->acks) <= now_us) {
                 struct packet k;
                 if (!start(&k, p, p->place.udp,
@@ -478,12 +480,15 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
                 if (kt_native_acks_ask(&p->acks)) add_ping(&k);
                 finish(&k, &p->place, now_us);
             }
-            if (open || limited(p, now_us)) kt_cc_app_limited(&p->cc);
+            if (open > 0 || limited(p, now_us)) kt_cc_app_limited(&p->cc);
             return;
         }
         if (!send_one(p, probe, now_us)) return;
+        open--;
         const uint32_t size = probe || !p->validated ? 0 : kt_native_mtu_probe(&p->mtu, now_us);
-        if (size > 0) send_mtu_probe(p, size, now_us);
+        if (size == 0) continue;
+        send_mtu_probe(p, size, now_us);
+        open = 0;
     }
 }
 

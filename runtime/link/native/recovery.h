@@ -133,6 +133,12 @@ static inline uint64_t kt_native_recovery_pace(const struct kt_native_recovery *
     return r->probes > 0 ? 0 : kt_cc_next(r->cfg.cc);
 }
 
+/* Bytes that pacing lets out now. The last packet may exceed that. */
+static inline uint64_t kt_native_recovery_allowance(const struct kt_native_recovery *r, uint64_t now_us)
+{
+    return r->probes > 0 ? UINT64_MAX : kt_pacer_allowance(&r->cfg.cc->pacer, now_us);
+}
+
 /* Probes that must leave now, because of a probe timeout, of at most KT_NATIVE_MTU_BASE bytes (mtu.h). One without
  * frames to send is a PING. */
 static inline uint32_t kt_native_recovery_probes(const struct kt_native_recovery *r)
