@@ -12,6 +12,7 @@
 #include "crypto/kcptun/seal.h"
 #include "crypto/secretstream_internal.h"
 #include "block.h"
+#include "results.h"
 
 #define SEAL "kt.seal"
 #define QPP "kt.qpp"
@@ -20,14 +21,6 @@
 #define SECRET_RX "kt.secret_rx"
 
 int luaopen_spec_crypto(lua_State *L);
-
-static int fail(lua_State *L, int code, const char *text)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, kt_errname(code));
-    lua_pushstring(L, text);
-    return 3;
-}
 
 /* A userdata that holds one pointer, NULL once closed. */
 static void **box(lua_State *L, const char *type)
@@ -53,7 +46,7 @@ static int crypto_pass(lua_State *L) /* (key) -> 32 bytes */
     const char *key = luaL_checklstring(L, 1, &n);
     uint8_t pass[32];
     int rc = kt_kdf_pass(key, n, pass);
-    if (rc < 0) return fail(L, rc, kt_strerror(rc));
+    if (rc < 0) return fail_with(L, rc, kt_strerror(rc));
     lua_pushlstring(L, (const char *)pass, sizeof pass);
     return 1;
 }
@@ -76,7 +69,7 @@ static int crypto_seal(lua_State *L) /* (method, pass) -> seal */
     struct kt_seal **s = (struct kt_seal **)box(L, SEAL);
     struct kt_err err;
     int rc = kt_seal_new(s, method, pass, &err);
-    return rc < 0 ? fail(L, rc, err.text) : 1;
+    return rc < 0 ? fail_with(L, rc, err.text) : 1;
 }
 
 static int seal_close(lua_State *L)
@@ -147,7 +140,7 @@ static int seal_open(lua_State *L) /* (datagram) -> body */
     int rc = kt_open_packet(s, pkt, n, &body, &body_len);
     if (rc == 0) lua_pushlstring(L, (const char *)body, body_len);
     free(pkt);
-    return rc < 0 ? fail(L, rc, kt_strerror(rc)) : 1;
+    return rc < 0 ? fail_with(L, rc, kt_strerror(rc)) : 1;
 }
 
 /* --- QPP --- */
@@ -159,7 +152,7 @@ static int crypto_qpp(lua_State *L) /* (key, pads) -> qpp */
     unsigned pads = (unsigned)luaL_checkinteger(L, 2);
     struct kt_qpp **q = (struct kt_qpp **)box(L, QPP);
     int rc = kt_qpp_new(q, key, n, pads);
-    return rc < 0 ? fail(L, rc, kt_strerror(rc)) : 1;
+    return rc < 0 ? fail_with(L, rc, kt_strerror(rc)) : 1;
 }
 
 static int qpp_close(lua_State *L)
@@ -238,7 +231,7 @@ static int crypto_secret_tx(lua_State *L) /* (key) -> sender, header */
     struct kt_secretstream_tx **t = (struct kt_secretstream_tx **)box(L, SECRET_TX);
     if (getrandom(header, sizeof header, 0) != sizeof header) return luaL_error(L, "no random bytes");
     int rc = kt_secretstream_tx_new(t, key, header);
-    if (rc < 0) return fail(L, rc, kt_strerror(rc));
+    if (rc < 0) return fail_with(L, rc, kt_strerror(rc));
     lua_pushlstring(L, (const char *)header, sizeof header);
     return 2;
 }
@@ -282,7 +275,7 @@ static int crypto_secret_rx(lua_State *L) /* (key) -> receiver */
     const uint8_t *key = exactly(L, 1, KT_SECRETSTREAM_KEY);
     struct kt_secretstream_rx **r = (struct kt_secretstream_rx **)box(L, SECRET_RX);
     int rc = kt_secretstream_rx_new(r, key);
-    return rc < 0 ? fail(L, rc, kt_strerror(rc)) : 1;
+    return rc < 0 ? fail_with(L, rc, kt_strerror(rc)) : 1;
 }
 
 static int rx_close(lua_State *L)
@@ -304,7 +297,7 @@ static int rx_open(lua_State *L) /* (bytes) -> text ("": none yet), bytes used, 
     bool final;
     int rc = kt_secretstream_open(r, data, n, &used, &text, &final);
     free(data);
-    if (rc < 0) return fail(L, rc, kt_strerror(rc));
+    if (rc < 0) return fail_with(L, rc, kt_strerror(rc));
     lua_pushlstring(L, rc ? (const char *)text : "", (size_t)rc);
     lua_pushinteger(L, (lua_Integer)used);
     lua_pushboolean(L, final);

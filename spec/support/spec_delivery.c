@@ -18,6 +18,7 @@
  *   packets = c:open()   at = c:next()   rate, window, inflight = c:facts()   the last two in bytes */
 #include <lauxlib.h>
 #include <lua.h>
+#include "results.h"
 #include "kcp/cc.h"
 #include "kcp/pacer.h"
 #include "kcp/rate_sample.h"
@@ -34,12 +35,6 @@ struct packet {
     uint64_t sent_us;
     uint32_t bytes;
 };
-
-static void set(lua_State *L, const char *key, uint64_t value)
-{
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, key);
-}
 
 static int rate_new(lua_State *L)
 {

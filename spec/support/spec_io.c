@@ -21,6 +21,7 @@
 #include "io/uv/uv.h"
 #include "refuse.h"
 #include "class.h"
+#include "results.h"
 
 enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, QUERY, SIGNAL };
 
@@ -164,14 +165,6 @@ static void call(struct world *w, int nargs)
     kt_io_stop(w->io);
 }
 
-static int fail(lua_State *L, const struct kt_err *err)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, kt_errname(err->code));
-    lua_pushstring(L, err->text);
-    return 3;
-}
-
 /* ---- timers and turns ---- */
 
 static void on_timer(void *ctx)
@@ -290,7 +283,7 @@ static int io_udp(lua_State *L)
     opts.reuse_port = int_field(L, 2, "reuse_port") != 0;
     struct handle *h = new_handle(L, w, UDP, 3);
     struct kt_udp *udp;
-    if (kt_udp_open(w->io, &opts, &udp_events, h, &udp, &err) != 0) return fail(L, &err);
+    if (kt_udp_open(w->io, &opts, &udp_events, h, &udp, &err) != 0) return fail_with(L, err.code, err.text);
     h->p = udp;
     anchor(L, h);
     return 1;
@@ -498,7 +491,7 @@ static int io_listen(lua_State *L)
     struct kt_err err;
     struct kt_listener *l;
     struct handle *h = new_handle(L, w, LISTENER, 3);
-    if (kt_listen(w->io, &at, &listener_events, h, &l, &err) != 0) return fail(L, &err);
+    if (kt_listen(w->io, &at, &listener_events, h, &l, &err) != 0) return fail_with(L, err.code, err.text);
     h->p = l;
     anchor(L, h);
     return 1;
@@ -543,7 +536,7 @@ static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *e
         push_conn(L, w, conn);
         call(w, 1);
     } else {
-        call(w, fail(L, err));
+        call(w, fail_with(L, err->code, err->text));
     }
 }
 
@@ -554,7 +547,7 @@ static int io_connect(lua_State *L)
     struct kt_err err;
     struct kt_connect *c;
     struct handle *h = new_handle(L, w, CONNECT, 3);
-    if (kt_connect(w->io, &to, on_connected, h, &c, &err) != 0) return fail(L, &err);
+    if (kt_connect(w->io, &to, on_connected, h, &c, &err) != 0) return fail_with(L, err.code, err.text);
     h->p = c;
     anchor(L, h);
     return 1;
@@ -569,7 +562,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
     push_callback(h, NULL);
     release(L, h);
     if (n == 0) {
-        call(w, fail(L, err));
+        call(w, fail_with(L, err->code, err->text));
         return;
     }
     lua_createtable(L, (int)n, 0);
@@ -588,7 +581,7 @@ static int io_resolve(lua_State *L)
     struct handle *h = new_handle(L, w, RESOLVE, 4);
     if (kt_resolve(
             w->io, luaL_checkstring(L, 2), (uint16_t)luaL_checkinteger(L, 3), on_resolved, h, &r, &err) != 0)
-        return fail(L, &err);
+        return fail_with(L, err.code, err.text);
     h->p = r;
     anchor(L, h);
     return 1;
@@ -602,7 +595,7 @@ static void on_records(void *ctx, const struct kt_record *records, size_t n, con
     push_callback(h, NULL);
     release(L, h);
     if (n == 0) {
-        call(h->w, fail(L, err));
+        call(h->w, fail_with(L, err->code, err->text));
         return;
     }
     lua_createtable(L, (int)n, 0);
@@ -632,11 +625,12 @@ static int io_query(lua_State *L)
     luaL_argcheck(L, question.server_count <= KT_QUERY_SERVERS + 1, 4, "too many");
     for (size_t i = 0; i < question.server_count; i++) {
         lua_rawgeti(L, 4, (lua_Integer)i + 1);
-        if (kt_name_server(&servers[i], luaL_checkstring(L, -1), &err) != 0) return fail(L, &err);
+        if (kt_name_server(&servers[i], luaL_checkstring(L, -1), &err) != 0)
+            return fail_with(L, err.code, err.text);
         lua_pop(L, 1);
     }
     struct handle *h = new_handle(L, w, QUERY, 5);
-    if (kt_query(w->io, &question, on_records, h, &q, &err) != 0) return fail(L, &err);
+    if (kt_query(w->io, &question, on_records, h, &q, &err) != 0) return fail_with(L, err.code, err.text);
     h->p = q;
     anchor(L, h);
     return 1;
@@ -659,7 +653,7 @@ static int io_signal(lua_State *L)
     struct kt_signal *s;
     struct handle *h = new_handle(L, w, SIGNAL, 3);
     if (kt_signal_watch(w->io, (int)luaL_checkinteger(L, 2), on_signal, h, &s, &err) != 0)
-        return fail(L, &err);
+        return fail_with(L, err.code, err.text);
     h->p = s;
     anchor(L, h);
     return 1;
@@ -675,7 +669,7 @@ static int io_read_file(lua_State *L)
     const char *path = luaL_checkstring(L, 2);
     const size_t max = (size_t)luaL_checkinteger(L, 3);
     if ((lua_toboolean(L, 4) ? kt_file_read_real : kt_file_read)(w->io, path, max, &data, &len, &err) != 0)
-        return fail(L, &err);
+        return fail_with(L, err.code, err.text);
     if (data[len] != '\0') luaL_error(L, "no NUL beyond the end");
     lua_pushlstring(L, data, len);
     free(data);
@@ -688,7 +682,8 @@ static int io_append_file(lua_State *L)
     struct kt_err err;
     size_t len;
     const char *data = luaL_checklstring(L, 3, &len);
-    if (kt_file_append(w->io, luaL_checkstring(L, 2), data, len, &err) != 0) return fail(L, &err);
+    if (kt_file_append(w->io, luaL_checkstring(L, 2), data, len, &err) != 0)
+        return fail_with(L, err.code, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }

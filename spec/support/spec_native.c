@@ -10,18 +10,12 @@
 #include "block.h"
 #include "class.h"
 #include "damage.h"
+#include "results.h"
 
 #define TX "kt.native_tx"
 #define RX "kt.native_rx"
 
 int luaopen_spec_native(lua_State *L);
-
-static int fail(lua_State *L, int code)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, kt_errname(code));
-    return 2;
-}
 
 static enum kt_aead_method method(lua_State *L, int arg)
 {

@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include "class.h"
+#include "results.h"
 #include "link/native/ack_ranges.h"
 
 #define ACKS "spec_native_acks"
@@ -48,12 +49,6 @@ static int waiting(lua_State *L)
 {
     lua_pushboolean(L, kt_native_acks_waiting(to_acks(L)));
     return 1;
-}
-
-static void set(lua_State *L, const char *key, uint64_t v)
-{
-    lua_pushinteger(L, (lua_Integer)v);
-    lua_setfield(L, -2, key);
 }
 
 static int write_ack(lua_State *L)

@@ -11,6 +11,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <string.h>
+#include "pattern.h"
+#include "results.h"
 #include "link/native/recv_buffer.h"
 #include "link/native/send_buffer.h"
 
@@ -43,17 +45,6 @@ static struct kt_slab *pool(lua_State *L)
     }
     lua_pop(L, 1);
     return *box;
-}
-
-static uint8_t pattern(uint64_t offset)
-{
-    return (uint8_t)((offset * 31) ^ (offset >> 7) ^ (offset >> 15));
-}
-
-static void set(lua_State *L, const char *key, uint64_t v)
-{
-    lua_pushinteger(L, (lua_Integer)v);
-    lua_setfield(L, -2, key);
 }
 
 static struct kt_native_chunk chunk(lua_State *L)

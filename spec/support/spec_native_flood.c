@@ -8,6 +8,7 @@
  * bytes that came back to the honest client meanwhile, of 2,000. */
 #include <lauxlib.h>
 #include <lua.h>
+#include "results.h"
 #include "../fuzz/native_peer.h"
 #include "crypto/crypto.h"
 #include "link/native/frame.h"
@@ -43,12 +44,6 @@ static void fill_and_send(struct world *w, const char *frame, size_t len)
     for (; n + len <= KT_NATIVE_MTU_BASE - KT_NATIVE_OVERHEAD; n += len)
         memcpy(d + KT_NATIVE_HEADER + n, frame, len);
     tunnel_inject(&w->t, 0, d, native_peer_seal(&w->peer, &w->t, d, n));
-}
-
-static void set(lua_State *L, const char *name, uint64_t n)
-{
-    lua_pushinteger(L, (lua_Integer)n);
-    lua_setfield(L, -2, name);
 }
 
 static int flood(lua_State *L)

@@ -11,6 +11,7 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
+#include "results.h"
 #include "link/native/flow.h"
 
 #define END "spec_native_flows.end"
@@ -291,12 +292,6 @@ static int end_copies(lua_State *L)
     struct end *e = check_end(L);
     kt_native_flow_copies(check_user(L, e)->flow, (unsigned)luaL_checkinteger(L, 3));
     return 0;
-}
-
-static void set(lua_State *L, const char *key, uint64_t v)
-{
-    lua_pushinteger(L, (lua_Integer)v);
-    lua_setfield(L, -2, key);
 }
 
 static void push_facts(lua_State *L, const struct kt_native_flow_facts *f)

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 #include "class.h"
+#include "results.h"
 #include "link/native/recovery.h"
 
 #define RECOVERY "spec_native_recovery"
@@ -332,12 +333,6 @@ static int silence(lua_State *L)
     const uint64_t now = (uint64_t)luaL_checkinteger(L, 2);
     lua_pushinteger(L, (lua_Integer)kt_native_recovery_silence(&to_world(L)->r, now));
     return 1;
-}
-
-static void set(lua_State *L, const char *key, uint64_t v)
-{
-    lua_pushinteger(L, (lua_Integer)v);
-    lua_setfield(L, -2, key);
 }
 
 static int facts(lua_State *L)

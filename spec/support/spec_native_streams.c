@@ -24,6 +24,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include "pattern.h"
 #include "base/slab.h"
 #include "link/native/blocks.h"
 #include "link/native/stream.h"
@@ -104,11 +105,6 @@ static uint64_t next_random(struct world *w)
 static double chance(struct world *w)
 {
     return (double)(next_random(w) >> 11) / 9007199254740992.0;
-}
-
-static uint8_t pattern(uint64_t offset)
-{
-    return (uint8_t)((offset * 31) ^ (offset >> 7) ^ (offset >> 15));
 }
 
 /* ---- the heap of things to come ---- */

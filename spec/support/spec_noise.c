@@ -14,19 +14,13 @@
 #include "crypto/replay.h"
 #include "block.h"
 #include "class.h"
+#include "results.h"
 
 #define NOISE "kt.noise"
 #define AEAD "kt.aead"
 #define REPLAY "kt.replay"
 
 int luaopen_spec_noise(lua_State *L);
-
-static int fail(lua_State *L, int code)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, kt_errname(code));
-    return 2;
-}
 
 /* --- Noise --- */
 

@@ -15,6 +15,7 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
+#include "results.h"
 #include "base/list.h"
 #include "io/sim/sim.h"
 
@@ -44,14 +45,6 @@ static struct world *check_world(lua_State *L)
     struct world *w = luaL_checkudata(L, 1, WORLD);
     luaL_argcheck(L, w->sim, 1, "freed");
     return w;
-}
-
-static int fail(lua_State *L, int code, const char *text)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, kt_errname(code));
-    lua_pushstring(L, text);
-    return 3;
 }
 
 static void *check_light(lua_State *L, int arg)
@@ -99,7 +92,7 @@ static int world_host(lua_State *L)
         .addrs = addrs,
         .real_files = lua_toboolean(L, 4)};
     int code = kt_sim_host_new(w->sim, &opts, &h, &err);
-    if (code) return fail(L, code, err.text);
+    if (code) return fail_with(L, code, err.text);
     lua_pushlightuserdata(L, h);
     return 1;
 }
@@ -122,7 +115,7 @@ static int world_process(lua_State *L)
     struct kt_err err;
     struct kt_io *io;
     int code = kt_sim_process(check_light(L, 2), luaL_optstring(L, 3, "spec"), NULL, &io, &err);
-    if (code) return fail(L, code, err.text);
+    if (code) return fail_with(L, code, err.text);
     lua_pushlightuserdata(L, io);
     return 1;
 }
@@ -197,7 +190,7 @@ static int world_nat(lua_State *L)
     const struct kt_sim_nat_opts opts = {
         .public_addr = to_addr(L, luaL_checkstring(L, 3)), .timeout_us = (uint64_t)luaL_optinteger(L, 4, 0)};
     int code = kt_sim_nat(check_light(L, 2), &opts, &err);
-    if (code) return fail(L, code, err.text);
+    if (code) return fail_with(L, code, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -287,7 +280,7 @@ static int world_link(lua_State *L)
     struct kt_err err;
     const struct kt_sim_line_opts there = line_at(L, 4), back = lua_istable(L, 5) ? line_at(L, 5) : there;
     int code = kt_sim_link(check_light(L, 2), check_light(L, 3), &there, &back, &err);
-    if (code) return fail(L, code, err.text);
+    if (code) return fail_with(L, code, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -305,7 +298,7 @@ static int world_set(lua_State *L)
     struct kt_err err;
     const struct kt_sim_line_opts opts = line_at(L, 4);
     int code = kt_sim_line_set(check_line(L), &opts, &err);
-    if (code) return fail(L, code, err.text);
+    if (code) return fail_with(L, code, err.text);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -494,7 +487,7 @@ static int world_run(lua_State *L)
         w->failed = false;
         return lua_error(L);
     }
-    if (end < 0) return fail(L, end, err.text);
+    if (end < 0) return fail_with(L, end, err.text);
     lua_pushstring(L, ends[end]);
     return 1;
 }

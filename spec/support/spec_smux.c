@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <string.h>
+#include "results.h"
 #include "base/slab.h"
 #include "crypto/kcptun/qpp.h"
 #include "link/kcptun/smux_internal.h"
@@ -60,14 +61,6 @@ static void call(struct state *st, int n, int results)
     else
         lua_pop(L, 1);
     for (int i = 0; i < results; i++) lua_pushnil(L);
-}
-
-static int fail(lua_State *L, int code, const char *text)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, kt_errname(code));
-    lua_pushstring(L, text);
-    return 3;
 }
 
 /* ---- pool, QPP ---- */
@@ -529,7 +522,7 @@ static int smux_new(lua_State *L)
     lua_pushvalue(L, 3);
     b->owner = luaL_ref(L, LUA_REGISTRYINDEX);
     int rc = kt_smux_new(&b->m, &cfg, &owner, b, pool);
-    return rc < 0 ? fail(L, rc, kt_strerror(rc)) : 1;
+    return rc < 0 ? fail_with(L, rc, kt_strerror(rc)) : 1;
 }
 
 static struct smux *check_smux_at(lua_State *L, int arg)
@@ -550,7 +543,7 @@ static int smux_open(lua_State *L)
     struct smux *b = check_smux(L);
     struct kt_pipe *p;
     int rc = kt_smux_open(b->m, &p);
-    if (rc < 0) return fail(L, rc, kt_strerror(rc));
+    if (rc < 0) return fail_with(L, rc, kt_strerror(rc));
     push_stream(L, b->st, p);
     return leave(L, b->st, 1);
 }
@@ -562,7 +555,7 @@ static int smux_input(lua_State *L)
     const char *data = luaL_checklstring(L, 2, &n);
     struct kt_err err = {0};
     long rc = kt_smux_input(b->m, (const uint8_t *)data, n, &err);
-    if (rc < 0) return fail(L, (int)rc, err.text);
+    if (rc < 0) return fail_with(L, (int)rc, err.text);
     lua_pushinteger(L, rc);
     return leave(L, b->st, 1);
 }
