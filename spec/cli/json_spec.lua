@@ -1,3 +1,4 @@
+-- kt.json: values as they are read, and mistakes at their line and column.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local json = require "kt.json"
 

@@ -1,3 +1,4 @@
+-- kt.schema: values checked by their descriptions, and what is reported of mistakes.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local schema = require "kt.schema"
 local api = require "kt.api"

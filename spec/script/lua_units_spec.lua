@@ -1,3 +1,4 @@
+-- kt.units: durations, sizes and rates, read and written.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local units = require "kt.units"
 
