@@ -23,11 +23,6 @@ describe("a file argument", function()
     return p.stdout .. p.stderr, code
   end
 
-  local function ends_well(p)
-    p:signal_with "sigterm"
-    assert.same({ 0, 0 }, { p:wait_exit(10) })
-  end
-
   -- what it is, and a command that names it; the word FILE stands for it
   local arguments = {
     { "a script", { "run", "FILE" } },
@@ -71,7 +66,7 @@ describe("a file argument", function()
       assert(os.execute(("rm %s/s.lua && mkfifo %s/s.lua"):format(s.dir, s.dir)))
       p:signal_with "sighup"
       p:expect "s.lua: is a pipe, not a regular file"
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
     end)
   end)
 
@@ -82,7 +77,7 @@ describe("a file argument", function()
         local caught = h.read_file(("/proc/%d/status"):format(p.pid)):match "SigCgt:%s*(%x+)"
         return tonumber(caught, 16) & 0x4000 ~= 0
       end)
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
       assert.equal("", p.stderr)
     end)
   end)

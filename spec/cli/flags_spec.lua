@@ -6,13 +6,6 @@ local function partner() return h.transfer.partner(60000, 60000) end
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
---- Runs kt with arguments that make it end by itself; returns its output and exit code.
-local function say(...)
-  local p = h.start { name = "kt", cmd = { h.peer.kt, ... } }
-  local code = p:wait_exit(10)
-  return p.stdout .. p.stderr, code
-end
-
 --- Starts a kt client with these arguments, in this order, on a free port that is a -l of its own, with no server to talk to.
 local function client_with(...)
   local port = h.sockets.free_port("tcp")
@@ -114,7 +107,7 @@ describe("kt's log", function()
   it("to a file that cannot be written is an error", function()
     h.run(function()
       for _, side in ipairs { "client", "server" } do
-        local said, code = say(side, "--log", "/no/such/folder/kt.log")
+        local said, code = h.peer.say(side, "--log", "/no/such/folder/kt.log")
         assert.equal(1, code)
         assert.matches("--log", said, 1, true)
         assert.matches("/no/such/folder/kt.log", said, 1, true)
@@ -186,7 +179,7 @@ describe("kt's configuration file", function()
     it("that is " .. fault[1] .. " is refused by its name", function()
       h.run(function()
         local path = fault[2]()
-        local said, code = say("client", "-c", path)
+        local said, code = h.peer.say("client", "-c", path)
         assert.equal(1, code)
         assert.matches(path, said, 1, true)
         assert.matches("-c", said, 1, true)
@@ -208,10 +201,10 @@ describe("kt's configuration file", function()
 
   it("names values of the wrong type", function()
     h.run(function()
-      local said, code = say("server", "-c", file_with '{"mtu": {"a": 1}}')
+      local said, code = h.peer.say("server", "-c", file_with '{"mtu": {"a": 1}}')
       assert.equal(1, code)
       assert.matches("mtu", said)
-      said, code = say("server", "-c", file_with '{"crypt": 5}')
+      said, code = h.peer.say("server", "-c", file_with '{"crypt": 5}')
       assert.equal(1, code)
       assert.matches("crypt", said)
     end)
@@ -254,7 +247,7 @@ describe("kt's flags", function()
     h.run(function()
       client_with("--nocomp=false", "-acknodelay=true"):expect "acknodelay on.*nocomp off"
       client_with("-nocomp=true", "--acknodelay=false"):expect "acknodelay off.*nocomp on"
-      local said, code = say("client", "--nocomp=perhaps")
+      local said, code = h.peer.say("client", "--nocomp=perhaps")
       assert.is_true(code > 0)
       assert.matches("%-%-nocomp.*perhaps", said)
     end)

@@ -37,11 +37,6 @@ kt.spawn(function() kt.sleep(600) end)
 ]]):format(LINES, say))
   end
 
-  local function ends_well(p)
-    p:signal_with "sigterm"
-    assert.same({ 0, 0 }, { p:wait_exit(10) })
-  end
-
   --- Checks the output for LINES lines: it begins with the first, has them in order and none twice, and each gap names the number missing,
   --- among which a busy machine may put a few warnings of slow slices.
   local function account(text, lost_pattern)
@@ -74,7 +69,7 @@ kt.spawn(function() kt.sleep(600) end)
         h.loop.eventually("the script to have said all", 60, exists "done")
         local rss = p:rss()
         if h.memory_counts then assert.is_true(rss < 16 << 20, rss) end
-        ends_well(p)
+        assert.same({ 0, 0 }, { p:stop(10) })
       end)
     end)
   end
@@ -88,7 +83,7 @@ kt.spawn(function() kt.sleep(600) end)
       h.loop.eventually("the count of what is lost", 20, function()
         return exists "heard"() and h.read_file(s.dir .. "/heard"):find " lines lost"
       end)
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
       account(h.read_file(s.dir .. "/heard"), "warn  s: (%d+) lines lost: log output was too slow")
     end)
   end)
@@ -99,7 +94,7 @@ kt.spawn(function() kt.sleep(600) end)
       local p = start(UNREAD .. "exec >&3", "run", "--unsafe", "s.lua")
       h.loop.eventually("the script to have said all", 60, exists "done")
       p:expect "warn  s: standard output is not read; dropping what is printed\n"
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
       local lost = tonumber(p.stderr:match "standard output: (%d+) lines lost\n")
       assert.is_true(lost > LINES / 2 and lost < LINES, lost)
     end)
@@ -215,7 +210,7 @@ sys.exit(p.wait())' "$0" "$@"]==]
       h.loop.eventually("the log", 10, function() return exists "log2"() and h.read_file(s.dir .. "/log2"):find "up" end)
       p:signal_with "sigusr1"
       h.loop.eventually("the counters in the log", 10, function() return h.read_file(s.dir .. "/log2"):find "\nBytesSent %d+\n" end)
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
       assert.equal("", p.stderr)
     end)
   end)

@@ -30,12 +30,6 @@ local function leads_to(p, fd)
   return target
 end
 
-local function ends_well(p)
-  p:signal_with "sigterm"
-  local code, signal = p:wait_exit(10)
-  assert.same({ 0, 0 }, { code, signal })
-end
-
 describe("kt started", function()
   after_each(h.cleanup)
 
@@ -49,7 +43,7 @@ describe("kt started", function()
           assert.equal("/dev/null", leads_to(p, fd))
         end
         for _ = 1, 10 do echoes(p.at):close() end
-        ends_well(p)
+        assert.same({ 0, 0 }, { p:stop(10) })
       end)
     end)
   end
@@ -78,7 +72,7 @@ describe("kt started", function()
         local server = h.peer.server(h.transfer.echo().at)
         local p = client(environment[2], server)
         for _ = 1, 3 do echoes(p.at):close() end
-        ends_well(p)
+        assert.same({ 0, 0 }, { p:stop(10) })
       end)
     end)
   end
@@ -91,7 +85,7 @@ import os, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
       echoes(p.at):close()
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
     end)
   end)
 
@@ -104,7 +98,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
       assert.equal(p.pid, tonumber(h.read_file(pid_file)))
       local modes = io.popen(("stat -c %%a %s %s"):format(log, pid_file)):read "a"
       assert.equal("600\n600\n", modes)
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
     end)
   end)
 
@@ -145,7 +139,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
         p:wait_exit(10)
         assert.matches("address already in use", p.stderr)
       end
-      ends_well(p)
+      assert.same({ 0, 0 }, { p:stop(10) })
     end)
   end)
 

@@ -5,14 +5,6 @@ local h = require "harness"
 local KT_TO_KCPTUN = { client = { impl = "kt" }, server = { impl = "kcptun" } }
 local KCPTUN_TO_KT = { client = { impl = "kcptun" }, server = { impl = "kt" } }
 
-local function ping(where, seconds)
-  local conn = assert(h.sockets.connect(where))
-  conn:send("ping\n")
-  local reply = conn:recv_exactly(5, seconds)
-  conn:close()
-  return reply
-end
-
 --- Connects and asks until an answer comes, retrying a refused or ended attempt at once; returns the seconds it took.
 local function served_again(where, within)
   local start = h.loop.now()
@@ -37,7 +29,7 @@ describe("a kt client", function()
         h.run(function()
           local target = h.transfer.echo()
           local client, server = h.peer.tunnel(target.at, { smuxver = smuxver }, KT_TO_KCPTUN)
-          assert.equal("ping\n", ping(client.at))
+          h.transfer.ping(client.at)
           server:kill()
           h.peer.server(target.at, { impl = "kcptun", port = server.port, smuxver = smuxver })
           local took = served_again(client.at, 10)

@@ -3,13 +3,6 @@ local h = require "harness"
 
 local NATIVE = { wire = "kt", smuxver = false, key = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4=" }
 
-local function ping(where, seconds)
-  local conn = assert(h.sockets.connect(where))
-  conn:send("ping\n")
-  assert.equal("ping\n", conn:recv_exactly(5, seconds))
-  conn:close()
-end
-
 describe("a tunnel on kt's own wire", function()
   after_each(h.cleanup)
 
@@ -30,7 +23,7 @@ describe("a tunnel on kt's own wire", function()
     h.run(function()
       local target = h.transfer.echo()
       local client, server = h.peer.tunnel(target.at, NATIVE)
-      ping(client.at)
+      h.transfer.ping(client.at)
       local busy = assert(h.sockets.connect(client.at))
       busy:send("held open")
       busy:recv_exactly(9)
@@ -40,7 +33,7 @@ describe("a tunnel on kt's own wire", function()
       for name, value in pairs(NATIVE) do again[name] = value end
       h.peer.server(target.at, again)
       local start = h.loop.now()
-      ping(client.at, 10)
+      h.transfer.ping(client.at, 10)
       assert.is_true(h.loop.now() - start < 5)
       assert.is_nil((busy:recv(10)), "the stream of the dead server was not ended")
     end)
@@ -65,7 +58,7 @@ describe("a tunnel on kt's own wire", function()
     h.run(function()
       local target = h.transfer.echo()
       local client, server = h.peer.tunnel(target.at, NATIVE)
-      ping(client.at)
+      h.transfer.ping(client.at)
       client:signal_with("sigterm")
       assert.equal(0, client:wait_exit(20))
       h.loop.eventually("the server to know", 3, function() return server:counters().CurrEstab == 0 end)

@@ -2,14 +2,6 @@
 local uv = require "luv"
 local h = require "harness"
 
-local function ping(where, seconds)
-  local conn = assert(h.sockets.connect(where))
-  conn:send("ping\n")
-  local reply = conn:recv_exactly(5, seconds)
-  conn:close()
-  return reply
-end
-
 --- Opens and closes one connection, so that everything opened on first use is open. Returns the server's descriptors.
 local function used_once(client, server, target)
   local conn = assert(h.sockets.connect(client.at))
@@ -31,7 +23,7 @@ describe("a kt tunnel", function()
       h.run(function()
         local target = h.transfer.echo()
         local client, server = h.peer.tunnel(target.at)
-        assert.equal("ping\n", ping(client.at))
+        h.transfer.ping(client.at)
         local busy = not idle and assert(h.sockets.connect(client.at))
         if busy then
           busy:send("held open")
@@ -41,7 +33,7 @@ describe("a kt tunnel", function()
         if busy then busy:send("into the dark") end
         h.peer.server(target.at, { port = server.port })
         local start = h.loop.now()
-        assert.equal("ping\n", ping(client.at, 10))
+        h.transfer.ping(client.at, 10)
         local took = h.loop.now() - start
         assert.is_true(took < 5, ("it took %.1f s"):format(took))
         if busy then assert.is_nil((busy:recv(10)), "the stream of the dead server was not ended") end
@@ -84,7 +76,7 @@ describe("a kt tunnel", function()
       assert.is_true(h.sockets.is_reset(client.at, 10))
       server:expect("127%.0%.0%.1:" .. port .. ".*refused")
       h.transfer.echo(port)
-      assert.equal("ping\n", ping(client.at))
+      h.transfer.ping(client.at)
     end)
   end)
 
@@ -198,7 +190,7 @@ describe("a kt tunnel", function()
       stalled:send("flood")
       stalled:recv()
       for _ = 1, 20 do
-        assert.equal("ping\n", ping(client.at, 5))
+        h.transfer.ping(client.at, 5)
         h.loop.sleep(0.05)
       end
     end)
@@ -208,7 +200,7 @@ describe("a kt tunnel", function()
     h.run(function()
       local target = h.transfer.echo()
       local client, server = h.peer.tunnel(target.at)
-      assert.equal("ping\n", ping(client.at))
+      h.transfer.ping(client.at)
       local before, memory = server:counters(), server:rss()
       local answered = 0
       local stranger = uv.new_udp()
@@ -230,7 +222,7 @@ describe("a kt tunnel", function()
       assert.equal(before.CurrEstab, after.CurrEstab)
       assert.equal(before.PassiveOpens, after.PassiveOpens)
       if h.memory_counts then assert.is_true(server:rss() - memory < 1 << 20) end
-      assert.equal("ping\n", ping(client.at))
+      h.transfer.ping(client.at)
     end)
   end)
 

@@ -8,14 +8,6 @@ local fastest = {
   streambuf = 8 << 20,
 }
 
---- Sends a line through the tunnel to an echo, and expects it back.
-local function ping(where, seconds)
-  local conn = assert(h.sockets.connect(where))
-  conn:send("ping\n")
-  assert.equal("ping\n", conn:recv_exactly(5, seconds))
-  conn:close()
-end
-
 describe("a kt tunnel", function()
   after_each(h.cleanup)
 
@@ -62,7 +54,7 @@ describe("a kt tunnel", function()
       local total, side_by_side = h.light and 400 or 2000, 50
       local function some(n)
         local function visitor()
-          for _ = 1, n // side_by_side do ping(client.at) end
+          for _ = 1, n // side_by_side do h.transfer.ping(client.at) end
         end
         local visitors = {}
         for i = 1, side_by_side do visitors[i] = visitor end
@@ -73,7 +65,7 @@ describe("a kt tunnel", function()
           return client:counters().StreamsNow == 0 and server:counters().StreamsNow == 0 and target.open == 0
         end)
       end
-      ping(client.at) -- what is opened on first use
+      h.transfer.ping(client.at) -- what is opened on first use
       settled()
       local fds = { client:settled_fd_count(), server:settled_fd_count() }
       some(500) -- pools grow to what this traffic needs
@@ -187,7 +179,7 @@ describe("a kt tunnel", function()
       local server = h.peer.server(target.at, { wire = "kt", port = first, listen = ("127.0.0.1:%d-%d"):format(first, first + 3) })
       for port = first, first + 3 do
         server:wait_udp(port)
-        ping(h.peer.client(port, { wire = "kt" }).at)
+        h.transfer.ping(h.peer.client(port, { wire = "kt" }).at)
       end
       assert.equal(4, server:counters().PassiveOpens)
     end)
@@ -217,10 +209,10 @@ describe("a kt tunnel", function()
     h.run(function()
       local target = h.transfer.echo()
       local client, server = h.peer.tunnel(target.at, { wire = "kcptun" }, { client = { conn = 3, autoexpire = 1, scavengettl = 1 } })
-      for _ = 1, 6 do ping(client.at) end
+      for _ = 1, 6 do h.transfer.ping(client.at) end
       assert.equal(3, server:counters().PassiveOpens)
       h.loop.sleep(1.2) -- what expires is measured in seconds
-      for _ = 1, 3 do ping(client.at) end
+      for _ = 1, 3 do h.transfer.ping(client.at) end
       assert.equal(6, server:counters().PassiveOpens)
     end)
   end)

@@ -8,13 +8,6 @@ end
 
 local function partner() return h.transfer.partner(100000, 100000) end
 
---- Runs kt with arguments that make it end by itself; returns its output and exit code.
-local function say(...)
-  local p = h.start { name = "kt", cmd = { h.peer.kt, ... } }
-  local code = p:wait_exit(10)
-  return p.stdout .. p.stderr, code
-end
-
 describe("kt's settings", function()
   after_each(h.cleanup)
 
@@ -235,7 +228,7 @@ describe("kt that cannot start", function()
   for _, case in ipairs(cases) do
     it("says so: " .. case[1], function()
       h.run(function()
-        local said, code = say(table.unpack(case[2]))
+        local said, code = h.peer.say(table.unpack(case[2]))
         assert.is_true(code > 0, "exit code " .. code)
         for _, pattern in ipairs(case[3]) do assert.matches(pattern, said) end
         assert.is_nil(said:find("traceback", 1, true), said)
@@ -247,7 +240,7 @@ describe("kt that cannot start", function()
     h.run(function()
       local path = h.temporary_path()
       h.write_file(path, [[{"crypt": "aes",]])
-      local said, code = say("client", "-c", path)
+      local said, code = h.peer.say("client", "-c", path)
       assert.equal(1, code)
       assert.matches(path, said, 1, true)
     end)
@@ -256,7 +249,7 @@ describe("kt that cannot start", function()
   it("says so: a TCP port in use", function()
     h.run(function()
       local taken = h.transfer.echo().at
-      local said, code = say("client", "-l", "127.0.0.1:" .. taken, "-r", "127.0.0.1:9")
+      local said, code = h.peer.say("client", "-l", "127.0.0.1:" .. taken, "-r", "127.0.0.1:9")
       assert.equal(1, code)
       assert.matches(tostring(taken), said)
       assert.matches("in use", said)
@@ -266,7 +259,7 @@ describe("kt that cannot start", function()
   it("says so: a UDP port in use", function()
     h.run(function()
       local server = h.peer.server(h.sockets.refusing())
-      local said, code = say("server", "-l", "127.0.0.1:" .. server.port, "-t", "127.0.0.1:9")
+      local said, code = h.peer.say("server", "-l", "127.0.0.1:" .. server.port, "-t", "127.0.0.1:9")
       assert.equal(1, code)
       assert.matches(tostring(server.port), said)
       assert.matches("in use", said)
@@ -299,7 +292,7 @@ describe("kt's help", function()
     local flags = own[side]
     it("lists every flag of kt " .. side, function()
       h.run(function()
-        local said, code = say(side, "-h")
+        local said, code = h.peer.say(side, "-h")
         assert.equal(0, code)
         for _, list in ipairs { both, flags } do
           for _, flag in ipairs(list) do assert.matches("%-%-" .. flag .. "%f[^%w]", said) end
@@ -310,7 +303,7 @@ describe("kt's help", function()
 
   it("prints the version", function()
     h.run(function()
-      local said, code = say("--version")
+      local said, code = h.peer.say("--version")
       assert.equal(0, code)
       assert.matches("%d+%.%d+", said)
     end)

@@ -53,6 +53,13 @@ local function address(where)
   return "127.0.0.1:" .. where
 end
 
+--- Runs kt with arguments that make it end by itself; returns its output and exit code.
+function peer.say(...)
+  local p = process.start { name = "kt", cmd = { peer.kt, ... } }
+  local code = p:wait_exit(10)
+  return p.stdout .. p.stderr, code
+end
+
 --- Starts a server on UDP `port` (a free one by default) that connects to `target`, a port or a path.
 function peer.server(target, options)
   options = merged(options or {})

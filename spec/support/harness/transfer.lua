@@ -35,6 +35,15 @@ function transfer.echo(where)
   end, where)
 end
 
+--- Sends a line to an echo, and expects it back.
+function transfer.ping(where, seconds)
+  local conn = assert(sockets.connect(where))
+  conn:send("ping\n")
+  local reply = conn:recv_exactly(5, seconds)
+  if reply ~= "ping\n" then error(("sent ping, received %q"):format(reply), 2) end
+  conn:close()
+end
+
 --- A target for `transfer.exchange`: the client's first 8 bytes identify the stream. When it has received everything it sends one byte and
 --- waits for the client to close, because an end that closes first may cut off data in flight. seconds: how long to wait for the next
 --- bytes, if not the default.
