@@ -91,13 +91,14 @@ static size_t fill(struct kt_send_slot *s, const uint8_t *data, size_t n, uint32
     return n;
 }
 
-/* Appends an empty segment; NULL at the limit or without memory. */
-static struct kt_send_slot *append(struct kt_send_ring *r)
+/* Appends an empty segment, of which up to n bytes will be filled; NULL at the limit or without memory. */
+static struct kt_send_slot *append(struct kt_send_ring *r, size_t n)
 {
     if (kt_send_ring_free(r) == 0) return NULL;
     if (r->end - r->una == r->cap && !resize(r, r->cap * 2)) return NULL;
     uint8_t *block = kt_slab_get(r->slab);
     if (!block) return NULL;
+    if (n >= KT_SLAB_FETCHED) kt_slab_fetch(block);
     struct kt_send_slot *s = kt_send_ring_at(r, r->end++);
     *s = (struct kt_send_slot){.data = block};
     return s;
@@ -109,7 +110,7 @@ bool kt_send_ring_write_message(struct kt_send_ring *r, const uint8_t *data, siz
     const uint32_t end = r->end;
     if (count > kt_send_ring_free(r)) return false;
     for (size_t i = 0, taken = 0; i < count; i++) {
-        struct kt_send_slot *s = append(r);
+        struct kt_send_slot *s = append(r, n - taken);
         if (!s) {
             while (r->end != end) kt_slab_put(r->slab, kt_send_ring_at(r, --r->end)->data);
             return false;
@@ -125,6 +126,6 @@ size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n,
     size_t taken = 0;
     if (n > 0 && r->end != r->nxt) taken = fill(kt_send_ring_at(r, r->end - 1), data, n, mss);
     struct kt_send_slot *s;
-    while (taken < n && (s = append(r)) != NULL) taken += fill(s, data + taken, n - taken, mss);
+    while (taken < n && (s = append(r, n - taken)) != NULL) taken += fill(s, data + taken, n - taken, mss);
     return taken;
 }
