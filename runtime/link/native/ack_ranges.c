@@ -6,7 +6,7 @@
 #include <string.h>
 #include "base/bytes.h"
 
-#define ASK_RANGES 8u /* ask the peer only while an ACK has more ranges than this */
+#define ASK_RANGES 8u /* ask the peer only while an ACK has this many ranges or more */
 #define ASK_EVERY 16u /* once in this many ACKs */
 
 void kt_native_acks_init(struct kt_native_acks *a, uint32_t max_delay_us)
