@@ -593,6 +593,11 @@ void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits)
     arm(s);
 }
 
+struct kt_pipe *kt_splice_pipe(const struct kt_splice *s, bool b)
+{
+    return b ? s->ab.to : s->ab.from;
+}
+
 void kt_splice_broke(struct kt_splice *s, bool b, int code)
 {
     break_off(b ? &s->ba : &s->ab, code);

@@ -60,6 +60,8 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
 /* The limits of pipe a or b, read as long as the splice lives; NULL: none. Call it again after each change of them, and
  * with NULL before a change of their shared limits. */
 void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits);
+/* Its pipe a or b. */
+struct kt_pipe *kt_splice_pipe(const struct kt_splice *s, bool b);
 /* For a pipe that broke before the splice began, and whose previous listener was told: as if it broke now. */
 void kt_splice_broke(struct kt_splice *s, bool b, int code);
 

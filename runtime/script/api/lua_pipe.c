@@ -43,7 +43,6 @@ static void forget(struct kt_lua_pipe *h, uint64_t now)
     h->born = now - h->born;
     h->pipe = NULL;
     h->splice = NULL;
-    h->spliced = NULL;
     h->conn = NULL;
     kt_lua_limits_stop(h);
 }
@@ -84,7 +83,9 @@ static void end_owned(struct kt_owned *o, int code)
 
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind)
 {
-    struct kt_lua_pipe *h = kt_handle_push(L, kind, sizeof *h, KT_PIPE_USERVALUES);
+    const bool is_stream = strcmp(kind, KT_HANDLE_STREAM) == 0;
+    struct kt_lua_pipe *h =
+        kt_handle_push(L, kind, sizeof *h, is_stream ? KT_STREAM_USERVALUES : KT_PEER_USERVALUES);
     kt_list_init(&h->owned.node);
     kt_list_init(&h->open);
     h->owned.end = end_owned;
@@ -150,7 +151,6 @@ static void give(
 {
     kt_list_remove(&h->owned.node);
     keep_figures(h);
-    h->spliced = h->pipe;
     h->pipe = NULL;
     h->splice = splice;
     h->other = other;
@@ -231,7 +231,7 @@ static int pipe_gc(lua_State *L)
 
 static int field_link(lua_State *L)
 {
-    lua_getiuservalue(L, 1, KT_PIPE_LINK);
+    lua_getiuservalue(L, 1, KT_STREAM_LINK);
     return 1;
 }
 

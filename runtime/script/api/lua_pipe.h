@@ -32,7 +32,6 @@ struct kt_lua_pipe {
     const char *peer;               /* the peer's address, anchored by the handle, or NULL */
     struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
     struct kt_splice *splice;       /* the splice that took it over, or NULL */
-    struct kt_pipe *spliced;        /* the pipe, while the splice has it */
     struct kt_lua_pipe *other;      /* the other pipe of the splice */
     struct kt_task *splicing;       /* the task that waits for the splice; valid while that has the pipe */
     uint64_t number;                /* kt_runtime_number_pipe */
@@ -41,7 +40,7 @@ struct kt_lua_pipe {
     bool accepted;                  /* a stream that the peer opened */
     bool shut;                      /* the script called :shutdown */
     bool heard;                     /* the script has seen the error */
-    bool second;                    /* second argument of its splice */
+    bool second;                    /* b of its splice */
     int code;                       /* the error that broke it, or 0 */
     struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
     struct kt_lua_writing *writing; /* the call that waits for room, or NULL */
@@ -58,8 +57,8 @@ struct kt_lua_shares {
     struct kt_shared_limit *limit[2]; /* NULL: none any more */
 };
 
-/* Uservalues of a handle beyond those of lua_peer.h: of a stream that a pool opened, its link's name there. */
-enum { KT_PIPE_LINK = KT_PEER_USERVALUES + 1, KT_PIPE_USERVALUES = KT_PIPE_LINK };
+/* Uservalues of a stream's handle beyond those of lua_peer.h: of one that a pool opened, its link's name there. */
+enum { KT_STREAM_LINK = KT_PEER_USERVALUES + 1, KT_STREAM_USERVALUES = KT_STREAM_LINK };
 
 /* All open conns and streams of the script, by kt_lua_pipe.open, in the order in which they were opened. */
 const struct kt_list *kt_lua_pipes(lua_State *L);

@@ -20,7 +20,7 @@ static int name_link(lua_State *L)
 {
     stream_arg(L);
     lua_settop(L, 2);
-    lua_setiuservalue(L, 1, KT_PIPE_LINK);
+    lua_setiuservalue(L, 1, KT_STREAM_LINK);
     return 0;
 }
 

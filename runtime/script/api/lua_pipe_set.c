@@ -2,6 +2,7 @@
  * has ended, :set fails and :stats returns the final counts. */
 #include <stdlib.h>
 #include "link/limits.h"
+#include "link/splice.h"
 #include "link/stream.h"
 #include "script/api/config.h"
 #include "script/api/lua_limit.h"
@@ -23,7 +24,7 @@ static bool is_conn(lua_State *L)
 
 struct kt_pipe *kt_lua_pipe_anywhere(const struct kt_lua_pipe *h)
 {
-    return h->splice ? h->spliced : h->pipe;
+    return h->splice ? kt_splice_pipe(h->splice, h->second) : h->pipe;
 }
 
 bool kt_lua_pipe_there(const struct kt_lua_pipe *h)

@@ -85,7 +85,7 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
 static void make_ready(struct kt_task *t, bool own)
 {
     t->state = READY;
-    kt_ready_push(t->rt->tasks->ready, &t->ready, own);
+    kt_ready_push(t->rt->tasks->ready, &t->queued, own);
 }
 
 static void forget_outcome(struct kt_task *t)
@@ -274,7 +274,7 @@ static void resume(struct kt_task *t)
 
 static const struct kt_origin *run(struct kt_list *node)
 {
-    struct kt_task *t = KT_CONTAINER(node, struct kt_task, ready);
+    struct kt_task *t = KT_CONTAINER(node, struct kt_task, queued);
     struct kt_runtime *rt = t->rt;
     const struct kt_origin *origin = t->origin;
     t->state = RUNNING;
@@ -333,7 +333,7 @@ void kt_tasks_cut(struct kt_runtime *rt)
     while (!kt_list_empty(&rt->tasks->all)) {
         struct kt_task *t = KT_CONTAINER(rt->tasks->all.next, struct kt_task, node);
         if (t->state == WAITING) end_wait(t);
-        if (t->state == READY) kt_ready_remove(rt->tasks->ready, &t->ready);
+        if (t->state == READY) kt_ready_remove(rt->tasks->ready, &t->queued);
         end_owned(&t->owned, KT_ECANCELED);
         if (!stopped) { /* one runaway __close is enough: skip those of the remaining tasks */
             kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
@@ -508,7 +508,6 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
     } else {
         t->rt = rt;
         kt_list_init(&t->node);
-        kt_list_init(&t->ready);
         kt_list_init(&t->owned);
         kt_list_init(&t->queued);
         kt_list_init(&t->listed);
@@ -566,7 +565,7 @@ void kt_task_abandon(struct kt_task *t)
 static void withdraw(struct kt_task *t)
 {
     if (t->state != READY || lua_status(t->L) != LUA_OK) return;
-    kt_ready_remove(t->rt->tasks->ready, &t->ready);
+    kt_ready_remove(t->rt->tasks->ready, &t->queued);
     recycle(t, true);
 }
 

@@ -100,6 +100,7 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what);
 struct kt_wait {
     const char *what;      /* "link:open"; static storage */
     bool sleep;            /* the timeout is a success; used with what and timeout_us only */
+    bool by_script;        /* another task of the script ends it; as after a sleep, conns then come first */
     kt_task_cancel cancel; /* NULL: nothing to undo */
     kt_task_finish finish; /* NULL: no results */
     kt_task_finish failed; /* pushes the results that follow nil and err; NULL: none */
@@ -109,7 +110,6 @@ struct kt_wait {
     const struct kt_err *(*why)(struct kt_task *t);
     void *op;              /* the binding's; see kt_task_op */
     struct kt_list *queue; /* the task is in this list until the wait ends; NULL: in none */
-    bool by_script;        /* another task of the script ends it; as after a sleep, conns then come first */
     uint64_t timeout_us;   /* KT_TIME_NEVER: none */
 };
 
@@ -131,7 +131,7 @@ struct kt_task *kt_task_queued(const struct kt_list *queue);
 
 /* ---- the outcome of a wait: kept from just before kt_task_wake until `finish` has run ---- */
 
-#define KT_TASK_RESULT 64u /* bytes */
+#define KT_TASK_RESULT 56u /* bytes */
 
 /* Copies n bytes, at most KT_TASK_RESULT, to the task, and from it. */
 void kt_task_put(struct kt_task *t, const void *result, size_t n);

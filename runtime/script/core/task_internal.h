@@ -10,16 +10,16 @@ enum state { SPARE, READY, RUNNING, WAITING };
 struct kt_task {
     struct kt_runtime *rt;
     lua_State *L;
-    int ref;      /* registry reference to the thread */
-    int nargs;    /* arguments of the first resume */
-    bool spawned; /* started by kt.spawn */
-    bool aside;   /* does not keep the script alive */
-    bool stopped; /* by kt_task_stop: it does not run again */
+    int ref;   /* registry reference to the thread */
+    int nargs; /* arguments of the first resume */
+    int code;  /* of the outcome, see below */
     enum state state;
+    bool spawned;          /* started by kt.spawn */
+    bool aside;            /* does not keep the script alive */
+    bool stopped;          /* by kt_task_stop: it does not run again */
     struct kt_list node;   /* among all tasks, or the spare ones */
-    struct kt_list ready;  /* in a ready queue */
     struct kt_list owned;  /* list of kt_owned: pipes and sockets */
-    struct kt_list queued; /* in the queue of its wait */
+    struct kt_list queued; /* READY: in a ready queue; WAITING: in the queue of its wait, if that has one */
     struct kt_list listed; /* in the list of kt_task_list */
     const struct kt_origin *origin;
     uint64_t born;               /* µs */
@@ -29,8 +29,7 @@ struct kt_task {
     struct kt_wait wait; /* the wait that it is in, or was in last */
     struct kt_timer timer;
 
-    /* the outcome of the wait, until the task runs */
-    int code;   /* 0 or KT_E… */
+    /* the outcome of the wait, until the task runs: 0 or a KT_E… in `code`, and */
     char *text; /* malloc'd sentence, or NULL */
     unsigned char result[KT_TASK_RESULT];
     void *brought;        /* malloc'd, or NULL */
