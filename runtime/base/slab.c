@@ -145,11 +145,12 @@ void kt_slab_free(struct kt_slab *slab)
     free(slab);
 }
 
-/* A chunk with a free block: a busy one if possible, so that idle chunks stay empty for trim. */
+/* A chunk with a free block: a busy one if possible, so that idle chunks stay empty for trim; and of these the one
+ * added last, whose memory is the most likely to be in the cache. */
 static struct chunk *chunk_pick(struct kt_slab *slab)
 {
-    if (!kt_list_empty(&slab->partial)) return KT_CONTAINER(slab->partial.next, struct chunk, node);
-    if (!kt_list_empty(&slab->empty)) return KT_CONTAINER(slab->empty.next, struct chunk, node);
+    if (!kt_list_empty(&slab->partial)) return KT_CONTAINER(slab->partial.prev, struct chunk, node);
+    if (!kt_list_empty(&slab->empty)) return KT_CONTAINER(slab->empty.prev, struct chunk, node);
     return chunk_new(slab);
 }
 
