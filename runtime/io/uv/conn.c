@@ -60,7 +60,7 @@ void kt_uv_conn_finish(struct uv_conn *c)
 {
     kt_list_remove(&c->watched.node);
     kt_io_timer_cancel(&c->u->io, &c->timer);
-    kt_uv_answer_stop(&c->answer, &c->u->io);
+    kt_uv_mute_peer_stop(&c->mute_peer, &c->u->io);
     if (!uv_is_closing(&c->h.handle)) uv_close(&c->h.handle, on_handle_closed);
 }
 
@@ -101,7 +101,7 @@ void kt_uv_conn_break(struct uv_conn *c, int code)
     c->code = code;
     kt_uv_conn_stop_reading(c);
     kt_io_timer_cancel(&c->u->io, &c->timer);
-    kt_uv_answer_stop(&c->answer, &c->u->io);
+    kt_uv_mute_peer_stop(&c->mute_peer, &c->u->io);
     kt_io_turn(&c->u->io, &c->turn);
 }
 
@@ -171,7 +171,7 @@ static void on_answer_due(void *ctx)
     struct uv_conn *c = ctx;
     uv_os_fd_t fd;
     if (uv_is_closing(&c->h.handle) || uv_fileno(&c->h.handle, &fd) < 0) return;
-    if (kt_uv_answer_mute(&c->answer, &c->u->io, fd, c->conn.user_timeout_us))
+    if (kt_uv_mute_peer_check(&c->mute_peer, &c->u->io, fd, c->conn.user_timeout_us))
         kt_uv_conn_break(c, KT_ETIMEOUT);
 }
 
@@ -267,7 +267,7 @@ struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix)
     kt_turn_init(&c->turn, tell, c);
     c->conn.user_timeout_us = KT_CONN_USER_TIMEOUT_US;
     kt_timer_init(&c->timer, on_timer, c);
-    kt_uv_answer_init(&c->answer, on_answer_due, c);
+    kt_uv_mute_peer_init(&c->mute_peer, on_answer_due, c);
     kt_list_init(&c->closing);
     kt_list_init(&c->watched.node);
     c->watched.fd = -1;

@@ -35,13 +35,13 @@ struct uv_conn {
     int code;       /* why the pipe is broken, or 0 */
     int said;       /* the socket's error as a libuv code, or 0; the system reports it only once */
     bool is_unix;
-    bool hung;                  /* a hang-up was reported but not handled yet */
-    bool told;                  /* events->closed was called */
-    bool closed;                /* by the user */
-    struct kt_turn turn;        /* reports `code` to the user */
-    struct kt_timer timer;      /* salvage, or the time limit for closing */
-    struct kt_list closing;     /* in u->conn_closing */
-    struct kt_uv_answer answer; /* TCP only */
+    bool hung;                        /* a hang-up was reported but not handled yet */
+    bool told;                        /* events->closed was called */
+    bool closed;                      /* by the user */
+    struct kt_turn turn;              /* reports `code` to the user */
+    struct kt_timer timer;            /* salvage, or the time limit for closing */
+    struct kt_list closing;           /* in u->conn_closing */
+    struct kt_uv_mute_peer mute_peer; /* TCP only */
     struct kt_uv_watched watched;
 };
 
@@ -53,7 +53,7 @@ static inline struct uv_conn *kt_uv_conn_of_pipe(const struct kt_pipe *p)
 /* Bytes or FIN are on their way out. */
 static inline void kt_uv_conn_expect_answer(struct uv_conn *c)
 {
-    if (!c->is_unix) kt_uv_answer_expect(&c->answer, &c->u->io, c->conn.user_timeout_us);
+    if (!c->is_unix) kt_uv_mute_peer_expect(&c->mute_peer, &c->u->io, c->conn.user_timeout_us);
 }
 
 /* Reports to a late listener what happened before it was set. */

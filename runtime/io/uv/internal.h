@@ -125,17 +125,17 @@ void kt_uv_hangups_close(struct kt_uv_hangups *h);
 
 /* ---- silent peers (mute_peer.c) ---- */
 
-struct kt_uv_answer {
+struct kt_uv_mute_peer {
     struct kt_timer timer;          /* armed while bytes may be out */
     uint64_t looked_at, mute_since; /* µs */
 };
-/* For a TCP conn. due is called when it is time for kt_uv_answer_mute. */
-void kt_uv_answer_init(struct kt_uv_answer *a, void (*due)(void *ctx), void *ctx);
+/* For a TCP conn. due is called when it is time for kt_uv_mute_peer_check. */
+void kt_uv_mute_peer_init(struct kt_uv_mute_peer *m, void (*due)(void *ctx), void *ctx);
 /* Bytes or FIN are on their way out. timeout_us, here and below: 0: never; it may change meanwhile. */
-void kt_uv_answer_expect(struct kt_uv_answer *a, struct kt_io *io, uint64_t timeout_us);
+void kt_uv_mute_peer_expect(struct kt_uv_mute_peer *m, struct kt_io *io, uint64_t timeout_us);
 /* Whether the peer has been mute for the timeout. If not, and bytes are still out, due is called again. */
-bool kt_uv_answer_mute(struct kt_uv_answer *a, struct kt_io *io, int fd, uint64_t timeout_us);
-void kt_uv_answer_stop(struct kt_uv_answer *a, struct kt_io *io);
+bool kt_uv_mute_peer_check(struct kt_uv_mute_peer *m, struct kt_io *io, int fd, uint64_t timeout_us);
+void kt_uv_mute_peer_stop(struct kt_uv_mute_peer *m, struct kt_io *io);
 
 /* ---- sockets from the service manager (activated_sockets.c) ---- */
 

@@ -21,7 +21,7 @@ enum answered { ALL_ACKED, WAITS, MUTE };
 
 #ifdef __linux__
 
-static enum answered look(struct kt_uv_answer *a, int fd, uint64_t timeout_us, uint64_t now_us)
+static enum answered look(struct kt_uv_mute_peer *m, int fd, uint64_t timeout_us, uint64_t now_us)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
@@ -29,50 +29,50 @@ static enum answered look(struct kt_uv_answer *a, int fd, uint64_t timeout_us, u
     if (ioctl(fd, TIOCOUTQ, &out) < 0 || out == 0) return ALL_ACKED;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0) return ALL_ACKED;
     const uint64_t silent_us = (uint64_t)info.tcpi_last_ack_recv * 1000;
-    const bool heard = now_us - silent_us >= a->looked_at; /* since the previous look, or this is the first */
-    a->looked_at = now_us;
-    if (heard) a->mute_since = now_us;
+    const bool heard = now_us - silent_us >= m->looked_at; /* since the previous look, or this is the first */
+    m->looked_at = now_us;
+    if (heard) m->mute_since = now_us;
     const bool asked = info.tcpi_unacked ? silent_us > info.tcpi_rto : info.tcpi_probes >= 2;
-    return asked && now_us - a->mute_since >= timeout_us ? MUTE : WAITS;
+    return asked && now_us - m->mute_since >= timeout_us ? MUTE : WAITS;
 }
 
 #else
 
-static enum answered look(struct kt_uv_answer *a, int fd, uint64_t timeout_us, uint64_t now_us)
+static enum answered look(struct kt_uv_mute_peer *m, int fd, uint64_t timeout_us, uint64_t now_us)
 {
-    (void)a, (void)fd, (void)timeout_us, (void)now_us;
+    (void)m, (void)fd, (void)timeout_us, (void)now_us;
     return ALL_ACKED;
 }
 
 #endif
 
-static void look_later(struct kt_uv_answer *a, struct kt_io *io, uint64_t timeout_us)
+static void look_later(struct kt_uv_mute_peer *m, struct kt_io *io, uint64_t timeout_us)
 {
     const uint64_t every = timeout_us / LOOKS;
-    kt_io_timer_set(io, &a->timer, kt_io_now(io) + (every ? every : 1));
+    kt_io_timer_set(io, &m->timer, kt_io_now(io) + (every ? every : 1));
 }
 
-bool kt_uv_answer_mute(struct kt_uv_answer *a, struct kt_io *io, int fd, uint64_t timeout_us)
+bool kt_uv_mute_peer_check(struct kt_uv_mute_peer *m, struct kt_io *io, int fd, uint64_t timeout_us)
 {
     if (timeout_us == 0) return false;
-    const enum answered how = look(a, fd, timeout_us, kt_io_clock(io));
-    if (how == WAITS) look_later(a, io, timeout_us);
+    const enum answered how = look(m, fd, timeout_us, kt_io_clock(io));
+    if (how == WAITS) look_later(m, io, timeout_us);
     return how == MUTE;
 }
 
-void kt_uv_answer_init(struct kt_uv_answer *a, void (*due)(void *ctx), void *ctx)
+void kt_uv_mute_peer_init(struct kt_uv_mute_peer *m, void (*due)(void *ctx), void *ctx)
 {
-    kt_timer_init(&a->timer, due, ctx);
+    kt_timer_init(&m->timer, due, ctx);
 }
 
-void kt_uv_answer_expect(struct kt_uv_answer *a, struct kt_io *io, uint64_t timeout_us)
+void kt_uv_mute_peer_expect(struct kt_uv_mute_peer *m, struct kt_io *io, uint64_t timeout_us)
 {
-    if (a->timer.armed || timeout_us == 0) return;
-    a->looked_at = a->mute_since = 0;
-    look_later(a, io, timeout_us);
+    if (m->timer.armed || timeout_us == 0) return;
+    m->looked_at = m->mute_since = 0;
+    look_later(m, io, timeout_us);
 }
 
-void kt_uv_answer_stop(struct kt_uv_answer *a, struct kt_io *io)
+void kt_uv_mute_peer_stop(struct kt_uv_mute_peer *m, struct kt_io *io)
 {
-    kt_io_timer_cancel(io, &a->timer);
+    kt_io_timer_cancel(io, &m->timer);
 }
