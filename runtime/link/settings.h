@@ -47,8 +47,12 @@ struct kt_local {
     char device[KT_DEVICE];
 };
 
-#define KT_OTHERS_MAX 7u
-#define KT_LOCALS_MAX 8u
+/* The most elements of lists: KT_REMOTES_MAX, KT_LOCALS_MAX. */
+enum {
+#define KT_LIST(path, name, most) KT_##name##_MAX = most,
+#include "link/settings.def"
+#undef KT_LIST
+};
 
 /* The settings of every wire begin with these; the wire's own follow. The keys are as typed, and are read only during
  * the call that makes a link or an acceptor. */
@@ -56,7 +60,7 @@ struct kt_settings {
     struct kt_endpoint at; /* the peer (link), or where to listen (acceptor) */
     /* Link: further addresses of the peer; borrowed, as the keys are; NULL: none. */
     const struct kt_endpoint *others;
-    size_t others_count; /* at most KT_OTHERS_MAX */
+    size_t others_count; /* at most KT_REMOTES_MAX - 1 */
     /* Link: this machine's addresses and interfaces to use; borrowed; NULL: the system chooses. */
     const struct kt_local *locals;
     size_t locals_count; /* at most KT_LOCALS_MAX */

@@ -22,7 +22,7 @@ describe("the settings of a link", function()
       assert.same({ 2, 4194304, 2097152, 8192 }, { c.smux_version, c.smux_buffer, c.stream_buffer, c.frame_size })
       assert.same({ 10000000, 5000000, 30000000 }, { c.keepalive_us, c.suspect_us, c.dead_us })
       assert.same({ 1, 0, 600000000 }, { c.conn, c.expire_us, c.scavenge_us })
-      assert.same({ 0, 0, 4194304, 61 }, { c.ratelimit, c.dscp, c.sockbuf, c.qpp_count })
+      assert.same({ 0, 0, 4194304, 61 }, { c.rate, c.dscp, c.sockbuf, c.qpp_count })
     end
   end)
 
@@ -56,7 +56,7 @@ describe("the settings of a link", function()
     { "sessions", "conn", 1, 1024 },
     { "dscp", "dscp", 0, 63 },
     { "sockbuf", "sockbuf", 0, 1 << 30 },
-    { "rate", "ratelimit", 0, 1 << 40 },
+    { "rate", "rate", 0, 1 << 40 },
   }
   for _, r in ipairs(ranges) do
     local name, field, low, high = table.unpack(r)

@@ -579,7 +579,7 @@ describe("a link and an acceptor", function()
       local server = accept { compress = false }
       servers = {}
       local rate = 400000
-      local link = dial { ratelimit = rate, compress = false }
+      local link = dial { rate = rate, compress = false }
       local stream = open(link)
       local text, at, got, far = ("x"):rep(100000), 0, 0, nil
       local start, first, from
@@ -599,7 +599,7 @@ describe("a link and an acceptor", function()
 
     it("do not give up on a peer that they could not probe", function()
       accept { compress = false, datashard = 0 }
-      local link = dial { ratelimit = 8000, compress = false, datashard = 0, dead_us = 1 * S }
+      local link = dial { rate = 8000, compress = false, datashard = 0, dead_us = 1 * S }
       local stream = open(link)
       local text = ("x"):rep(60000)
       local at, got = 0, 0

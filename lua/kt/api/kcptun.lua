@@ -2,6 +2,12 @@
 -- link and acceptor: defaults; only: the end that has it; live: link:set can change it; manual: only with mode = "manual".
 return {
   settings = {
+    { path = "bandwidth", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
+    { path = "rate", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
+    { path = "max_streams", type = "integer", min = 1, max = 65535, link = 4096, acceptor = 4096 },
+    { path = "max_buffered", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
+    { path = "dscp", type = "integer", min = 0, max = 63, link = 0, acceptor = 0 },
+    { path = "sockbuf", type = "size", min = 0, max = 1073741824, link = 4194304, acceptor = 4194304 },
     { path = "qpp", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0 },
     { path = "qpp.pads", type = "integer", min = 1, max = 4096, link = 61, acceptor = 61 },
     { path = "tuncrypt", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0 },
@@ -15,8 +21,6 @@ return {
     { path = "kcp.acknodelay", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },
     { path = "fec.data", type = "integer", min = 0, max = 255, link = 10, acceptor = 10, live = true },
     { path = "fec.parity", type = "integer", min = 0, max = 255, link = 3, acceptor = 3, live = true },
-    { path = "bandwidth", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
-    { path = "rate", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
     { path = "compress", type = "boolean", min = 0, max = 1, link = 1, acceptor = 1 },
     { path = "smux.version", type = "integer", min = 1, max = 2, link = 2, acceptor = 2 },
     { path = "smux.buffer", type = "size", min = 65536, max = 2147483648, link = 4194304, acceptor = 4194304 },
@@ -25,10 +29,6 @@ return {
     { path = "smux.keepalive", type = "duration", min = 1, max = 30, link = 10, acceptor = 10 },
     { path = "suspect_after", type = "duration", min = 1, max = 60, link = 5, acceptor = 5, live = true },
     { path = "dead_after", type = "duration", min = 1, max = 60, link = 30, acceptor = 30, live = true },
-    { path = "max_streams", type = "integer", min = 1, max = 65535, link = 4096, acceptor = 4096 },
-    { path = "max_buffered", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
-    { path = "dscp", type = "integer", min = 0, max = 63, link = 0, acceptor = 0 },
-    { path = "sockbuf", type = "size", min = 0, max = 1073741824, link = 4194304, acceptor = 4194304 },
     { path = "sessions", type = "integer", min = 1, max = 1024, link = 1, acceptor = 1, only = "link" },
     { path = "expire", type = "duration", min = 0, max = 315360000, link = 0, acceptor = 0, only = "link" },
     { path = "scavenge", type = "duration", min = 0, max = 315360000, link = 600, acceptor = 600, only = "link" },
@@ -44,4 +44,6 @@ return {
   key = "it's a secrect", -- the default
   sums = { { "fec.data", "fec.parity", most = 255 } }, -- if neither is 0, both together are at most `most`
   within = { { "smux.stream_buffer", "smux.buffer" } }, -- the first is at most the second
+  sized = { "kcp.sndwnd", "kcp.rcvwnd", "fec.data", "fec.parity", "smux.buffer", "smux.stream_buffer" }, -- mode auto chooses them unless they are given
+  lists = { remote = 8, paths = 8 }, -- the most elements
 }

@@ -2,9 +2,13 @@
 -- link and acceptor: defaults; only: the end that has it; live: link:set can change it; manual: only with mode = "manual".
 return {
   settings = {
-    { path = "mtu", type = "integer", min = 1200, max = 1500, link = 1472, acceptor = 1472 },
     { path = "bandwidth", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
     { path = "rate", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
+    { path = "max_streams", type = "integer", min = 1, max = 65535, link = 4096, acceptor = 4096 },
+    { path = "max_buffered", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
+    { path = "dscp", type = "integer", min = 0, max = 63, link = 0, acceptor = 0 },
+    { path = "sockbuf", type = "size", min = 0, max = 1073741824, link = 4194304, acceptor = 4194304 },
+    { path = "mtu", type = "integer", min = 1200, max = 1500, link = 1472, acceptor = 1472 },
     { path = "duplicate", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },
     { path = "parity", type = "boolean", min = 0, max = 1, link = 1, acceptor = 1 },
     { path = "keepalive", type = "duration", min = 0, max = 3600, link = 20, acceptor = 0, live = true },
@@ -12,14 +16,11 @@ return {
     { path = "suspect_after", type = "duration", min = 1, max = 60, link = 3, acceptor = 3, live = true },
     { path = "survive", type = "duration", min = 1, max = 86400, link = 600, acceptor = 600 },
     { path = "hop", type = "duration", min = 0, max = 86400, link = 0, acceptor = 0, only = "link", live = true },
-    { path = "max_streams", type = "integer", min = 1, max = 65535, link = 4096, acceptor = 4096 },
-    { path = "max_buffered", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
     { path = "max_flows", type = "integer", min = 0, max = 1048576, link = 1024, acceptor = 1024 },
     { path = "flow_idle", type = "duration", min = 1, max = 86400, link = 120, acceptor = 120 },
-    { path = "dscp", type = "integer", min = 0, max = 63, link = 0, acceptor = 0 },
-    { path = "sockbuf", type = "size", min = 0, max = 1073741824, link = 4194304, acceptor = 4194304 },
     { path = "max_sessions", type = "integer", min = 1, max = 1048576, link = 4096, acceptor = 4096, only = "acceptor" },
   },
   names = {},
   modes = {},
+  lists = { remote = 8, paths = 8 }, -- the most elements
 }

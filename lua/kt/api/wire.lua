@@ -60,6 +60,9 @@ end
 --- kcptun's default key.
 wire.default_key = kcptun.key
 
+--- The most elements of lists: { remote = 8, … }.
+wire.lists = native.lists
+
 --- The key of a setting, as kt.schema wants it. Where the wires have different defaults it has none, and the wire fills it in. Likewise for one
 --- that the mode sets; its default in mode "manual" is `manual`.
 local function field(path, client, doc)
@@ -134,25 +137,27 @@ local function keep_own(out, raw, mistake)
   end
 end
 
--- Settings that mode "auto" chooses unless they are given. C must see which were.
-local sized = { kcp = { "sndwnd", "rcvwnd" }, fec = { "data", "parity" }, smux = { "buffer", "stream_buffer" } }
-
---- Whether mode "auto" chooses the setting at a path unless it is given.
-function wire.sized(path)
-  local group, name = (path or ""):match "^(%w+)%.([%w_]+)$"
-  for _, one in ipairs(sized[group] or {}) do
-    if one == name then return true end
-  end
-  return false
+-- Settings that mode "auto" chooses unless they are given: names by group, and whole paths. C must see which were given.
+local sized, is_sized = {}, {}
+for _, path in ipairs(kcptun.sized) do
+  local group, name = path:match "^(%w+)%.([%w_]+)$"
+  sized[group] = sized[group] or {}
+  table.insert(sized[group], name)
+  is_sized[path] = true
 end
+
+--- Whether mode "auto" chooses the setting at a path (or nil) unless it is given.
+function wire.sized(path) return is_sized[path or ""] or false end
 
 --- Whether a table like `kcp` has windows or what a mode sets: then the default is mode "fast", as in kcptun.
 function wire.tuned(given)
   if type(given) ~= "table" then return false end
-  for _, key in ipairs(wire.manual_keys) do
-    if given[key] ~= nil then return true end
+  for _, keys in ipairs { wire.manual_keys, sized.kcp } do
+    for _, key in ipairs(keys) do
+      if given[key] ~= nil then return true end
+    end
   end
-  return given.sndwnd ~= nil or given.rcvwnd ~= nil
+  return false
 end
 
 local function drop_defaults(out, raw)
@@ -173,7 +178,8 @@ function wire.rules(out, raw, mistake)
     end
     out.remote, out.others = out.remote[1], table.move(out.remote, 2, #out.remote, 1, {})
   end
-  if type(out.paths) == "table" and #out.paths > 8 then mistake("paths", "expected at most 8, got " .. #out.paths) end
+  local most = wire.lists.paths
+  if type(out.paths) == "table" and #out.paths > most then mistake("paths", ("expected at most %d, got %d"):format(most, #out.paths)) end
   if out.wire then
     keep_own(out, raw, mistake)
     if raw.key == nil and raw.private_key == nil then mistake("key", "missing", "expected " .. SECRET) end
@@ -298,7 +304,8 @@ function wire.keys(client)
     { name = "server_key", type = "string", only = "link",
       doc = "The peer's public key, in base64, or the text of its .pub file; with private_key. Only on kt's wire." },
     { name = "paths", type = "list", only = "link", of = { type = "interface", required = true, expected = "an IP address or an interface of this machine" },
-      doc = "This machine's addresses or network interfaces (\"wlan0\") to use at the same time, one path each, at most 8. Packets are spread over "
+      doc = ("This machine's addresses or network interfaces (\"wlan0\") to use at the same time, one path each, at most %d."):format(wire.lists.paths)
+        .. " Packets are spread over "
         .. "them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets "
         .. "leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). "
         .. "Default: one path, from the address that the system chooses. Only on kt's wire." },

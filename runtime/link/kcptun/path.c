@@ -11,7 +11,7 @@ int kt_kcptun_path_init(
     struct kt_kcptun_path *p, struct kt_kcptun_context *context, struct kt_udp *udp, const struct kt_addr *to)
 {
     *p = (struct kt_kcptun_path){.context = context, .udp = udp, .to = to, .mtu = context->cfg.mtu};
-    kt_bucket_set(&p->rate, context->cfg.ratelimit, BURST, kt_io_now(context->io));
+    kt_bucket_set(&p->rate, context->cfg.rate, BURST, kt_io_now(context->io));
     p->offset = (uint32_t)kt_seal_header(context->seal);
     p->overhead = (uint32_t)kt_seal_overhead(context->seal);
     if (!kt_kcptun_context_fec(context)) return 0;
@@ -34,7 +34,7 @@ void kt_kcptun_path_parity(struct kt_kcptun_path *p, unsigned n)
 bool kt_kcptun_path_tune(struct kt_kcptun_path *p)
 {
     const struct kt_kcptun_config *cfg = &p->context->cfg;
-    kt_bucket_set(&p->rate, cfg->ratelimit, BURST, kt_io_now(p->context->io));
+    kt_bucket_set(&p->rate, cfg->rate, BURST, kt_io_now(p->context->io));
     if (!p->enc) return !kt_kcptun_context_fec(p->context);
     if (kt_kcptun_context_fec(p->context) && (cfg->datashard != p->data || cfg->parityshard > p->parity))
         return false;

@@ -41,7 +41,7 @@ size_t kt_kcptun_session_room(void *ctx, size_t want)
         .mss = kt_kcp_mss(s->kcp),
         .space = kt_kcp_room(s->kcp),
         .path = kt_kcptun_path_room(&s->path),
-        .rate = cfg->ratelimit,
+        .rate = cfg->rate,
         .window = cfg->sndwnd,
         .overhead = frame_overhead(s),
         .unacked = kt_kcp_unacked(s->kcp),

@@ -76,10 +76,14 @@ bool kt_kcptun_automatic(const struct kt_kcptun_config *c)
     return strcmp(c->common.mode, "auto") == 0;
 }
 
-static bool given(const struct kt_kcptun_config *c, const char *path)
-{
-    return c->common.given & kt_setting_bit(&kt_kcptun_settings, path);
-}
+/* sndwnd_given and so on: whether the user gave what mode "auto" chooses otherwise. */
+#define KT_SIZED(path, member)                                                                               \
+    static bool member##_given(const struct kt_kcptun_config *c)                                             \
+    {                                                                                                        \
+        return c->common.given & kt_setting_bit(&kt_kcptun_settings, path);                                  \
+    }
+#include "link/kcptun/settings.def"
+#undef KT_SIZED
 
 /* A session alone may take half of the memory for what it holds: a quarter for a full window of KCP in either
  * direction (session_limits.c stores no more). Bytes that are held reduce the windows of smux as they change. */
@@ -90,17 +94,17 @@ void kt_kcptun_settle(struct kt_kcptun_config *c)
     const uint32_t window = (uint32_t)(segments < WINDOW_LEAST     ? WINDOW_LEAST
                                        : segments > KT_KCP_WND_MAX ? KT_KCP_WND_MAX
                                                                    : segments);
-    if (!given(c, "kcp.sndwnd")) c->sndwnd = window;
+    if (!sndwnd_given(c)) c->sndwnd = window;
     if (c->smux_version < 2) return; /* streams have no windows: what one does not read holds up the others */
-    if (!given(c, "kcp.rcvwnd")) c->rcvwnd = window;
-    if (!given(c, "smux.buffer") && c->smux_buffer < half) c->smux_buffer = half;
-    if (!given(c, "smux.stream_buffer") && c->stream_buffer < c->smux_buffer)
+    if (!rcvwnd_given(c)) c->rcvwnd = window;
+    if (!smux_buffer_given(c) && c->smux_buffer < half) c->smux_buffer = half;
+    if (!stream_buffer_given(c) && c->stream_buffer < c->smux_buffer)
         c->stream_buffer = c->smux_buffer < INT32_MAX ? (uint32_t)c->smux_buffer : INT32_MAX;
 }
 
 uint32_t kt_kcptun_parity(const struct kt_kcptun_config *c)
 {
-    return kt_kcptun_automatic(c) && !given(c, "fec.data") && !given(c, "fec.parity") ? 0 : c->parityshard;
+    return kt_kcptun_automatic(c) && !datashard_given(c) && !parityshard_given(c) ? 0 : c->parityshard;
 }
 
 /* "parity" of "fec.parity". */

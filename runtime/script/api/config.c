@@ -136,7 +136,7 @@ static void read_others(lua_State *L, int idx, const char *what, struct kt_setti
     struct kt_err err = {0};
     if (!lua_istable(L, table)) return;
     const lua_Unsigned n = lua_rawlen(L, table);
-    if (n > KT_OTHERS_MAX) kt_raise(L, "%s.remote: expected at most %d addresses", what, (int)KT_OTHERS_MAX);
+    if (n >= KT_REMOTES_MAX) kt_raise(L, "%s.remote: expected at most %d addresses", what, KT_REMOTES_MAX);
     struct kt_endpoint *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
     lua_setiuservalue(L, idx, 3);
     s->others = list;
@@ -157,7 +157,7 @@ static void read_locals(lua_State *L, int idx, const char *what, struct kt_setti
     if (!lua_istable(L, table)) return;
     const lua_Unsigned n = lua_rawlen(L, table);
     if (n == 0) return;
-    if (n > KT_LOCALS_MAX) kt_raise(L, "%s.paths: expected at most %d addresses", what, (int)KT_LOCALS_MAX);
+    if (n > KT_LOCALS_MAX) kt_raise(L, "%s.paths: expected at most %d addresses", what, KT_LOCALS_MAX);
     struct kt_local *list = lua_newuserdatauv(L, n * sizeof *list, 0);
     lua_setiuservalue(L, idx, 4);
     s->locals = list;
