@@ -78,10 +78,11 @@ static bool is_link(const struct kt_service *s)
     return strcmp(kt_service_what(s), "kt.link") == 0;
 }
 
-/* Pushes the list of at most max conns and streams with higher numbers than `after`. Numbers rise along the list. */
+/* Pushes the list of at most max conns and streams with higher numbers than `after`. The list is in the order in which
+ * they were opened, so numbers rise along it. */
 static void push_pipes(lua_State *L, lua_Integer max, uint64_t after)
 {
-    const struct kt_list *all = kt_lua_pipes(L);
+    const struct kt_list *all = kt_runtime_open_pipes(kt_runtime_of(L));
     const uint64_t now = kt_io_now(kt_runtime_io(kt_runtime_of(L)));
     lua_Integer n = 0;
     lua_newtable(L);
@@ -257,7 +258,7 @@ static int close_pipe(lua_State *L)
 {
     const uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
     const char *text = luaL_checkstring(L, 2);
-    const struct kt_list *all = kt_lua_pipes(L);
+    const struct kt_list *all = kt_runtime_open_pipes(kt_runtime_of(L));
     for (struct kt_list *p = all->next; p != all; p = p->next) {
         struct kt_lua_pipe *h = KT_CONTAINER(p, struct kt_lua_pipe, open);
         if (h->number != number) continue;

@@ -22,21 +22,6 @@ static void keep_figures(struct kt_lua_pipe *h)
     h->bytes_out = h->pipe->bytes_out;
 }
 
-static const char pipes; /* its address is a registry key: a userdata, the head of the list */
-
-static struct kt_list *all_open(lua_State *L)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &pipes);
-    struct kt_list *all = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    return all;
-}
-
-const struct kt_list *kt_lua_pipes(lua_State *L)
-{
-    return all_open(L);
-}
-
 static void forget(struct kt_lua_pipe *h, uint64_t now)
 {
     kt_list_remove(&h->open);
@@ -95,15 +80,16 @@ struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind)
 /* Gives the pipe to the handle on top of the stack, and the handle to the task. */
 static void attach(lua_State *L, struct kt_task *t, struct kt_pipe *pipe, struct kt_conn *conn)
 {
+    struct kt_runtime *rt = kt_task_runtime(t);
     struct kt_lua_pipe *h = lua_touserdata(L, -1);
     lua_getiuservalue(L, -1, KT_PEER_ADDRESS);
     h->peer = lua_tostring(L, -1);
     lua_pop(L, 1);
-    kt_list_push(all_open(L), &h->open);
+    kt_list_push(kt_runtime_open_pipes(rt), &h->open);
     h->pipe = pipe;
     h->conn = conn;
-    h->born = kt_io_now(kt_runtime_io(kt_task_runtime(t)));
-    h->number = kt_runtime_number_pipe(kt_task_runtime(t));
+    h->born = kt_io_now(kt_runtime_io(rt));
+    h->number = kt_runtime_number_pipe(rt);
     kt_task_own(t, &h->owned);
     kt_lua_pipe_attend(h);
 }
@@ -271,8 +257,6 @@ void kt_lua_pipe(lua_State *L)
     static const luaL_Reg stream_fields[] = {{"peer", kt_lua_peer_address}, {"local_addr", field_local},
         {"identity", kt_lua_peer_identity}, {"target", kt_lua_peer_target}, {"client", kt_lua_peer_client},
         {"name", kt_lua_peer_name}, {"link", field_link}, {NULL, NULL}};
-    kt_list_init(lua_newuserdatauv(L, sizeof(struct kt_list), 0));
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &pipes);
     struct kt_handle_type type = {
         .name = KT_HANDLE_CONN,
         .methods = methods,

@@ -28,7 +28,7 @@ struct kt_splice;
 
 struct kt_lua_pipe {
     struct kt_owned owned;          /* first */
-    struct kt_list open;            /* in kt_lua_pipes, while it has a pipe or a splice has it */
+    struct kt_list open;            /* in kt_runtime_open_pipes, while it has a pipe or a splice has it */
     const char *peer;               /* the peer's address, anchored by the handle, or NULL */
     struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
     struct kt_splice *splice;       /* the splice that took it over, or NULL */
@@ -60,8 +60,6 @@ struct kt_lua_shares {
 /* Uservalues of a stream's handle beyond those of lua_peer.h: of one that a pool opened, its link's name there. */
 enum { KT_STREAM_LINK = KT_PEER_USERVALUES + 1, KT_STREAM_USERVALUES = KT_STREAM_LINK };
 
-/* All open conns and streams of the script, by kt_lua_pipe.open, in the order in which they were opened. */
-const struct kt_list *kt_lua_pipes(lua_State *L);
 /* Pushes a handle without a pipe. */
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
 /* Moves the pipe that the task holds (kt_task_hold_pipe) into the handle on top of the stack, which the task

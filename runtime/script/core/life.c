@@ -28,7 +28,8 @@ struct kt_life {
     int exit_code;
     void (*ended)(void *ctx);
     void *ended_ctx;
-    size_t pipes;  /* conns and streams held by the script or its splices */
+    size_t pipes; /* conns and streams held by the script or its splices */
+    struct kt_list open_pipes;
     size_t flows;  /* likewise */
     size_t timers; /* armed by the script */
 
@@ -53,6 +54,7 @@ int kt_life_new(struct kt_runtime *rt, void (*ended)(void *ctx), void *ended_ctx
     l->ended_ctx = ended_ctx;
     l->exit_us = DRAIN_US;
     l->hand_over_us = KT_TIME_NEVER;
+    kt_list_init(&l->open_pipes);
     kt_timer_init(&l->tick, drain_tick, rt);
     return 0;
 }
@@ -121,6 +123,11 @@ void kt_runtime_hold_flows(struct kt_runtime *rt, int change)
 void kt_runtime_hold_timers(struct kt_runtime *rt, int change)
 {
     rt->life->timers = (size_t)((ptrdiff_t)rt->life->timers + change);
+}
+
+struct kt_list *kt_runtime_open_pipes(struct kt_runtime *rt)
+{
+    return &rt->life->open_pipes;
 }
 
 size_t kt_runtime_pipes(const struct kt_runtime *rt)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct kt_list;
 struct kt_runtime;
 
 enum kt_phase { KT_DECLARE, KT_RUN, KT_DRAIN, KT_END };
@@ -36,6 +37,8 @@ bool kt_runtime_takes_interrupt(const struct kt_runtime *rt);
 
 /* Counts conns and streams that the script or its splices hold: `change` more, or fewer. */
 void kt_runtime_hold_pipes(struct kt_runtime *rt, int change);
+/* The list of those that have a handle. The binding adds and removes their nodes. */
+struct kt_list *kt_runtime_open_pipes(struct kt_runtime *rt);
 /* Counts armed timers, which keep the script alive. */
 void kt_runtime_hold_timers(struct kt_runtime *rt, int change);
 /* Flows that a script may hold, so that a flood of new ones costs bounded memory. A flow that has ended counts until its
