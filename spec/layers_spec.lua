@@ -282,10 +282,10 @@ describe("the rooms", function()
   end)
 end)
 
-describe("a wire", function()
-  local wires = {} -- their folders in runtime/link/
-  for folder in read("runtime/link/wires.def"):gmatch "\nKT_WIRE%(%w+, (%w+)%)" do wires[#wires + 1] = folder end
+local wires = {} -- their folders in runtime/link/
+for folder in read("runtime/link/wires.def"):gmatch "\nKT_WIRE%(%w+, (%w+)%)" do wires[#wires + 1] = folder end
 
+describe("a wire", function()
   it("has a folder of its own, and link has no other but common", function()
     local expected = { "common" }
     for _, wire in ipairs(wires) do expected[#expected + 1] = wire end
@@ -426,9 +426,10 @@ describe("what was built of the rooms", function()
   end)
 
   it("script names no symbol of a wire", function()
-    local wrong = {}
+    local wrong, prefixes = {}, { "^kt_smux_", "^kt_snappy_" } -- kcptun's two protocols
+    for _, folder in ipairs(wires) do prefixes[#prefixes + 1] = "^kt_" .. folder .. "_" end
     for _, symbol in ipairs(symbols "script") do
-      if matches_any(symbol.name, { "^kt_kcptun_", "^kt_smux_", "^kt_snappy_", "^kt_native_", "^kt_both_" }) then
+      if matches_any(symbol.name, prefixes) then
         wrong[#wrong + 1] = symbol.object .. " uses " .. symbol.name
       end
     end

@@ -29,7 +29,7 @@
 --- api.values: members of the kt table that are not functions. api.handles: objects that constructors return; their methods
 --- are in api.functions. api.records: plain tables that calls return. api.codes: every err.code. api.counters: those of a process.
 local describe = require "kt.doc.describe"
-local counters, wire = require "kt.api.counters", require "kt.api.wire"
+local counters, wire, wires = require "kt.api.counters", require "kt.api.wire", require "kt.api.wires"
 
 local api = describe.new("kt", "kt")
 api.file, api.meta = "lua/kt/api.lua", "kt"
@@ -115,9 +115,6 @@ local peer = { type = "endpoint", allow = "h", expected = '"host:port"' }
 
 local lua_types = { count = "integer", bytes = "integer", rate = "integer", seconds = "number", share = "number", flag = "boolean" }
 
--- Tables of what only one wire has: on the other it is nil.
-local of_wire = { kcptun = "kcptun's", native = "kt's" }
-
 --- The rows of these tables of kt.api.counters as fields of a record.
 local function statistics(...)
   local out = {}
@@ -126,7 +123,8 @@ local function statistics(...)
       local doc = row.kind == "counter" and row.doc:gsub("%.$", "; a counter.") or row.doc
       local kind = name == "pipe" and row.unit == "rate" and "number" or lua_types[row.unit] -- that one is not whole
       if row.doc:find("; absent ", 1, true) then kind = kind .. " | nil" end
-      if of_wire[name] then kind, doc = kind .. " | nil", ("%s Only on %s wire."):format(doc, of_wire[name]) end
+      local only = wires.of_folder[name] -- on another it is nil
+      if only then kind, doc = kind .. " | nil", ("%s Only on %s's wire."):format(doc, only) end
       out[#out + 1] = { name = row.name, type = kind, doc = doc }
     end
   end

@@ -139,20 +139,6 @@ return {
     { name = "rate_out", kind = "gauge", unit = "rate",
       doc = "Payload bytes sent per second, over the last 4 s." },
   },
-  kcptun = { -- runtime/link/kcptun/stats.def
-    { name = "rmt_wnd", kind = "gauge", unit = "count",
-      doc = "The peer's receive window, in segments." },
-  },
-  native = { -- runtime/link/native/stats.def
-    { name = "min_rtt", kind = "gauge", unit = "seconds",
-      doc = "Shortest round trip lately, in seconds." },
-    { name = "pacing", kind = "gauge", unit = "rate",
-      doc = "Rate at which packets may leave, in bytes per second; 0: not paced." },
-    { name = "mtu", kind = "gauge", unit = "bytes",
-      doc = "Largest packet that the path is known to carry, in bytes of UDP payload." },
-    { name = "paths", kind = "gauge", unit = "count",
-      doc = "Paths in use." },
-  },
   stream = { -- runtime/link/stream_stats.def
     { name = "priority", kind = "gauge", unit = "count",
       doc = "Its priority." },
@@ -257,5 +243,19 @@ return {
       doc = "Packets that were not valid ones of this conversation." },
     { name = "since_heard", kind = "gauge", unit = "seconds",
       doc = "Seconds since the last packet from the peer; absent before the first one." },
+  },
+  native = { -- runtime/link/native/stats.def
+    { name = "min_rtt", kind = "gauge", unit = "seconds",
+      doc = "Shortest round trip lately, in seconds." },
+    { name = "pacing", kind = "gauge", unit = "rate",
+      doc = "Rate at which packets may leave, in bytes per second; 0: not paced." },
+    { name = "mtu", kind = "gauge", unit = "bytes",
+      doc = "Largest packet that the path is known to carry, in bytes of UDP payload." },
+    { name = "paths", kind = "gauge", unit = "count",
+      doc = "Paths in use." },
+  },
+  kcptun = { -- runtime/link/kcptun/stats.def
+    { name = "rmt_wnd", kind = "gauge", unit = "count",
+      doc = "The peer's receive window, in segments." },
   },
 }

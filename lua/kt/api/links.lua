@@ -1,5 +1,5 @@
 --- Describes links and acceptors, for kt.api.
-local wire = require "kt.api.wire"
+local wire, wires = require "kt.api.wire", require "kt.api.wires"
 
 return function(with)
   local def, handle, method, record, concat, handler, serve_doc = with.def, with.handle, with.method, with.record, with.concat, with.handler, with.serve_doc
@@ -178,6 +178,6 @@ end)]],
     doc = "Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made "
       .. "it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other "
       .. "fields describe the sessions that are up now. A field that only one wire has is nil on the other.",
-    fields = with.statistics("link", "kcptun", "native"),
+    fields = with.statistics("link", table.unpack(wires.folders)),
   }
 end

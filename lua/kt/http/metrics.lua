@@ -2,7 +2,7 @@
 ---
 --- The names come from the tables of statistics (kt.api.counters), so a new row is a new metric. Invariant: no two samples have the same
 --- name and labels, and their number has a bound, whatever the script has made: links of peers, conns and streams have no labels.
-local counters = require "kt.api.counters"
+local counters, wires = require "kt.api.counters", require "kt.api.wires"
 
 local metrics = {}
 
@@ -34,9 +34,9 @@ local function gauge(name, help, unit) return { name = name, type = "gauge", hel
 
 local families = { link = {}, listener = {}, process = {} }
 for _, row in ipairs(counters.process) do table.insert(families.process, family("kt_", row)) end
-for _, which in ipairs { "link", "kcptun", "native" } do
+for _, which in ipairs { "link", table.unpack(wires.folders) } do
   for _, row in ipairs(counters[which]) do
-    local only = which ~= "link" and (" Only on %s wire."):format(which == "native" and "kt's own" or "kcptun's") or ""
+    local only = which ~= "link" and (" Only on %s's wire."):format(wires.of_folder[which]) or ""
     for _, of in ipairs { "link", "listener" } do
       local f = family("kt_" .. of .. "_", row)
       f.help = f.help .. only

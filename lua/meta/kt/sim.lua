@@ -78,11 +78,11 @@
 ---@field loss number Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, whichever is larger. Tends to 0 below 32 segments.
 ---@field rate_in integer Payload bytes received per second, over the last 4 s.
 ---@field rate_out integer Payload bytes sent per second, over the last 4 s.
----@field rmt_wnd integer|nil The peer's receive window, in segments. Only on kcptun's wire.
 ---@field min_rtt number|nil Shortest round trip lately, in seconds. Only on kt's wire.
 ---@field pacing integer|nil Rate at which packets may leave, in bytes per second; 0: not paced. Only on kt's wire.
 ---@field mtu integer|nil Largest packet that the path is known to carry, in bytes of UDP payload. Only on kt's wire.
 ---@field paths integer|nil Paths in use. Only on kt's wire.
+---@field rmt_wnd integer|nil The peer's receive window, in segments. Only on kcptun's wire.
 
 --- Pools, by order of creation and by name.
 ---@class kt.sim.pools
