@@ -22,7 +22,8 @@ struct news {
     bool ambiguous; /* rtt_us may be that of another transmission */
     bool pushed;    /* it has a PUSH */
     bool wins;      /* it may answer a WASK: a WINS before any PUSH. One after that is padding (kcp.h) */
-    bool fresh;     /* it brought data, or acknowledged something, for the first time */
+    bool acked;     /* it has an ACK of a segment that was still held */
+    bool fresh;     /* it has data that was not received before */
 };
 
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
@@ -129,7 +130,7 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
     }
     if (suspect_hole(k)) note_arrival(k, s);
     retire(k, s, seg->sn, last && news->r.regular, news->r.now_us);
-    news->fresh = true;
+    news->acked = true;
 }
 
 static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
@@ -215,11 +216,12 @@ static void finish(struct kt_kcp *k, struct news *news)
         cover(k, news);
         k->una_moved = true;
     }
-    if (r->advanced || news->fresh) {
+    const bool acked = r->advanced || news->acked;
+    if (acked || news->fresh) {
         k->news++;
         kt_cc_progressed(k->cc, r->advanced ? moved : 0, k->rmt_wnd, k->rtt.min, r->now_us);
     }
-    kt_kcp_early_update(k);
+    if (acked || news->wins) kt_kcp_early_update(k);
     if (k->report) k->report(k->report_ctx, r);
 }
 

@@ -11,19 +11,19 @@
 
 static struct kt_recv_slot *at(const struct kt_recv_ring *r, uint32_t sn)
 {
-    return &r->slots[sn & (r->cap - 1)];
+    return &r->slots[sn & r->mask];
 }
 
 int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *slab, uint32_t limit)
 {
-    *r = (struct kt_recv_ring){.slab = slab, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
-    r->slots = calloc(r->cap, sizeof *r->slots);
+    *r = (struct kt_recv_ring){.slab = slab, .limit = limit, .mask = FIRST_CAP - 1, .reach = UINT32_MAX};
+    r->slots = calloc(FIRST_CAP, sizeof *r->slots);
     return r->slots ? 0 : KT_ENOMEM;
 }
 
 void kt_recv_ring_destroy(struct kt_recv_ring *r)
 {
-    for (uint32_t i = 0; r->slots && i < r->cap; i++) {
+    for (uint32_t i = 0; r->slots && i <= r->mask; i++) {
         if (r->slots[i].data) kt_slab_put(r->slab, r->slots[i].data);
     }
     free(r->slots);
@@ -33,29 +33,30 @@ void kt_recv_ring_destroy(struct kt_recv_ring *r)
 /* Moves the slots to a ring of `cap` slots, a power of two that holds them all. */
 static bool resize(struct kt_recv_ring *r, uint32_t cap)
 {
-    struct kt_recv_ring other = {.cap = cap};
-    const uint32_t both = cap < r->cap ? cap : r->cap;
+    struct kt_recv_ring other = {.mask = cap - 1};
+    const uint32_t both = kt_min32(cap, r->mask + 1);
     other.slots = calloc(cap, sizeof *other.slots);
     if (!other.slots) return false;
     for (uint32_t i = 0; i < both; i++) *at(&other, r->read + i) = *at(r, r->read + i);
     free(r->slots);
     r->slots = other.slots;
-    r->cap = cap;
+    r->mask = cap - 1;
     return true;
 }
 
 /* Makes the ring at least `span` slots long. */
 static bool reach(struct kt_recv_ring *r, uint32_t span)
 {
-    uint32_t cap = r->cap;
+    uint32_t cap = r->mask + 1;
+    if (span <= cap) return true;
     while (cap < span) cap *= 2;
-    return cap == r->cap || resize(r, cap);
+    return resize(r, cap);
 }
 
 /* Whether a segment at or after `read` is held; past the end of a small ring none is. */
 static bool held(const struct kt_recv_ring *r, uint32_t sn)
 {
-    return sn - r->read < r->cap && at(r, sn)->held;
+    return sn - r->read <= r->mask && at(r, sn)->held;
 }
 
 static void drop_first(struct kt_recv_ring *r)
@@ -98,10 +99,10 @@ void kt_recv_ring_limit(struct kt_recv_ring *r, uint32_t limit)
 
 void kt_recv_ring_trim(struct kt_recv_ring *r)
 {
-    uint32_t span = r->cap, cap = FIRST_CAP;
+    uint32_t span = r->mask + 1, cap = FIRST_CAP;
     while (span > 0 && !at(r, r->read + span - 1)->held) span--;
     while (cap < span) cap *= 2;
-    if (cap < r->cap) resize(r, cap); /* out of memory: keep the larger one */
+    if (cap - 1 < r->mask) resize(r, cap); /* out of memory: keep the larger one */
 }
 
 enum kt_recv_result kt_recv_ring_put(

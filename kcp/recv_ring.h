@@ -29,7 +29,7 @@ struct kt_recv_slot {
 struct kt_recv_ring {
     struct kt_slab *slab;
     struct kt_recv_slot *slots;
-    uint32_t cap, limit;
+    uint32_t mask, limit; /* slots allocated, a power of two, less 1; the window */
     uint32_t read, nxt;
     uint32_t edge;  /* not before nxt; beyond nxt + limit only after the limit was lowered */
     uint32_t off;   /* bytes consumed of the segment at `read` */
@@ -58,7 +58,7 @@ void kt_recv_ring_trim(struct kt_recv_ring *r);
 /* Bytes of its slots. */
 static inline size_t kt_recv_ring_slots(const struct kt_recv_ring *r)
 {
-    return r->cap * sizeof *r->slots;
+    return ((size_t)r->mask + 1) * sizeof *r->slots;
 }
 
 /* Stores a copy of a segment; len must fit a block. */

@@ -21,7 +21,7 @@ static void release(struct kt_send_ring *r)
 
 static bool allocate(struct kt_send_ring *r, uint32_t cap)
 {
-    r->cap = cap;
+    r->mask = cap - 1;
     r->slots = aligned_alloc(CACHE_LINE, cap * sizeof *r->slots);
     r->firsts = malloc(cap * sizeof *r->firsts);
     r->snapshots = malloc(cap * sizeof *r->snapshots);
@@ -60,7 +60,7 @@ static bool resize(struct kt_send_ring *r, uint32_t cap)
     r->slots = other.slots;
     r->firsts = other.firsts;
     r->snapshots = other.snapshots;
-    r->cap = cap;
+    r->mask = cap - 1;
     return true;
 }
 
@@ -68,7 +68,7 @@ static void shrink(struct kt_send_ring *r, uint32_t most)
 {
     uint32_t cap = FIRST_CAP;
     while (cap < most) cap *= 2;
-    if (cap < r->cap) resize(r, cap); /* out of memory: keep the larger one */
+    if (cap - 1 < r->mask) resize(r, cap); /* out of memory: keep the larger one */
 }
 
 void kt_send_ring_limit(struct kt_send_ring *r, uint32_t limit)
@@ -95,7 +95,7 @@ static size_t fill(struct kt_send_slot *s, const uint8_t *data, size_t n, uint32
 static struct kt_send_slot *append(struct kt_send_ring *r, size_t n)
 {
     if (kt_send_ring_free(r) == 0) return NULL;
-    if (r->end - r->una == r->cap && !resize(r, r->cap * 2)) return NULL;
+    if (r->end - r->una > r->mask && !resize(r, (r->mask + 1) * 2)) return NULL;
     uint8_t *block = kt_slab_get(r->slab);
     if (!block) return NULL;
     if (n >= KT_SLAB_FETCHED) kt_slab_fetch(block);

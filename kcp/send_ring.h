@@ -39,7 +39,7 @@ struct kt_send_ring {
     struct kt_send_slot *slots;
     struct kt_send_first *firsts; /* by sn, like slots; read when una moves or a segment was sent again */
     struct kt_rate_snapshot *snapshots; /* by sn, like slots; few controllers read them */
-    uint32_t cap, limit;                /* slots allocated, a power of two; maximum number of segments */
+    uint32_t mask, limit; /* slots allocated, a power of two, less 1; maximum number of segments */
     uint32_t una, nxt, end;
 };
 
@@ -49,19 +49,19 @@ void kt_send_ring_destroy(struct kt_send_ring *r);
 
 static inline struct kt_send_slot *kt_send_ring_at(const struct kt_send_ring *r, uint32_t sn)
 {
-    return &r->slots[sn & (r->cap - 1)];
+    return &r->slots[sn & r->mask];
 }
 
 /* How segment sn was sent first. */
 static inline struct kt_send_first *kt_send_ring_first(const struct kt_send_ring *r, uint32_t sn)
 {
-    return &r->firsts[sn & (r->cap - 1)];
+    return &r->firsts[sn & r->mask];
 }
 
 /* The path when segment sn was sent last. */
 static inline struct kt_rate_snapshot *kt_send_ring_snapshot(const struct kt_send_ring *r, uint32_t sn)
 {
-    return &r->snapshots[sn & (r->cap - 1)];
+    return &r->snapshots[sn & r->mask];
 }
 
 /* Queues bytes, mss to a segment, filling up the last queued segment first. Returns how many were taken. */
@@ -88,7 +88,7 @@ void kt_send_ring_trim(struct kt_send_ring *r);
 /* Bytes of its slots. */
 static inline size_t kt_send_ring_slots(const struct kt_send_ring *r)
 {
-    return r->cap * (sizeof *r->slots + sizeof *r->firsts + sizeof *r->snapshots);
+    return ((size_t)r->mask + 1) * (sizeof *r->slots + sizeof *r->firsts + sizeof *r->snapshots);
 }
 
 /* How many more segments are accepted. */

@@ -8,7 +8,7 @@ static inline const char *kcp_check_send(
     const struct kt_send_ring *w, const struct kt_retx_order *o, uint32_t most, size_t *blocks)
 {
     uint32_t inflight = 0, listed = 0;
-    if (w->end - w->una > most || w->end - w->una > w->cap) return "more segments than the window has";
+    if (w->end - w->una > most || w->end - w->una > w->mask + 1) return "more segments than the window has";
     if (w->nxt - w->una > w->end - w->una) return "nxt is outside [una, end]";
     for (uint32_t sn = w->una; sn != w->end; sn++) {
         const struct kt_send_slot *s = kt_send_ring_at(w, sn);
@@ -43,8 +43,8 @@ static inline const char *kcp_check_receive(const struct kt_recv_ring *w, uint32
 {
     uint32_t ready = w->nxt - w->read;
     if (ready > most) return "more unread segments than the window has";
-    for (uint32_t i = 0; i < w->cap; i++) {
-        const struct kt_recv_slot *s = &w->slots[(w->read + i) & (w->cap - 1)];
+    for (uint32_t i = 0; i <= w->mask; i++) {
+        const struct kt_recv_slot *s = &w->slots[(w->read + i) & w->mask];
         if (s->data) ++*blocks;
         if (i < ready && !s->held) return "a gap among the segments in order";
         if (!s->held && s->data) return "a block in an empty slot";
@@ -54,7 +54,7 @@ static inline const char *kcp_check_receive(const struct kt_recv_ring *w, uint32
     }
     if (kt_sn_diff(w->edge, w->nxt) < 0) return "the edge lags behind";
     if (ready > 0) {
-        const struct kt_recv_slot *s = &w->slots[w->read & (w->cap - 1)];
+        const struct kt_recv_slot *s = &w->slots[w->read & w->mask];
         if (s->len == 0 || w->off >= s->len) return "nothing to read at the head";
     }
     return NULL;
