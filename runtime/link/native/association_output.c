@@ -110,6 +110,7 @@ static void pad(struct packet *k)
         kt_io_random(k->path->a->c->io, &chance, sizeof chance);
         n += chance % (most - k->len - n + 1);
     }
+    if (n == 0) return;
     memset(at(k), KT_NATIVE_FRAME_PADDING, n);
     k->len += n;
 }
