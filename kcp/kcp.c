@@ -103,13 +103,6 @@ void kt_kcp_free(struct kt_kcp *k)
     free(k);
 }
 
-void kt_kcp_test_start(struct kt_kcp *k, uint32_t snd_sn, uint32_t rcv_sn)
-{
-    assert(k->snd.una == k->snd.end && k->rcv.read == k->rcv.nxt);
-    k->snd.una = k->snd.nxt = k->snd.end = snd_sn;
-    k->rcv.read = k->rcv.nxt = k->rcv.edge = rcv_sn;
-}
-
 size_t kt_kcp_held(const struct kt_kcp *k)
 {
     return (size_t)(k->snd.end - k->snd.una) + k->rcv.held;
@@ -130,7 +123,7 @@ void kt_kcp_trim(struct kt_kcp *k)
 void kt_kcp_reach(struct kt_kcp *k, uint32_t n)
 {
     const bool was_full = kt_recv_ring_free(&k->rcv) == 0;
-    k->rcv.reach = n;
+    kt_recv_ring_reach(&k->rcv, n);
     if (was_full && kt_recv_ring_free(&k->rcv) > 0) k->tell = true;
 }
 
@@ -219,7 +212,9 @@ void kt_kcp_shrink(struct kt_kcp *k, uint32_t mtu)
 void kt_kcp_repeat_acks(struct kt_kcp *k, bool may)
 {
     k->repeats = may;
-    if (!may) k->repeat = k->acks.sent_count = 0;
+    if (may) return;
+    k->repeat = 0;
+    kt_kcp_acks_forget(&k->acks);
 }
 
 void kt_kcp_pause(struct kt_kcp *k)

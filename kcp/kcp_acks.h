@@ -48,6 +48,17 @@ static inline void kt_kcp_acks_keep(struct kt_kcp_acks *a)
     if (a->sent_count < KT_KCP_ACKS_SENT) a->sent[a->sent_count++] = *kt_kcp_acks_first(a);
 }
 
+/* Of those kept: drops the latest; all. */
+static inline void kt_kcp_acks_drop(struct kt_kcp_acks *a)
+{
+    a->sent_count--;
+}
+
+static inline void kt_kcp_acks_forget(struct kt_kcp_acks *a)
+{
+    a->sent_count = 0;
+}
+
 static inline void kt_kcp_acks_pop(struct kt_kcp_acks *a)
 {
     a->head++;

@@ -114,7 +114,7 @@ static bool repeat_acks(struct flush *f)
     while (acks->sent_count > 0) {
         const struct kt_kcp_ack *a = &acks->sent[acks->sent_count - 1];
         if (kt_sn_diff(a->sn, f->una) >= 0 && !put_bare(f, KT_KCP_ACK, a->sn, a->ts)) return false;
-        acks->sent_count--;
+        kt_kcp_acks_drop(acks);
     }
     return true;
 }
@@ -152,7 +152,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
         f->w->attend = true;
         if (sn - r->una < f->k->rmt_wnd) f->w->again = true; /* else the peer may have no room */
     } else {
-        r->nxt++;
+        kt_send_ring_sent_next(r);
         *kt_send_ring_first(r, sn) = (struct kt_send_first){.una = f->una, .ts = f->k->now_ts};
     }
     kt_retx_sent(&f->k->order, r, s, sn, again, level, f->now_us);

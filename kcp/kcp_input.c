@@ -169,7 +169,7 @@ static void note_covered(struct kt_kcp *k, uint32_t una)
 static void cover(struct kt_kcp *k, const struct news *news)
 {
     struct kt_send_ring *r = &k->snd;
-    for (; r->una != news->r.una; r->una++) {
+    for (; r->una != news->r.una; kt_send_ring_pass(r)) {
         struct kt_send_slot *s = kt_send_ring_at(r, r->una);
         if (!s->data) continue;
         const bool once = k->cc->ops->samples && news->r.regular &&

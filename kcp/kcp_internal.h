@@ -128,7 +128,4 @@ void kt_kcp_suspect_hole(struct kt_kcp *k);
 /* Starts or stops the timer of early retransmission (kcp_flush.c). */
 void kt_kcp_early_update(struct kt_kcp *k);
 
-/* For specs: starts a new conversation at other sequence numbers, to see them wrap. */
-void kt_kcp_test_start(struct kt_kcp *k, uint32_t snd_sn, uint32_t rcv_sn);
-
 #endif

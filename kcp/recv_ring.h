@@ -67,6 +67,12 @@ enum kt_recv_result kt_recv_ring_put(
 
 size_t kt_recv_ring_peek(const struct kt_recv_ring *r, const uint8_t **data);
 void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n);
+/* Stores only segments below read + n from now on. */
+static inline void kt_recv_ring_reach(struct kt_recv_ring *r, uint32_t n)
+{
+    r->reach = n;
+}
+
 /* The unread bytes that are in order, counted up to the segment in which they reach `most`. */
 size_t kt_recv_ring_unread(const struct kt_recv_ring *r, size_t most);
 /* The bytes of the first message, which is as many segments as the frg of the first says; 0: it is not complete.

@@ -91,6 +91,18 @@ static inline size_t kt_send_ring_slots(const struct kt_send_ring *r)
     return ((size_t)r->mask + 1) * (sizeof *r->slots + sizeof *r->firsts + sizeof *r->snapshots);
 }
 
+/* The segment at nxt was sent. */
+static inline void kt_send_ring_sent_next(struct kt_send_ring *r)
+{
+    r->nxt++;
+}
+
+/* una passes one segment, which was acknowledged. */
+static inline void kt_send_ring_pass(struct kt_send_ring *r)
+{
+    r->una++;
+}
+
 /* How many more segments are accepted. */
 static inline uint32_t kt_send_ring_free(const struct kt_send_ring *r)
 {

@@ -116,7 +116,7 @@ static void end_new(struct end *e, uint8_t kind, uint8_t size, uint32_t snd, uin
     cfg.cc = &e->cc;
     need(kt_slab_new(&e->pool, kt_kcp_block_size(cfg.mtu), 0) == 0, "no pool");
     need(kt_kcp_new(&e->kcp, &cfg, e->pool, &out, 0) == 0, "no engine");
-    kt_kcp_test_start(e->kcp, snd, rcv);
+    kcp_check_start(e->kcp, snd, rcv);
 }
 
 static void end_check(const struct end *e)

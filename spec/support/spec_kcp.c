@@ -241,8 +241,7 @@ static int engine_new(lua_State *L)
         e->rcv_most = cfg.rcv_wnd;
         kt_kcp_observe(e->kcp, kt_kcptun_restart_note, &e->restart);
         kt_kcp_repeat_acks(e->kcp, flag(L, 1, "repeat_acks"));
-        kt_kcp_test_start(
-            e->kcp, (uint32_t)field(L, 1, "start_snd", 0), (uint32_t)field(L, 1, "start_rcv", 0));
+        kcp_check_start(e->kcp, (uint32_t)field(L, 1, "start_snd", 0), (uint32_t)field(L, 1, "start_rcv", 0));
         return 1;
     }
     lua_pushnil(L);

@@ -10,6 +10,7 @@
 #include "kcp/kcp.h"
 #include "link/common/rare_log.h"
 #include "link/kcptun/features.h"
+#include "link/kcptun/smux.h"
 #include "link/kcptun/snappy_stream.h"
 #include "link/stream.h"
 
@@ -77,6 +78,13 @@ void kt_kcptun_context_count_state(struct kt_kcptun_context *c, size_t before, s
 void kt_kcptun_context_count_basic(struct kt_kcptun_context *c, size_t before, size_t now)
 {
     c->basic += now - before;
+}
+
+bool kt_kcptun_context_serve(struct kt_kcptun_context *c)
+{
+    if (c->features & KT_SMUX_F_SERVES) return false;
+    c->features |= KT_SMUX_F_SERVES;
+    return true;
 }
 
 void kt_kcptun_context_retire(struct kt_kcptun_context *c)

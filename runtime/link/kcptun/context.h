@@ -75,6 +75,8 @@ bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_k
 bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b);
 /* Uses other settings from now on, of the same secret: those that may change while sessions exist. */
 void kt_kcptun_context_set(struct kt_kcptun_context *c, const struct kt_kcptun_config *cfg);
+/* The link serves streams from now on, as hellos announce. False: it did already. */
+bool kt_kcptun_context_serve(struct kt_kcptun_context *c);
 /* The acceptor has another secret now: see `retired`. */
 void kt_kcptun_context_retire(struct kt_kcptun_context *c);
 /* A session begins, or ends. */

@@ -24,8 +24,7 @@ static void on_listen(struct kt_link *link, const struct kt_link_events *events,
     struct link *l = KT_CONTAINER(link, struct link, link);
     l->presence.events = events;
     l->presence.ctx = ctx;
-    if (!events || !events->stream || l->context->features & KT_SMUX_F_SERVES) return;
-    l->context->features |= KT_SMUX_F_SERVES;
+    if (!events || !events->stream || !kt_kcptun_context_serve(l->context)) return;
     /* A session's hello announces whether it serves streams, so sessions whose hello did not are replaced. */
     for (size_t i = 0; i < l->context->cfg.conn; i++) kt_kcptun_slot_renew(&l->slots[i]);
 }
