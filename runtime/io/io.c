@@ -318,11 +318,6 @@ int kt_file_real(struct kt_io *io, const char *path, bool fresh, char *out, size
     return io->ops->file_real(io, path, fresh, out, size, err);
 }
 
-int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
-{
-    return io->ops->file_append(io, path, data, len, err);
-}
-
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     if (!io->ops->file_create) return kt_err_set(err, KT_ENOTSUP, "%s: cannot create files here", path);
@@ -390,8 +385,8 @@ static void direct_put(struct kt_appender *a, const char *text, size_t len)
     struct kt_err err = {0};
     int rc = 0;
     if (d->head && is_empty(d->io, d->path))
-        rc = kt_file_append(d->io, d->path, d->head, strlen(d->head), &err);
-    if (rc == 0) rc = kt_file_append(d->io, d->path, text, len, &err);
+        rc = d->io->ops->file_append(d->io, d->path, d->head, strlen(d->head), &err);
+    if (rc == 0) rc = d->io->ops->file_append(d->io, d->path, text, len, &err);
     if (rc && d->events && d->events->failed) d->events->failed(d->ctx, &err, text, len);
 }
 
@@ -407,7 +402,7 @@ int kt_append_open(
     const char *path = options->path, *head = options->head;
     *out = NULL;
     if (io->ops->append_open) return io->ops->append_open(io, options, out, err);
-    int rc = kt_file_append(io, path, "", 0, err);
+    int rc = io->ops->file_append(io, path, "", 0, err);
     if (rc) return rc;
     const size_t size = strlen(path) + 1, head_size = head ? strlen(head) + 1 : 0;
     struct direct *d = calloc(1, sizeof *d + size + head_size);

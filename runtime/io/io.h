@@ -335,8 +335,6 @@ int kt_file_read_real(
  * simulated host, which has none, the path without "." and "..". fresh: the last part need not exist, but may not be a
  * dangling link. 0, or a code and a sentence. */
 int kt_file_real(struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err);
-/* Appends to a file, creating it with mode 0600. Blocks, so use it only for small writes. */
-int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 /* Creates a file with the mode that the umask gives, whole or not at all. If it already exists, leaves it alone:
  * KT_EINVAL. Blocks. */
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
@@ -418,6 +416,7 @@ struct kt_io_ops {
     /* NULL if the backend has no symbolic links: file_read is used instead. */
     int (*file_read_real)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
     int (*file_real)(struct kt_io *, const char *, bool, char *, size_t, struct kt_err *);
+    /* Appends to a file, creating it, without blocking; not used if there is append_open. */
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
     int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
     int (*file_watch)(
@@ -427,7 +426,7 @@ struct kt_io_ops {
     int (*input_open)(struct kt_io *, bool, void (*)(void *, const char *, size_t), void *,
         struct kt_input **, struct kt_err *);
     int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
-    /* NULL if file_append never blocks; it is used instead. */
+    /* May be NULL: file_append is used instead. */
     int (*append_open)(
         struct kt_io *, const struct kt_append_options *, struct kt_appender **, struct kt_err *);
 };

@@ -5,9 +5,9 @@
 
 #include "io/io.h"
 
-/* kt_file_read, kt_file_read_real, kt_file_append and kt_file_create on this machine's files; io is ignored. They never
- * wait for another process: anything but a regular file is refused with KT_EINVAL, except that a character device
- * (/dev/null) can be appended to. */
+/* kt_file_read, kt_file_read_real and kt_file_create on this machine's files, and appending to one, which creates it
+ * with mode 0600; io is ignored. They never wait for another process: anything but a regular file is refused with
+ * KT_EINVAL, except that a character device (/dev/null) can be appended to. */
 int kt_system_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 int kt_system_file_read_real(

@@ -11,7 +11,8 @@ static uint64_t unit(const struct kt_setting *row)
     return row->type == KT_SETTING_DURATION ? SECOND_US : 1;
 }
 
-uint64_t kt_setting_get(const struct kt_setting *row, const struct kt_settings *s)
+/* Not of a NAME. */
+static uint64_t get(const struct kt_setting *row, const struct kt_settings *s)
 {
     const char *at = (const char *)s + row->offset;
     bool flag;
@@ -81,7 +82,7 @@ int kt_settings_check(const struct kt_settings_table *t, const struct kt_setting
     for (size_t i = 0; i < t->count; i++) {
         const struct kt_setting *row = &t->rows[i];
         if (row->type == KT_SETTING_NAME) continue;
-        const uint64_t value = kt_setting_get(row, s), min = row->min * unit(row), max = row->max * unit(row);
+        const uint64_t value = get(row, s), min = row->min * unit(row), max = row->max * unit(row);
         if (value >= min && value <= max) continue;
         if (row->type == KT_SETTING_DURATION)
             return kt_err_set(err, KT_ECONFIG, "%s: expected %llu s to %llu s, got %.6g s", row->path,
@@ -99,6 +100,6 @@ void kt_settings_follow(
     s->given = to->given;
     for (size_t i = 0; i < t->count; i++) {
         const struct kt_setting *row = &t->rows[i];
-        if (row->live) kt_setting_set(row, s, kt_setting_get(row, to));
+        if (row->live) kt_setting_set(row, s, get(row, to));
     }
 }

@@ -93,7 +93,6 @@ int kt_settings_check(const struct kt_settings_table *t, const struct kt_setting
 void kt_settings_follow(
     const struct kt_settings_table *t, struct kt_settings *s, const struct kt_settings *to);
 
-uint64_t kt_setting_get(const struct kt_setting *row, const struct kt_settings *s); /* not a NAME */
 /* The row of a path, which must be in the table, as a bit of kt_settings.given. */
 uint64_t kt_setting_bit(const struct kt_settings_table *t, const char *path);
 /* A value that is too large for the member becomes the largest that fits. Not a NAME. */

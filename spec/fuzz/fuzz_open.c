@@ -8,6 +8,7 @@
 #include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/seal.h"
 
+#define OVERHEAD_MAX 28u
 #define METHODS 15u
 #define DATAGRAM_MAX 2048u
 #define MANY 20u
@@ -50,7 +51,7 @@ static int open_copy(
  * one. */
 static void seal_many(struct kt_seal *s, const uint8_t *data, size_t size, size_t step)
 {
-    static uint8_t room[MANY][DATAGRAM_MAX + KT_SEAL_MAX_OVERHEAD], one[DATAGRAM_MAX + KT_SEAL_MAX_OVERHEAD];
+    static uint8_t room[MANY][DATAGRAM_MAX + OVERHEAD_MAX], one[DATAGRAM_MAX + OVERHEAD_MAX];
     const uint8_t nonces[MANY * KT_SEAL_MAX_NONCE] = {9, 8, 7};
     const uint8_t *from[MANY];
     size_t len[MANY], header = kt_seal_header(s), n = 0;

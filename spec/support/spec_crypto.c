@@ -165,9 +165,10 @@ static int qpp_close(lua_State *L)
 
 static int qpp_pad(lua_State *L) /* (i) -> 256 bytes */
 {
-    const uint8_t *pad = kt_qpp_pad(open_box(L, QPP), (unsigned)luaL_checkinteger(L, 2));
-    if (!pad) return 0;
-    lua_pushlstring(L, (const char *)pad, 256);
+    const struct kt_qpp *q = open_box(L, QPP);
+    const lua_Integer i = luaL_checkinteger(L, 2);
+    if (i < 0 || i >= q->pads) return 0;
+    lua_pushlstring(L, (const char *)q->forward[i], 256);
     return 1;
 }
 

@@ -682,8 +682,11 @@ static int io_append_file(lua_State *L)
     struct kt_err err;
     size_t len;
     const char *data = luaL_checklstring(L, 3, &len);
-    if (kt_file_append(w->io, luaL_checkstring(L, 2), data, len, &err) != 0)
-        return fail_with(L, err.code, err.text);
+    const struct kt_append_options options = {.path = luaL_checkstring(L, 2)};
+    struct kt_appender *file;
+    if (kt_append_open(w->io, &options, &file, &err) != 0) return fail_with(L, err.code, err.text);
+    kt_append(file, data, len);
+    kt_append_close(file, true);
     lua_pushboolean(L, 1);
     return 1;
 }

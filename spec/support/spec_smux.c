@@ -347,10 +347,13 @@ static int stream_gc(lua_State *L)
     return 0;
 }
 
-static int stream_counters(lua_State *L)
+static int stream_counters(
+    lua_State *L) /* (out, in): a fresh stream looks as if it had carried so many bytes */
 {
-    struct stream *s = check_stream(L);
-    kt_smux_test_counters(s->pipe, (uint32_t)luaL_checkinteger(L, 2), (uint32_t)luaL_checkinteger(L, 3));
+    struct kt_smux_stream *s = kt_smux_of(check_stream(L)->pipe);
+    s->written = s->peer_consumed = (uint32_t)luaL_checkinteger(L, 2);
+    s->consumed = (uint32_t)luaL_checkinteger(L, 3);
+    s->edge = s->last = s->far = s->consumed + KT_SMUX_INITIAL_WINDOW;
     return 0;
 }
 

@@ -21,13 +21,6 @@
 #define PRNG_SALT "___QUANTUM_PERMUTATION_PAD_PRNG_SALT___"
 #define SELECTOR "PERMUTATION_MATRIX_SELECTOR"
 
-struct kt_qpp {
-    unsigned pads;
-    struct kt_qpp_state start; /* the initial state of every direction of every stream */
-    uint8_t (*forward)[256];   /* the pads, then their inverses, in one allocation */
-    uint8_t (*inverse)[256];
-};
-
 /* The shuffle's source of randomness; exists only while the pads are made. */
 struct shuffler {
     uint8_t chunk[CHUNKS][CHUNK];
@@ -172,11 +165,6 @@ void kt_qpp_free(struct kt_qpp *q)
     free(q->forward);
     sodium_memzero(q, sizeof *q);
     free(q);
-}
-
-const uint8_t *kt_qpp_pad(const struct kt_qpp *q, unsigned i)
-{
-    return i < q->pads ? q->forward[i] : NULL;
 }
 
 void kt_qpp_start(const struct kt_qpp *q, struct kt_qpp_state *st)

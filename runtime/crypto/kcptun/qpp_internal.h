@@ -1,10 +1,14 @@
-/* For the files of crypto/ and the specs, which compare the pads with the wire specification's vectors. */
+/* The pads. For qpp.c, and for the specs, which compare them with the wire specification's vectors. */
 #ifndef KT_CRYPTO_KCPTUN_QPP_INTERNAL_H
 #define KT_CRYPTO_KCPTUN_QPP_INTERNAL_H
 
 #include "crypto/kcptun/qpp.h"
 
-/* Pad i (below the number of pads): a permutation of 256 bytes, owned by q. */
-const uint8_t *kt_qpp_pad(const struct kt_qpp *q, unsigned i);
+struct kt_qpp {
+    unsigned pads;
+    struct kt_qpp_state start; /* the initial state of every direction of every stream */
+    uint8_t (*forward)[256];   /* the pads, then their inverses, in one allocation */
+    uint8_t (*inverse)[256];
+};
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include "base/err.h"
 
-#define KT_SEAL_MAX_OVERHEAD 28u
 #define KT_SEAL_MAX_NONCE 16u
 
 struct kt_seal;

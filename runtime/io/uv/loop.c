@@ -177,7 +177,6 @@ static const struct kt_io_ops ops = {
     .file_real = kt_system_file_real,
     .file_watch = kt_uv_file_watch,
     .input_open = kt_uv_input_open,
-    .file_append = kt_system_file_append,
     .file_create = kt_system_file_create,
     .work = kt_uv_work,
     .watch_new = kt_uv_watch_new,

@@ -347,11 +347,3 @@ bool kt_smux_peer(const struct kt_smux *m, uint16_t *features)
     if (features) *features = m->peer_features;
     return m->hello_in;
 }
-
-void kt_smux_test_counters(struct kt_pipe *stream, uint32_t out, uint32_t in)
-{
-    struct kt_smux_stream *s = kt_smux_of(stream);
-    s->written = s->peer_consumed = out;
-    s->consumed = in;
-    s->edge = s->last = s->far = in + KT_SMUX_INITIAL_WINDOW;
-}

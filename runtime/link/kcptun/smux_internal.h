@@ -283,9 +283,4 @@ void kt_smux_offer(struct kt_smux_stream *s);
 void kt_smux_silence(struct kt_smux_stream *s);
 void kt_smux_drain(struct kt_smux *m);
 
-/* ---- for specs ---- */
-
-/* Makes a fresh stream look as if this many bytes had been sent, received and consumed. */
-void kt_smux_test_counters(struct kt_pipe *stream, uint32_t out, uint32_t in);
-
 #endif

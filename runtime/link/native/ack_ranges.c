@@ -5,9 +5,14 @@
 #include <assert.h>
 #include <string.h>
 #include "base/bytes.h"
+#include "link/native/mtu.h"
+#include "link/native/packet.h"
 
 #define ASK_RANGES 8u /* ask the peer only while an ACK has this many ranges or more */
 #define ASK_EVERY 16u /* once in this many ACKs */
+
+_Static_assert(KT_NATIVE_OVERHEAD + KT_NATIVE_ACK_BYTES <= KT_NATIVE_MTU_BASE,
+    "an ACK fits into any packet that holds nothing else");
 
 void kt_native_acks_init(struct kt_native_acks *a, uint32_t max_delay_us)
 {

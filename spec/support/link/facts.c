@@ -169,7 +169,16 @@ int config_defaults(lua_State *L)
     for (size_t i = 0; i < kt_kcptun_settings.count; i++) {
         const struct kt_setting *row = &kt_kcptun_settings.rows[i];
         if (row->type == KT_SETTING_NAME) continue;
-        lua_pushinteger(L, (lua_Integer)kt_setting_get(row, &c.common));
+        union {
+            bool flag;
+            uint32_t u32;
+            uint64_t u64;
+        } at;
+        memcpy(&at, (const char *)&c + row->offset, row->size);
+        const uint64_t value = row->size == sizeof at.flag  ? at.flag
+                               : row->size == sizeof at.u32 ? at.u32
+                                                            : at.u64;
+        lua_pushinteger(L, (lua_Integer)value);
         lua_setfield(L, -2, row->member);
     }
     lua_pushstring(L, c.crypt);
