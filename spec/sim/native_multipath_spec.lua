@@ -171,7 +171,7 @@ describe("a link with two paths", function()
     assert.equal(0, t.client:stats().counters.SessionsSuspect)
   end)
 
-  it("may begin at interfaces, and follows each when its address changes", function()
+  it("may begin at interfaces, and follows each when its address changes, within a second if it is in use", function()
     local t = world({ [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }, { one = "eth0", two = "eth1" })
     local app = t.connect()
     app:echo "hello"
@@ -181,7 +181,7 @@ describe("a link with two paths", function()
     for _ = 1, 100 do app:echo("keystroke", { timeout = "2s" }) t.w:run_for "200ms" end
     assert.matches("path 1 is silent.*path 1 is back", t.client:log())
     t.w:host "client":move { "198.51.100.77", "203.0.113.77" }
-    for _ = 1, 100 do app:echo("keystroke", { timeout = "2s" }) t.w:run_for "200ms" end
+    for _ = 1, 5 do app:echo("keystroke", { timeout = "2s" }) t.w:run_for "200ms" end
     assert.matches("path 0 is silent.*path 0 is back", t.client:log())
     assert.equal(1, t.server:stats().counters.PassiveOpens)
     assert.matches("continues at 203.0.113.77", t.server:log(), 1, true)

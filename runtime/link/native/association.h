@@ -34,6 +34,10 @@ struct kt_native_association_owner {
     /* A path has been out of use for some seconds while others are in use: as `silent`, for this one. May be
      * NULL. */
     void (*lost)(void *ctx, unsigned path);
+    /* The peer has not answered on a path for two probe timeouts in a row, or on one that is out of use: the callee may
+     * move it to another socket, if this host's address for the peer has changed. Again at most every 250 ms. May be
+     * NULL. */
+    void (*unanswered)(void *ctx, unsigned path);
     /* It is time for another place, or far more is lost than before: the callee may try one
      * (kt_native_association_try). May be NULL. */
     void (*hop)(void *ctx);

@@ -41,11 +41,12 @@ struct kt_native_path {
     struct kt_native_place place;
     uint64_t in_bytes, out_bytes; /* while it is not validated */
     struct kt_native_mtu mtu;
-    uint32_t every;   /* that the peer was asked for last */
-    uint64_t sent_us; /* when a packet left last */
-    uint64_t lost_us; /* when `lost` was raised for it last, or it fell silent */
-    unsigned knocks;  /* rounds of challenges that have not opened it */
-    uint64_t ask_us;  /* the next PING to a silent peer, while it owes an answer */
+    uint32_t every;         /* that the peer was asked for last */
+    uint64_t sent_us;       /* when a packet left last */
+    uint64_t lost_us;       /* when `lost` was raised for it last, or it fell silent */
+    uint64_t unanswered_us; /* when `unanswered` was raised for it last */
+    unsigned knocks;        /* rounds of challenges that have not opened it */
+    uint64_t ask_us;        /* the next PING to a silent peer, while it owes an answer */
     struct {
         uint64_t checked_us, sent; /* the last check, and the packets sent until then */
         uint32_t usual;            /* average share lost, in millionths */

@@ -139,39 +139,13 @@ static void on_moved(void *ctx)
     l->next = NULL;
 }
 
-/* Whether both have the same address of this host. */
-static bool same_local(const struct kt_native_socket *x, const struct kt_native_socket *y)
-{
-    struct kt_addr one, other;
-    kt_udp_local(x->udp, &one);
-    kt_udp_local(y->udp, &other);
-    return kt_addr_same_host(&one, &other);
-}
-
-/* A socket keeps the address that this host had when it was opened, and its port; and a NAT on the way may have
- * forgotten it. A fresh one has a new address and a new mapping. Unless `always`, it is used only if the system gives
- * it another address than the present one has. */
-static bool renew_socket(struct link *l, bool always)
-{
-    struct kt_native_socket *fresh;
-    struct kt_err err;
-    if (kt_native_socket_open(l, kt_native_association_peer(l->a), l->socket->local, &fresh, &err))
-        return false; /* unreachable; asked again in a second */
-    if (!always && same_local(fresh, l->socket)) {
-        kt_native_socket_close(fresh);
-        return false;
-    }
-    kt_native_socket_replace(&l->socket, 0, fresh);
-    return true;
-}
-
 void kt_native_dial_follow(struct link *l, const struct kt_native_socket *s)
 {
     struct kt_native_socket *fresh;
     struct kt_err err;
     if (s->local != l->socket->local)
         kt_native_extra_paths_follow(l, s);
-    else if (kt_addr_equal(&s->peer, &l->socket->peer) && same_local(s, l->socket))
+    else if (kt_addr_equal(&s->peer, &l->socket->peer) && kt_native_socket_same_host(s, l->socket))
         return; /* the path that was silent has just come back, and answers to this socket are on their way */
     else if (!kt_native_socket_open(l, &s->peer, s->local, &fresh, &err))
         kt_native_socket_replace(&l->socket, 0, fresh);
@@ -180,20 +154,29 @@ void kt_native_dial_follow(struct link *l, const struct kt_native_socket *s)
 static void on_lost(void *ctx, unsigned path)
 {
     if (path == 0)
-        renew_socket(ctx, true);
+        kt_native_socket_renew(&((struct link *)ctx)->socket, 0, true);
     else
-        kt_native_extra_paths_renew(ctx, path);
+        kt_native_extra_paths_renew(ctx, path, true);
+}
+
+static void on_unanswered(void *ctx, unsigned path)
+{
+    if (path == 0)
+        kt_native_socket_renew(&((struct link *)ctx)->socket, 0, false);
+    else
+        kt_native_extra_paths_renew(ctx, path, false);
 }
 
 static void on_silent(void *ctx)
 {
     struct link *l = ctx;
     const size_t n = l->check.silences, others = kt_native_remotes_count(l) - 1;
-    /* An answer to a closed socket is lost, so the pause is longer than a round trip, and grows with the silence. A new
-     * address of this host is noticed within a second. */
+    /* A NAT on the way may have forgotten the socket. An answer to a closed one is lost, so the pause is longer than a
+     * round trip, and grows with the silence. */
     const uint64_t now = kt_io_now(l->c->io), trip = kt_native_association_rtt(l->a) * (uint64_t)3 / 2;
     const uint64_t half = kt_min64((uint64_t)n * 500000, RENEW_US), pause = half > trip ? half : trip;
-    if (renew_socket(l, n == 0 || now - l->renewed_us >= pause)) l->renewed_us = now;
+    if ((n == 0 || now - l->renewed_us >= pause) && kt_native_socket_renew(&l->socket, 0, true))
+        l->renewed_us = now;
     /* Then each of the other addresses, then rarer and rarer. */
     if (others > 0 && n > 0 && (n <= others || (n & (n - 1)) == 0)) try_other(l, true);
     kt_native_check_silent(l);
@@ -215,6 +198,7 @@ void kt_native_dial_begin(
         .suspect = on_suspect,
         .silent = on_silent,
         .lost = on_lost,
+        .unanswered = on_unanswered,
         .hop = on_hop,
         .moved = on_moved,
         .room = on_room,

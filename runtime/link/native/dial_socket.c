@@ -66,3 +66,24 @@ void kt_native_socket_replace(struct kt_native_socket **at, unsigned path, struc
     kt_native_socket_close(*at);
     *at = fresh;
 }
+
+bool kt_native_socket_same_host(const struct kt_native_socket *x, const struct kt_native_socket *y)
+{
+    struct kt_addr one, other;
+    kt_udp_local(x->udp, &one);
+    kt_udp_local(y->udp, &other);
+    return kt_addr_same_host(&one, &other);
+}
+
+bool kt_native_socket_renew(struct kt_native_socket **at, unsigned path, bool always)
+{
+    struct kt_native_socket *fresh;
+    struct kt_err err;
+    if (kt_native_socket_open((*at)->l, &(*at)->peer, (*at)->local, &fresh, &err)) return false;
+    if (!always && kt_native_socket_same_host(fresh, *at)) {
+        kt_native_socket_close(fresh);
+        return false;
+    }
+    kt_native_socket_replace(at, path, fresh);
+    return true;
+}

@@ -51,7 +51,7 @@ bool kt_native_extra_paths_has(const struct link *l, const struct kt_native_sock
     return false;
 }
 
-static void replace(struct link *l, unsigned path, const struct kt_addr *peer)
+static void follow(struct link *l, unsigned path, const struct kt_addr *peer)
 {
     struct kt_native_socket *fresh;
     struct kt_err err;
@@ -59,15 +59,15 @@ static void replace(struct link *l, unsigned path, const struct kt_addr *peer)
         kt_native_socket_replace(&l->extra_sockets[path], path, fresh);
 }
 
-void kt_native_extra_paths_renew(struct link *l, unsigned path)
+void kt_native_extra_paths_renew(struct link *l, unsigned path, bool always)
 {
-    if (l->extra_sockets[path]) replace(l, path, &l->extra_sockets[path]->peer);
+    if (l->extra_sockets[path]) kt_native_socket_renew(&l->extra_sockets[path], path, always);
 }
 
 void kt_native_extra_paths_follow(struct link *l, const struct kt_native_socket *s)
 {
     for (unsigned i = 1; i < KT_NATIVE_PATHS; i++)
-        if (l->extra_sockets[i] && l->extra_sockets[i]->local == s->local) replace(l, i, &s->peer);
+        if (l->extra_sockets[i] && l->extra_sockets[i]->local == s->local) follow(l, i, &s->peer);
 }
 
 static void on_timer(void *ctx)

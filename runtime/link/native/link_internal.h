@@ -195,8 +195,8 @@ void kt_native_attempt_refused(struct link *l, const struct kt_native_socket *s)
 void kt_native_extra_paths_init(struct link *l);
 /* Opens a path from each further address of this machine, while there is an association. */
 void kt_native_extra_paths_open(struct link *l);
-/* Gives a path another socket, as its address may be gone, or a NAT on the way has forgotten it. */
-void kt_native_extra_paths_renew(struct link *l, unsigned path);
+/* As kt_native_socket_renew. */
+void kt_native_extra_paths_renew(struct link *l, unsigned path, bool always);
 /* Moves the path from this socket's address to the socket's peer, with a socket of its own. */
 void kt_native_extra_paths_follow(struct link *l, const struct kt_native_socket *s);
 /* True if this is the socket of one of these paths. */
@@ -215,5 +215,11 @@ int kt_native_socket_open(struct link *l, const struct kt_addr *peer, size_t loc
 void kt_native_socket_close(struct kt_native_socket *s);
 /* A path of the association continues on `fresh`, which takes the place of its socket *at. */
 void kt_native_socket_replace(struct kt_native_socket **at, unsigned path, struct kt_native_socket *fresh);
+/* Whether both have the same address of this host. */
+bool kt_native_socket_same_host(const struct kt_native_socket *x, const struct kt_native_socket *y);
+/* Replaces the socket of a path by another to the same address of the peer: a socket keeps the address that this host
+ * had when it was opened, and its port, which a NAT on the way may have forgotten. Unless `always`, it does so only if
+ * the system gives the fresh one another address. True if it has; false also while the peer is unreachable. */
+bool kt_native_socket_renew(struct kt_native_socket **at, unsigned path, bool always);
 
 #endif

@@ -5,7 +5,8 @@
 #include "base/bytes.h"
 #include "link/native/association_internal.h"
 
-#define LOST_US 3000000u /* of silence, until a path may be given another socket, and between two */
+#define LOST_US 3000000u      /* of silence, until a path may be given another socket, and between two */
+#define UNANSWERED_US 250000u /* between two calls of `unanswered` */
 
 /* True if the path's round trip is known. If not, asks for one, because a path must not be preferred by a guess. */
 static bool measured(struct kt_native_path *p)
@@ -90,10 +91,23 @@ static void recover(struct kt_native_path *p, uint64_t now_us)
     p->a->owner.lost(p->a->owner.ctx, p->number);
 }
 
+/* A single probe timeout may mean a lost packet; two in a row rather mean that this host has another address. */
+static void check_unanswered(struct kt_native_path *p, uint64_t now_us)
+{
+    const struct kt_native_association_owner *owner = &p->a->owner;
+    if (!kt_native_recovery_silent(&p->recovery) || !(p->silent || p->recovery.backoff > 1)) return;
+    if (!owner->unanswered || now_us - p->unanswered_us < UNANSWERED_US) return;
+    p->unanswered_us = now_us;
+    owner->unanswered(owner->ctx, p->number);
+}
+
 void kt_native_paths_recover(struct kt_native_association *a, uint64_t now_us)
 {
-    for (unsigned i = 0; i < a->path_end; i++)
-        if (a->paths[i]) recover(a->paths[i], now_us);
+    for (unsigned i = 0; i < a->path_end; i++) {
+        if (!a->paths[i]) continue;
+        recover(a->paths[i], now_us);
+        check_unanswered(a->paths[i], now_us);
+    }
 }
 
 struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a)
