@@ -52,7 +52,7 @@ static double time_seal(struct kt_seal *s, bool open)
         for (unsigned i = 0; i < BATCH; i++, count++) {
             if (open) {
                 memcpy(pkt, sealed, PACKET);
-                if (kt_open_packet(s, pkt, PACKET, &body, &body_len) < 0) die("does not open");
+                if (kt_seal_open(s, pkt, PACKET, &body, &body_len) < 0) die("does not open");
             } else {
                 nonce[0]++;
                 kt_seal_packet(s, pkt, n, nonce);

@@ -41,7 +41,7 @@ static int open_copy(
     *pkt = malloc(n ? n : 1);
     check(*pkt != NULL);
     memcpy(*pkt, from, n);
-    int rc = kt_open_packet(s, *pkt, n, body, body_len);
+    int rc = kt_seal_open(s, *pkt, n, body, body_len);
     check(rc == 0 || rc == KT_EAUTH);
     if (rc == 0) check(*body == *pkt + kt_seal_header(s) && *body_len + kt_seal_overhead(s) == n);
     return rc;

@@ -137,7 +137,7 @@ static int seal_open(lua_State *L) /* (datagram) -> body */
     const char *datagram = luaL_checklstring(L, 2, &n);
     uint8_t *pkt = block(L, NULL, n), *body = NULL;
     memcpy(pkt, datagram, n);
-    int rc = kt_open_packet(s, pkt, n, &body, &body_len);
+    int rc = kt_seal_open(s, pkt, n, &body, &body_len);
     if (rc == 0) lua_pushlstring(L, (const char *)body, body_len);
     free(pkt);
     return rc < 0 ? fail_with(L, rc, kt_strerror(rc)) : 1;

@@ -156,7 +156,7 @@ void kt_seal_packets(struct kt_seal *s, struct kt_seal_job *jobs, size_t n, cons
         for (size_t i = 0; c && i < n; i++) c->encrypt(s, jobs[i].pkt, jobs[i].len);
 }
 
-int kt_open_packet(struct kt_seal *s, uint8_t *pkt, size_t len, uint8_t **body, size_t *body_len)
+int kt_seal_open(struct kt_seal *s, uint8_t *pkt, size_t len, uint8_t **body, size_t *body_len)
 {
     const struct kt_seal_method *m = s->method;
     if (len < kt_seal_overhead(s)) return KT_EAUTH;

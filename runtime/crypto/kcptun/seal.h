@@ -48,6 +48,6 @@ void kt_seal_packets(struct kt_seal *s, struct kt_seal_job *jobs, size_t n, cons
 
 /* Opens in place: 0 and the body's place and length, or KT_EAUTH (too short, wrong CRC or tag). Either way
  * the packet is overwritten. "null" opens anything, and "none" anything with a matching CRC. */
-int kt_open_packet(struct kt_seal *s, uint8_t *pkt, size_t len, uint8_t **body, size_t *body_len);
+int kt_seal_open(struct kt_seal *s, uint8_t *pkt, size_t len, uint8_t **body, size_t *body_len);
 
 #endif

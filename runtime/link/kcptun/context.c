@@ -200,7 +200,7 @@ bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *ud
     uint8_t **body, size_t *len)
 {
     c->counters->InBytes += dgram->len;
-    if (kt_open_packet(c->seal, dgram->data, dgram->len, body, len) == 0) {
+    if (kt_seal_open(c->seal, dgram->data, dgram->len, body, len) == 0) {
         if (kt_tap_on(c->tap)) show(c, false, udp, dgram->from, dgram->to, *body, *len);
         return true;
     }

@@ -185,7 +185,7 @@ static struct kt_kcptun_context *settings_for(
     if (!g || g->context == a->context) return a->context;
     memcpy(
         copy, dgram->data, dgram->len); /* opening works in place, and destroys what does not authenticate */
-    if (kt_open_packet(g->context->seal, dgram->data, dgram->len, body, len) == 0) {
+    if (kt_seal_open(g->context->seal, dgram->data, dgram->len, body, len) == 0) {
         a->context->counters->InBytes += dgram->len;
         return g->context;
     }
