@@ -4,12 +4,12 @@
 
 #include <stdio.h>
 #include "base/list.h"
-#include "script/sandbox/blocks.h"
+#include "script/sandbox/allocator.h"
 #include "script/sandbox/sandbox.h"
 
 struct kt_sandbox {
     struct kt_guard guard; /* the state's allocator data, by which kt_sandbox_of finds the sandbox */
-    struct kt_blocks blocks;
+    struct kt_allocator allocator;
     struct kt_sandbox_opts opts;
     lua_State *L; /* the main thread */
     struct kt_origins origins;

@@ -8,9 +8,9 @@
 #include "base/err.h"
 #include "script/sandbox/box.h"
 
-static void *blocks_alloc(void *ctx, void *ptr, size_t old, size_t size)
+static void *own_alloc(void *ctx, void *ptr, size_t old, size_t size)
 {
-    return kt_blocks_alloc(ctx, ptr, old, size);
+    return kt_allocator_alloc(ctx, ptr, old, size);
 }
 
 int kt_sandbox_new(struct kt_sandbox **out, const struct kt_sandbox_opts *opts)
@@ -19,12 +19,12 @@ int kt_sandbox_new(struct kt_sandbox **out, const struct kt_sandbox_opts *opts)
     if (!s) return KT_ENOMEM;
     s->opts = *opts;
     s->ref_finalizers = LUA_NOREF;
-    kt_blocks_init(&s->blocks);
+    kt_allocator_init(&s->allocator);
     int rc = kt_guard_init(&s->guard, &(struct kt_guard_opts){.io = opts->io,
                                           .log = opts->log,
                                           .limit = opts->memory,
-                                          .alloc = opts->alloc ? opts->alloc : blocks_alloc,
-                                          .alloc_ctx = opts->alloc ? opts->alloc_ctx : &s->blocks,
+                                          .alloc = opts->alloc ? opts->alloc : own_alloc,
+                                          .alloc_ctx = opts->alloc ? opts->alloc_ctx : &s->allocator,
                                           .wall = opts->unsafe,
                                           .counts = opts->repeatable});
     if (rc == 0) s->L = lua_newstate(kt_guard_alloc, &s->guard);
@@ -47,7 +47,7 @@ void kt_sandbox_free(struct kt_sandbox *s)
     if (!s) return;
     if (s->L) lua_close(s->L);
     kt_unsafe_close(s);
-    kt_blocks_free(&s->blocks);
+    kt_allocator_free(&s->allocator);
     kt_guard_free(&s->guard);
     kt_origins_free(&s->origins);
     free(s);

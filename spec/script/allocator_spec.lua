@@ -1,10 +1,10 @@
--- runtime/script/sandbox/blocks: the allocator of a script's state.
-local blocks = require "spec_blocks"
+-- runtime/script/sandbox/allocator: the allocator of a script's state.
+local allocator = require "spec_allocator"
 
-describe("blocks", function()
-  it("keep their contents while others are allocated, grown, shrunk and freed", function()
+describe("the allocator of a script", function()
+  it("keeps the contents of blocks while others are allocated, grown, shrunk and freed", function()
     math.randomseed(1)
-    local b, held = blocks.new(), {}
+    local b, held = allocator.new(), {}
     local sizes = { 1, 15, 16, 17, 40, 64, 511, 512, 513, 600, 4096, 70000 }
     for _ = 1, 20000 do
       local slot = math.random(100)
@@ -24,8 +24,8 @@ describe("blocks", function()
     b:free()
   end)
 
-  it("return unused memory for any mix of sizes", function()
-    local b = blocks.new()
+  it("returns unused memory for any mix of sizes", function()
+    local b = allocator.new()
     for size = 16, 512, 16 do
       local held = {}
       for i = 1, (4 << 20) // size do held[i] = b:alloc(nil, 0, size) end
@@ -40,8 +40,8 @@ describe("blocks", function()
     assert.is_true(b:held() <= 32 * 65536, b:held())
   end)
 
-  it("are aligned for anything", function()
-    local b, held = blocks.new(), {}
+  it("aligns blocks for anything", function()
+    local b, held = allocator.new(), {}
     for size = 1, 600 do
       held[size] = b:alloc(nil, 0, size)
       assert.equal(0, tonumber(tostring(held[size]):match "0x(%x+)", 16) % 16)

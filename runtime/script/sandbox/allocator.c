@@ -3,7 +3,7 @@
  *
  * Invariants: a block is in a slab exactly if its size is small. A slab is in partial[its size] exactly while
  * it has room. */
-#include "script/sandbox/blocks.h"
+#include "script/sandbox/allocator.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +17,11 @@
 #endif
 #endif
 #ifndef SMALL
-#define SMALL KT_BLOCKS_SMALL
+#define SMALL KT_ALLOCATOR_SMALL
 #endif
 
 #define UNIT 16u
-#define SLAB KT_BLOCKS_SLAB
+#define SLAB KT_ALLOCATOR_SLAB
 #define ARENA_SLABS 16u
 #define ALL_FREE ((1u << ARENA_SLABS) - 1)
 
@@ -50,7 +50,7 @@ static size_t units(size_t size)
 
 /* ---- arenas ---- */
 
-static struct arena *arena_new(struct kt_blocks *b)
+static struct arena *arena_new(struct kt_allocator *b)
 {
     const size_t wanted = ARENA_SLABS * SLAB, more = wanted + SLAB;
     struct arena *a = calloc(1, sizeof *a);
@@ -78,7 +78,7 @@ static void arena_free(struct arena *a)
 
 /* ---- slabs ---- */
 
-static struct slab *slab_new(struct kt_blocks *b, size_t n)
+static struct slab *slab_new(struct kt_allocator *b, size_t n)
 {
     struct arena *a = kt_list_empty(&b->arenas) ? NULL : KT_CONTAINER(b->arenas.next, struct arena, node);
     if (!a || !a->free) a = arena_new(b);
@@ -97,7 +97,7 @@ static struct slab *slab_new(struct kt_blocks *b, size_t n)
     return s;
 }
 
-static void slab_free(struct kt_blocks *b, struct slab *s)
+static void slab_free(struct kt_allocator *b, struct slab *s)
 {
     struct arena *a = s->arena;
     kt_list_remove(&s->node);
@@ -112,7 +112,7 @@ static void slab_free(struct kt_blocks *b, struct slab *s)
 
 /* ---- blocks ---- */
 
-static void *take(struct kt_blocks *b, size_t n)
+static void *take(struct kt_allocator *b, size_t n)
 {
     struct kt_list *partial = &b->partial[n];
     struct slab *s = kt_list_empty(partial) ? slab_new(b, n) : KT_CONTAINER(partial->next, struct slab, node);
@@ -126,7 +126,7 @@ static void *take(struct kt_blocks *b, size_t n)
     return p;
 }
 
-static void give(struct kt_blocks *b, void *ptr)
+static void give(struct kt_allocator *b, void *ptr)
 {
     struct slab *s = (struct slab *)((uintptr_t)ptr & ~(uintptr_t)(SLAB - 1));
     struct kt_list *partial = &b->partial[s->units];
@@ -136,12 +136,12 @@ static void give(struct kt_blocks *b, void *ptr)
     if (s->used == 0 && partial->next != partial->prev) slab_free(b, s); /* keep the last of its size */
 }
 
-static void *get(struct kt_blocks *b, size_t size)
+static void *get(struct kt_allocator *b, size_t size)
 {
     return size <= SMALL ? take(b, units(size)) : malloc(size);
 }
 
-static void put(struct kt_blocks *b, void *ptr, size_t size)
+static void put(struct kt_allocator *b, void *ptr, size_t size)
 {
     if (size <= SMALL)
         give(b, ptr);
@@ -149,7 +149,7 @@ static void put(struct kt_blocks *b, void *ptr, size_t size)
         free(ptr);
 }
 
-void *kt_blocks_alloc(struct kt_blocks *b, void *ptr, size_t old, size_t size)
+void *kt_allocator_alloc(struct kt_allocator *b, void *ptr, size_t old, size_t size)
 {
     if (size == 0) {
         if (ptr) put(b, ptr, old);
@@ -167,15 +167,15 @@ void *kt_blocks_alloc(struct kt_blocks *b, void *ptr, size_t old, size_t size)
 
 /* ---- life ---- */
 
-void kt_blocks_init(struct kt_blocks *b)
+void kt_allocator_init(struct kt_allocator *b)
 {
     kt_list_init(&b->arenas);
     for (size_t i = 0; i < sizeof b->partial / sizeof b->partial[0]; i++) kt_list_init(&b->partial[i]);
     b->slabs = 0;
 }
 
-void kt_blocks_free(struct kt_blocks *b)
+void kt_allocator_free(struct kt_allocator *b)
 {
     while (!kt_list_empty(&b->arenas)) arena_free(KT_CONTAINER(b->arenas.next, struct arena, node));
-    kt_blocks_init(b);
+    kt_allocator_init(b);
 }

@@ -4,26 +4,26 @@
  * A slab holds blocks of one size. Empty slabs are returned to the system, except for the last of each size,
  * so the memory held follows the memory used, even as sizes change. Under AddressSanitizer all blocks come
  * from malloc, so that every use after free is detected. */
-#ifndef KT_SCRIPT_SANDBOX_BLOCKS_H
-#define KT_SCRIPT_SANDBOX_BLOCKS_H
+#ifndef KT_SCRIPT_SANDBOX_ALLOCATOR_H
+#define KT_SCRIPT_SANDBOX_ALLOCATOR_H
 
 #include <stddef.h>
 #include "base/list.h"
 
-#define KT_BLOCKS_SMALL 512u
-#define KT_BLOCKS_SLAB ((size_t)64 * 1024)
+#define KT_ALLOCATOR_SMALL 512u
+#define KT_ALLOCATOR_SLAB ((size_t)64 * 1024)
 
-struct kt_blocks {
+struct kt_allocator {
     struct kt_list arenas; /* with room for a slab first */
     /* Slabs with room, by the size of a block in units of 16. */
-    struct kt_list partial[KT_BLOCKS_SMALL / 16 + 1];
+    struct kt_list partial[KT_ALLOCATOR_SMALL / 16 + 1];
     size_t slabs; /* in use, or kept empty */
 };
 
-void kt_blocks_init(struct kt_blocks *b);
+void kt_allocator_init(struct kt_allocator *b);
 /* Frees all small blocks; free larger ones before. */
-void kt_blocks_free(struct kt_blocks *b);
+void kt_allocator_free(struct kt_allocator *b);
 /* Like realloc, with the size of the block at ptr (0 if ptr is NULL); size 0 frees. Aligned to 16 bytes. */
-void *kt_blocks_alloc(struct kt_blocks *b, void *ptr, size_t old, size_t size);
+void *kt_allocator_alloc(struct kt_allocator *b, void *ptr, size_t old, size_t size);
 
 #endif
