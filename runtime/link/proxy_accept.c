@@ -13,42 +13,42 @@ struct kt_proxy_accept {
     struct kt_io *io;
     const struct kt_proxy_accept_events *events;
     void *ctx;
-    struct kt_list waiting; /* of struct guest, the one that came first in front */
+    struct kt_list waiting; /* of struct waiter, the one that came first in front */
     size_t count;
     struct kt_timer timer;
 };
 
-struct guest {
+struct waiter {
     struct kt_list node;
     struct kt_proxy_accept *accept;
     struct kt_conn *conn;
     uint64_t deadline;
 };
 
-static struct guest *oldest(const struct kt_proxy_accept *a)
+static struct waiter *oldest(const struct kt_proxy_accept *a)
 {
-    return kt_list_empty(&a->waiting) ? NULL : KT_CONTAINER(a->waiting.next, struct guest, node);
+    return kt_list_empty(&a->waiting) ? NULL : KT_CONTAINER(a->waiting.next, struct waiter, node);
 }
 
 static void arm(struct kt_proxy_accept *a)
 {
-    const struct guest *g = oldest(a);
-    if (g)
-        kt_io_timer_set(a->io, &a->timer, g->deadline);
+    const struct waiter *w = oldest(a);
+    if (w)
+        kt_io_timer_set(a->io, &a->timer, w->deadline);
     else
         kt_io_timer_cancel(a->io, &a->timer);
 }
 
 /* Ends the wait; the conn is the caller's. */
-static struct kt_conn *take(struct guest *g)
+static struct kt_conn *take(struct waiter *w)
 {
-    struct kt_proxy_accept *a = g->accept;
-    struct kt_conn *conn = g->conn;
-    const bool first = g == oldest(a);
+    struct kt_proxy_accept *a = w->accept;
+    struct kt_conn *conn = w->conn;
+    const bool first = w == oldest(a);
     kt_pipe_listen(kt_conn_pipe(conn), NULL, NULL);
-    kt_list_remove(&g->node);
+    kt_list_remove(&w->node);
     a->count--;
-    free(g);
+    free(w);
     if (first) arm(a);
     return conn;
 }
@@ -75,19 +75,19 @@ static size_t arrived(struct kt_pipe *p, uint8_t out[KT_PROXY_HEADER_MAX])
 
 static void on_readable(void *ctx)
 {
-    struct guest *g = ctx;
-    struct kt_proxy_accept *a = g->accept;
-    struct kt_pipe *p = kt_conn_pipe(g->conn);
+    struct waiter *w = ctx;
+    struct kt_proxy_accept *a = w->accept;
+    struct kt_pipe *p = kt_conn_pipe(w->conn);
     uint8_t data[KT_PROXY_HEADER_MAX];
     struct kt_proxy_header header;
     const int len = kt_proxy_header_read(&header, data, arrived(p, data));
     if (len > 0) {
-        struct kt_conn *conn = take(g);
+        struct kt_conn *conn = take(w);
         kt_pipe_consume(p, (size_t)len);
         if (header.named) kt_conn_rename(conn, &header.from, &header.to);
         a->events->ready(a->ctx, conn);
     } else if (len < 0 || kt_pipe_ended(p)) {
-        refuse(a, take(g), len < 0 ? KT_EPROTO : KT_ECLOSED);
+        refuse(a, take(w), len < 0 ? KT_EPROTO : KT_ECLOSED);
     }
 }
 
@@ -98,8 +98,8 @@ static void on_writable(void *ctx)
 
 static void on_closed(void *ctx, int code)
 {
-    struct guest *g = ctx;
-    refuse(g->accept, take(g), code);
+    struct waiter *w = ctx;
+    refuse(w->accept, take(w), code);
 }
 
 static size_t room(void *ctx)
@@ -111,8 +111,8 @@ static size_t room(void *ctx)
 static void on_late(void *ctx)
 {
     struct kt_proxy_accept *a = ctx;
-    struct guest *g;
-    while ((g = oldest(a)) != NULL && g->deadline <= kt_io_now(a->io)) refuse(a, take(g), KT_ETIMEOUT);
+    struct waiter *w;
+    while ((w = oldest(a)) != NULL && w->deadline <= kt_io_now(a->io)) refuse(a, take(w), KT_ETIMEOUT);
     arm(a);
 }
 
@@ -121,17 +121,17 @@ void kt_proxy_accept_add(struct kt_proxy_accept *a, struct kt_conn *conn)
     static const struct kt_pipe_events events = {
         .readable = on_readable, .writable = on_writable, .closed = on_closed, .room = room};
     if (a->count == KT_PROXY_ACCEPT_MAX) refuse(a, take(oldest(a)), KT_ELIMIT);
-    struct guest *g = malloc(sizeof *g);
-    if (!g) {
+    struct waiter *w = malloc(sizeof *w);
+    if (!w) {
         refuse(a, conn, KT_ENOMEM);
         return;
     }
-    *g = (struct guest){.accept = a, .conn = conn, .deadline = kt_io_now(a->io) + KT_PROXY_ACCEPT_US};
-    kt_list_push(&a->waiting, &g->node);
+    *w = (struct waiter){.accept = a, .conn = conn, .deadline = kt_io_now(a->io) + KT_PROXY_ACCEPT_US};
+    kt_list_push(&a->waiting, &w->node);
     a->count++;
-    kt_pipe_listen(kt_conn_pipe(conn), &events, g);
+    kt_pipe_listen(kt_conn_pipe(conn), &events, w);
     if (!a->timer.armed) arm(a);
-    on_readable(g);
+    on_readable(w);
 }
 
 struct kt_proxy_accept *kt_proxy_accept_new(
@@ -148,8 +148,8 @@ struct kt_proxy_accept *kt_proxy_accept_new(
 void kt_proxy_accept_free(struct kt_proxy_accept *a)
 {
     if (!a) return;
-    struct guest *g;
-    while ((g = oldest(a)) != NULL) kt_pipe_reset(kt_conn_pipe(take(g)), KT_ECLOSED);
+    struct waiter *w;
+    while ((w = oldest(a)) != NULL) kt_pipe_reset(kt_conn_pipe(take(w)), KT_ECLOSED);
     kt_io_timer_cancel(a->io, &a->timer);
     free(a);
 }
