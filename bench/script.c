@@ -28,7 +28,7 @@
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
 #include "link/splice.h"
-#include "script/api/bind.h"
+#include "script/api/bindings.h"
 #include "script/core/logger.h"
 #include "script/core/runtime.h"
 #include "clock.h"

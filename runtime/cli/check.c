@@ -28,7 +28,7 @@ int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
     char text[] = "text", as_json[] = "json";
     bool json = false;
     struct kt_start start = {
-        .name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN, .memory = KT_MEMORY_DEFAULT};
+        .name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN, .memory = KT_START_MEMORY};
     const struct kt_flag flags[] = {{"--json", KT_FLAG_ON, &json}, {"--unsafe", KT_FLAG_ON, &start.unsafe},
         {"--path", KT_FLAG_TEXT, &start.path}, {"--allow-read", KT_FLAG_LIST, &start.allow_read},
         {"--allow-write", KT_FLAG_LIST, &start.allow_write}, {"--env", KT_FLAG_LIST, &start.env},

@@ -34,7 +34,7 @@ static const char *store(const struct kt_flag *flag, const char *value)
     case KT_FLAG_LIST:
         return add(flag->out, value);
     case KT_FLAG_MEMORY:
-        return kt_memory_parse(value, flag->out) ? NULL : "expected a size such as 64MiB, or none";
+        return kt_start_parse_memory(value, flag->out) ? NULL : "expected a size such as 64MiB, or none";
     case KT_FLAG_LEVEL:
         return kt_log_level_parse(value, flag->out) ? NULL : "expected debug, info, warn, error or quiet";
     case KT_FLAG_FORMAT:

@@ -35,7 +35,7 @@ static const char help[] =
 int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
-    struct kt_start start = {.level = KT_LOG_INFO, .memory = KT_MEMORY_DEFAULT, .serves = true};
+    struct kt_start start = {.level = KT_LOG_INFO, .memory = KT_START_MEMORY, .serves = true};
     const struct kt_flag flags[] = {{"--unsafe", KT_FLAG_ON, &start.unsafe},
         {"--path", KT_FLAG_TEXT, &start.path}, {"--allow-read", KT_FLAG_LIST, &start.allow_read},
         {"--allow-write", KT_FLAG_LIST, &start.allow_write}, {"--env", KT_FLAG_LIST, &start.env},

@@ -13,7 +13,7 @@
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "script/core/logger.h"
-#include "script/api/bind.h"
+#include "script/api/bindings.h"
 #include "script/core/supervisor.h"
 
 struct process {
@@ -199,7 +199,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
     return code;
 }
 
-bool kt_memory_parse(const char *text, size_t *out)
+bool kt_start_parse_memory(const char *text, size_t *out)
 {
     static const struct {
         const char *unit;

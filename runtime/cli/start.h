@@ -29,10 +29,10 @@ struct kt_start {
     bool allow_eval;        /* the control socket runs code in the script */
 };
 
-#define KT_MEMORY_DEFAULT (256u << 20) /* of scripts that people write */
+#define KT_START_MEMORY (256u << 20) /* of scripts that people write */
 
 /* Parses the value of --memory: a size as scripts write it, or "none", which is 0. False for anything else. */
-bool kt_memory_parse(const char *text, size_t *out);
+bool kt_start_parse_memory(const char *text, size_t *out);
 
 /* Loads, opens and runs the script until it ends. Reports a failure on standard error. Returns the process's
  * exit code. */

@@ -27,7 +27,7 @@
 #include <string.h>
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
-#include "script/api/bind.h"
+#include "script/api/bindings.h"
 #include "script/core/logger.h"
 #include "script/core/runtime.h"
 #include "script/core/setup.h"

@@ -66,16 +66,17 @@ static const struct kt_udp_events events = {on_batch, on_writable, on_error};
 
 static int open_socket(struct kt_lua_udp *u, struct kt_err *err)
 {
-    return kt_udp_share_open(&u->holder, kt_runtime_io(u->rt), &u->on, u->wants_peer ? &u->to : NULL, err);
+    return kt_lua_udp_share_open(
+        &u->holder, kt_runtime_io(u->rt), &u->on, u->wants_peer ? &u->to : NULL, err);
 }
 
 static void close_socket(struct kt_lua_udp *u)
 {
     kt_list_remove(&u->owned.node);
     if (!u->holder.udp) return;
-    kt_udp_share_leave(&u->holder);
+    kt_lua_udp_share_leave(&u->holder);
     kt_dgramq_free(&u->queue);
-    kt_udp_locals_free(&u->locals);
+    kt_lua_udp_locals_free(&u->locals);
     wake_receiver(u, KT_ECLOSED, KT_LUA_UDP_RECEIVE ": " KT_LUA_UDP_CLOSED);
     kt_task_wake_all(&u->senders, KT_ECLOSED, KT_LUA_UDP_SEND ": " KT_LUA_UDP_CLOSED);
 }
@@ -138,7 +139,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     uint8_t data[KT_UDP_MAX];
     struct kt_addr from, to;
     size_t len;
-    kt_udp_share_join(&u->holder, &o->holder);
+    kt_lua_udp_share_join(&u->holder, &o->holder);
     for (; kt_dgramq_first(&o->queue, &len, &from, &to); kt_dgramq_drop(&o->queue)) {
         kt_dgramq_copy(&o->queue, data);
         kt_dgramq_put(&u->queue, data, len, &from, &to);
@@ -265,7 +266,7 @@ static int udp(lua_State *L)
     struct kt_lua_udp *u = kt_handle_push(L, KT_HANDLE_SOCKET, sizeof *u, 0);
     kt_list_init(&u->owned.node);
     kt_list_init(&u->senders);
-    kt_udp_holder_init(&u->holder, &events, u);
+    kt_lua_udp_holder_init(&u->holder, &events, u);
     u->owned.end = end_owned;
     u->rt = rt;
     kt_dgramq_init(&u->queue, (size_t)number_field(L, "queue", 65536));
@@ -330,7 +331,7 @@ static int gc(lua_State *L)
     }
     end_socket(u);
     kt_dgramq_free(&u->queue);
-    kt_udp_locals_free(&u->locals);
+    kt_lua_udp_locals_free(&u->locals);
     return 0;
 }
 

@@ -22,10 +22,10 @@ struct kt_lua_udp {
     bool wants_peer;
     struct kt_endpoint on;
     struct kt_addr to;
-    struct kt_resolve *resolve;  /* while kt.udp looks the peer up */
-    struct kt_udp_holder holder; /* holds the socket while it is open */
+    struct kt_resolve *resolve;      /* while kt.udp looks the peer up */
+    struct kt_lua_udp_holder holder; /* holds the socket while it is open */
     struct kt_dgramq queue;
-    struct kt_udp_locals locals; /* by peer whose datagrams were received */
+    struct kt_lua_udp_locals locals; /* by peer whose datagrams were received */
     struct kt_task *receiver;
     struct kt_list senders; /* tasks that wait for room */
     int error;              /* ICMP error of an earlier datagram, for the next receive; 0: none */

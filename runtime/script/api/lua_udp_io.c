@@ -37,7 +37,7 @@ static int take(lua_State *L, struct kt_lua_udp *u)
         if (!u->holder.udp) return closed_meanwhile(L, KT_LUA_UDP_RECEIVE);
         kt_dgramq_copy(&u->queue, to);
         kt_dgramq_drop(&u->queue);
-        if (local.sa.sa_family) kt_udp_locals_note(&u->locals, &from, &local);
+        if (local.sa.sa_family) kt_lua_udp_locals_note(&u->locals, &from, &local);
         luaL_pushresultsize(&b, len);
         lua_pushstring(L, kt_addr_text(&from, text));
         return 2;
@@ -167,7 +167,7 @@ static int try_send(lua_State *L, struct sending *s, bool kept)
     }
     if (len) memcpy(buf, data, len);
     const struct kt_addr *to = s->addressed ? &s->to : NULL;
-    kt_udp_commit(u->holder.udp, buf, buf, len, to, to ? kt_udp_locals_find(&u->locals, to) : NULL);
+    kt_udp_commit(u->holder.udp, buf, buf, len, to, to ? kt_lua_udp_locals_find(&u->locals, to) : NULL);
     lua_pushboolean(L, 1);
     return 1;
 }

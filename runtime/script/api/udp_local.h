@@ -8,14 +8,15 @@
 
 #define KT_UDP_LOCALS 512u
 
-struct kt_udp_locals {
-    struct kt_udp_local *slots; /* NULL until the first note; owned */
+struct kt_lua_udp_locals {
+    struct kt_lua_udp_local *slots; /* NULL until the first note; owned */
 };
 
 /* Records that peer has sent to `local`. Does nothing when out of memory. */
-void kt_udp_locals_note(struct kt_udp_locals *l, const struct kt_addr *peer, const struct kt_addr *local);
+void kt_lua_udp_locals_note(
+    struct kt_lua_udp_locals *l, const struct kt_addr *peer, const struct kt_addr *local);
 /* The local address for a peer, or NULL if unknown. Valid until the next note. */
-const struct kt_addr *kt_udp_locals_find(const struct kt_udp_locals *l, const struct kt_addr *peer);
-void kt_udp_locals_free(struct kt_udp_locals *l);
+const struct kt_addr *kt_lua_udp_locals_find(const struct kt_lua_udp_locals *l, const struct kt_addr *peer);
+void kt_lua_udp_locals_free(struct kt_lua_udp_locals *l);
 
 #endif

@@ -5,34 +5,34 @@
 #include <stdlib.h>
 #include "link/common/bind.h"
 
-struct kt_udp_share {
+struct kt_lua_udp_share {
     struct kt_udp *udp;
     struct kt_list holders;
-    struct kt_udp_holder *newest; /* NULL: it has left; datagrams are dropped */
+    struct kt_lua_udp_holder *newest; /* NULL: it has left; datagrams are dropped */
 };
 
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
-    const struct kt_udp_holder *h = ((const struct kt_udp_share *)ctx)->newest;
+    const struct kt_lua_udp_holder *h = ((const struct kt_lua_udp_share *)ctx)->newest;
     if (h) h->events->batch(h->ctx, dgrams, n);
 }
 
 static void on_writable(void *ctx)
 {
-    const struct kt_udp_share *s = ctx;
+    const struct kt_lua_udp_share *s = ctx;
     for (const struct kt_list *n = s->holders.next; n != &s->holders; n = n->next) {
-        const struct kt_udp_holder *h = KT_CONTAINER(n, struct kt_udp_holder, node);
+        const struct kt_lua_udp_holder *h = KT_CONTAINER(n, struct kt_lua_udp_holder, node);
         h->events->writable(h->ctx);
     }
 }
 
 static void on_error(void *ctx, int code)
 {
-    const struct kt_udp_holder *h = ((const struct kt_udp_share *)ctx)->newest;
+    const struct kt_lua_udp_holder *h = ((const struct kt_lua_udp_share *)ctx)->newest;
     if (h) h->events->error(h->ctx, code);
 }
 
-static int bind_socket(struct kt_udp_share *s, struct kt_io *io, const struct kt_endpoint *on,
+static int bind_socket(struct kt_lua_udp_share *s, struct kt_io *io, const struct kt_endpoint *on,
     const struct kt_addr *to, struct kt_err *err)
 {
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
@@ -40,7 +40,7 @@ static int bind_socket(struct kt_udp_share *s, struct kt_io *io, const struct kt
     return kt_bind_udp(io, on, &opts, &events, s, &s->udp, err);
 }
 
-static void join(struct kt_udp_holder *h, struct kt_udp_share *s)
+static void join(struct kt_lua_udp_holder *h, struct kt_lua_udp_share *s)
 {
     h->share = s;
     h->udp = s->udp;
@@ -48,16 +48,16 @@ static void join(struct kt_udp_holder *h, struct kt_udp_share *s)
     s->newest = h;
 }
 
-void kt_udp_holder_init(struct kt_udp_holder *h, const struct kt_udp_events *events, void *ctx)
+void kt_lua_udp_holder_init(struct kt_lua_udp_holder *h, const struct kt_udp_events *events, void *ctx)
 {
-    *h = (struct kt_udp_holder){.events = events, .ctx = ctx};
+    *h = (struct kt_lua_udp_holder){.events = events, .ctx = ctx};
     kt_list_init(&h->node);
 }
 
-int kt_udp_share_open(struct kt_udp_holder *h, struct kt_io *io, const struct kt_endpoint *on,
+int kt_lua_udp_share_open(struct kt_lua_udp_holder *h, struct kt_io *io, const struct kt_endpoint *on,
     const struct kt_addr *to, struct kt_err *err)
 {
-    struct kt_udp_share *s = calloc(1, sizeof *s);
+    struct kt_lua_udp_share *s = calloc(1, sizeof *s);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
     kt_list_init(&s->holders);
     int rc = bind_socket(s, io, on, to, err);
@@ -68,14 +68,14 @@ int kt_udp_share_open(struct kt_udp_holder *h, struct kt_io *io, const struct kt
     return rc;
 }
 
-void kt_udp_share_join(struct kt_udp_holder *h, const struct kt_udp_holder *other)
+void kt_lua_udp_share_join(struct kt_lua_udp_holder *h, const struct kt_lua_udp_holder *other)
 {
     join(h, other->share);
 }
 
-void kt_udp_share_leave(struct kt_udp_holder *h)
+void kt_lua_udp_share_leave(struct kt_lua_udp_holder *h)
 {
-    struct kt_udp_share *s = h->share;
+    struct kt_lua_udp_share *s = h->share;
     if (!s) return;
     h->share = NULL;
     h->udp = NULL;

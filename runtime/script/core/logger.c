@@ -194,11 +194,11 @@ void kt_logger_set_level(struct kt_logger *l, enum kt_log_level level)
     l->log.level = level;
 }
 
-static void close_file(struct kt_log_file *file, bool wait)
+static void close_file(struct kt_logger_file *file, bool wait)
 {
     kt_append_close(file->to, wait);
     free(file->path);
-    *file = (struct kt_log_file){0};
+    *file = (struct kt_logger_file){0};
 }
 
 void kt_logger_close(struct kt_logger *l)
@@ -220,10 +220,10 @@ int kt_logger_format(struct kt_logger *l, enum kt_log_format format, struct kt_e
 }
 
 /* No file for a path that is NULL. */
-static int open_file(struct kt_logger *l, const char *path, struct kt_log_file *out, struct kt_err *err)
+static int open_file(struct kt_logger *l, const char *path, struct kt_logger_file *out, struct kt_err *err)
 {
     static const struct kt_append_events events = {.lost = kt_logger_lost, .failed = on_failed};
-    *out = (struct kt_log_file){0};
+    *out = (struct kt_logger_file){0};
     if (!path) return 0;
     const struct kt_append_options options = {.path = path, .events = &events, .ctx = l};
     int rc = kt_append_open(l->io, &options, &out->to, err);
@@ -236,7 +236,7 @@ static int open_file(struct kt_logger *l, const char *path, struct kt_log_file *
 
 int kt_logger_file(struct kt_logger *l, const char *path, struct kt_err *err)
 {
-    struct kt_log_file file;
+    struct kt_logger_file file;
     int rc = open_file(l, path, &file, err);
     if (rc) return rc;
     close_file(&l->file, false);
@@ -250,18 +250,18 @@ const char *kt_logger_path(const struct kt_logger *l)
 }
 
 int kt_logger_try(struct kt_logger *l, enum kt_log_level level, const char *path,
-    struct kt_log_settings *before, struct kt_err *err)
+    struct kt_logger_settings *before, struct kt_err *err)
 {
-    struct kt_log_file file;
+    struct kt_logger_file file;
     int rc = open_file(l, path, &file, err);
     if (rc) return rc;
-    *before = (struct kt_log_settings){l->log.level, l->format, l->file};
+    *before = (struct kt_logger_settings){l->log.level, l->format, l->file};
     l->log.level = level;
     l->file = file;
     return 0;
 }
 
-void kt_logger_tried(struct kt_logger *l, struct kt_log_settings *before, bool keep)
+void kt_logger_tried(struct kt_logger *l, struct kt_logger_settings *before, bool keep)
 {
     close_file(keep ? &before->file : &l->file, false);
     if (keep) return;

@@ -16,24 +16,24 @@ struct kt_log_repeats;
 struct kt_writer;
 
 /* A log file; all NULL: none. */
-struct kt_log_file {
+struct kt_logger_file {
     char *path;
     struct kt_appender *to;
 };
 
 /* The settings that a script may change. */
-struct kt_log_settings {
+struct kt_logger_settings {
     enum kt_log_level level;
     enum kt_log_format format;
-    struct kt_log_file file;
+    struct kt_logger_file file;
 };
 
 /* Its fields belong to logger.c; others read `log` and `name`. */
 struct kt_logger {
-    struct kt_log log;       /* the interface passed to the rooms below */
-    struct kt_io *io;        /* wall clock and files; lines carry no date while it is NULL */
-    char name[48];           /* prefix of each line; "" for none */
-    struct kt_log_file file; /* none: lines go to `out` */
+    struct kt_log log;          /* the interface passed to the rooms below */
+    struct kt_io *io;           /* wall clock and files; lines carry no date while it is NULL */
+    char name[48];              /* prefix of each line; "" for none */
+    struct kt_logger_file file; /* none: lines go to `out` */
     uint64_t dated; /* the second that `date` shows; cached, as formatting it costs more than a line */
     char date[24];
     enum kt_log_format format;
@@ -74,8 +74,8 @@ int kt_logger_format(struct kt_logger *l, enum kt_log_format format, struct kt_e
  * code and a sentence, and nothing changes. kt_logger_tried ends it: it keeps what the script set, or restores
  * *before. */
 int kt_logger_try(struct kt_logger *l, enum kt_log_level level, const char *path,
-    struct kt_log_settings *before, struct kt_err *err);
-void kt_logger_tried(struct kt_logger *l, struct kt_log_settings *before, bool keep);
+    struct kt_logger_settings *before, struct kt_err *err);
+void kt_logger_tried(struct kt_logger *l, struct kt_logger_settings *before, bool keep);
 /* The path of the file; NULL: none. */
 const char *kt_logger_path(const struct kt_logger *l);
 

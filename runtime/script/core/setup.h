@@ -38,7 +38,7 @@ struct kt_process {
 struct kt_runtime_opts {
     struct kt_io *io;         /* outlives the runtime */
     struct kt_logger *logger; /* outlives the runtime */
-    /* Adds the script API to kt.core, the table on top of the stack: kt_api_bind (script/api/bind.h). */
+    /* Adds the script API to kt.core, the table on top of the stack: kt_api_bind (script/api/bindings.h). */
     void (*bind)(struct lua_State *L);
     bool unsafe;             /* the script gets os and io */
     unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */

@@ -225,7 +225,7 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
 {
     struct kt_replaced sum;
     struct kt_err err = {0};
-    struct kt_log_settings before;
+    struct kt_logger_settings before;
     char *why, text[160];
     if (sv->opts.reloading) sv->opts.reloading(sv->opts.ctx);
     if (sv->ending) return refuse(sv, KT_ECLOSED, "the process is shutting down");

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "control/control.h"
 #include "link/link.h"
-#include "script/api/bind.h"
+#include "script/api/bindings.h"
 #include "script/api/config.h"
 #include "script/core/fields.h"
 #include "script/core/setup.h"

@@ -1,6 +1,6 @@
 /* The script API, for struct kt_runtime_opts. */
-#ifndef KT_SCRIPT_API_BIND_H
-#define KT_SCRIPT_API_BIND_H
+#ifndef KT_SCRIPT_API_BINDINGS_H
+#define KT_SCRIPT_API_BINDINGS_H
 
 struct lua_State;
 

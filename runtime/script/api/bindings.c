@@ -1,5 +1,5 @@
 /* Lists the bindings. Each adds its functions to kt.core, the table on top of the stack. */
-#include "script/api/bind.h"
+#include "script/api/bindings.h"
 #include "script/api/api.h"
 
 void kt_api_bind(lua_State *L)
