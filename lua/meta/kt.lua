@@ -1250,13 +1250,13 @@ kt.log = {}
 ---@field parity? integer Parity packets per group; 0 turns FEC off. (integer, 0 to 255; default 3)
 
 ---@class (exact) kt.link_options.qpp
----@field pads? integer Number of pads. (integer, 1 to 4096; default 61)
+---@field pads? integer Number of pads; the same at both ends. (integer, 1 to 4096; default 61)
 
 ---@class (exact) kt.link_options.smux
 ---@field version? integer Protocol version; the same at both ends. (integer, 1 to 2; default 2)
 ---@field buffer? kt.size Buffer of a session in each direction, shared by its streams. With version 2, stream windows shrink to fit; see docs/limits.md. (size, "64KiB" to "2GiB"; default "4MiB")
----@field stream_buffer? kt.size Receive buffer of one stream (version 2). (size, "8KiB" to less than "2GiB"; default "2MiB")
----@field frame? integer Maximum frame size, in bytes. (integer, 1 to 65535; default 8192)
+---@field stream_buffer? kt.size Receive buffer of one stream, for smux version 2. (size, "8KiB" to less than "2GiB"; default "2MiB")
+---@field frame? integer Largest smux frame sent, in bytes. (integer, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Interval between heartbeats. (duration, "1s" to "30s"; default "10s")
 
 ---@class (exact) kt.link_options
@@ -1270,7 +1270,7 @@ kt.log = {}
 ---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
 ---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends. true means 61 pads. (default false)
----@field tuncrypt? boolean Encrypts each stream a second time, end to end; needs kt at both ends. (default false)
+---@field tuncrypt? boolean Encrypt each stream a second time, end to end; needs kt at both ends. (default false)
 ---@field smux? kt.link_options.smux Settings of smux, the stream multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
@@ -1323,13 +1323,13 @@ function kt.link(options) end
 ---@field parity? integer Parity packets per group; 0 turns FEC off. (integer, 0 to 255; default 3)
 
 ---@class (exact) kt.accept_options.qpp
----@field pads? integer Number of pads. (integer, 1 to 4096; default 61)
+---@field pads? integer Number of pads; the same at both ends. (integer, 1 to 4096; default 61)
 
 ---@class (exact) kt.accept_options.smux
 ---@field version? integer Protocol version; the same at both ends. (integer, 1 to 2; default 2)
 ---@field buffer? kt.size Buffer of a session in each direction, shared by its streams. With version 2, stream windows shrink to fit; see docs/limits.md. (size, "64KiB" to "2GiB"; default "4MiB")
----@field stream_buffer? kt.size Receive buffer of one stream (version 2). (size, "8KiB" to less than "2GiB"; default "2MiB")
----@field frame? integer Maximum frame size, in bytes. (integer, 1 to 65535; default 8192)
+---@field stream_buffer? kt.size Receive buffer of one stream, for smux version 2. (size, "8KiB" to less than "2GiB"; default "2MiB")
+---@field frame? integer Largest smux frame sent, in bytes. (integer, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Interval between heartbeats. (duration, "1s" to "30s"; default "10s")
 
 ---@class (exact) kt.accept_options
@@ -1343,7 +1343,7 @@ function kt.link(options) end
 ---@field fec? kt.accept_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
 ---@field qpp? kt.accept_options.qpp|boolean Quantum Permutation Pads; the same at both ends. true means 61 pads. (default false)
----@field tuncrypt? boolean Encrypts each stream a second time, end to end; needs kt at both ends. (default false)
+---@field tuncrypt? boolean Encrypt each stream a second time, end to end; needs kt at both ends. (default false)
 ---@field smux? kt.accept_options.smux Settings of smux, the stream multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
@@ -1402,7 +1402,7 @@ function kt.accept(options) end
 ---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
 ---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends. true means 61 pads. (default false)
----@field tuncrypt? boolean Encrypts each stream a second time, end to end; needs kt at both ends. (default false)
+---@field tuncrypt? boolean Encrypt each stream a second time, end to end; needs kt at both ends. (default false)
 ---@field smux? kt.link_options.smux Settings of smux, the stream multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")

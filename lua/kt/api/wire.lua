@@ -266,16 +266,16 @@ function wire.keys(client)
     field("compress", client, "Snappy compression; the same at both ends."),
     { name = "qpp", type = "table", default = false, off = true, on = true,
       doc = "Quantum Permutation Pads; the same at both ends. true means 61 pads.",
-      keys = { field("qpp.pads", client, "Number of pads.") } },
-    field("tuncrypt", client, "Encrypts each stream a second time, end to end; needs kt at both ends."),
+      keys = { field("qpp.pads", client, "Number of pads; the same at both ends.") } },
+    field("tuncrypt", client, "Encrypt each stream a second time, end to end; needs kt at both ends."),
     { name = "smux", type = "table", default = {}, check = group_rule "smux",
       doc = "Settings of smux, the stream multiplexer.",
       keys = {
         field("smux.version", client, "Protocol version; the same at both ends."),
         field("smux.buffer", client,
           "Buffer of a session in each direction, shared by its streams. With version 2, stream windows shrink to fit; see docs/limits.md."),
-        field("smux.stream_buffer", client, "Receive buffer of one stream (version 2)."),
-        field("smux.frame", client, "Maximum frame size, in bytes."),
+        field("smux.stream_buffer", client, "Receive buffer of one stream, for smux version 2."),
+        field("smux.frame", client, "Largest smux frame sent, in bytes."),
         field("smux.keepalive", client, "Interval between heartbeats."),
       } },
     field("suspect_after", client, "After this long without an answer from the peer, new streams use a new session; the old one keeps its streams."),
@@ -323,6 +323,17 @@ function wire.keys(client)
         .. "A stream or link has its client's name as `identity`. Only on kt's wire." },
     field("max_sessions", client, "Maximum number of sessions; datagrams that would start another are dropped."),
   })
+end
+
+--- What describes the setting at a path ("kcp.mtu").
+function wire.doc(path, client)
+  local keys, doc = wire.keys(client), nil
+  for name in path:gmatch "[^.]+" do
+    for _, d in ipairs(keys) do
+      if d.name == name then keys, doc = d.keys, d.doc break end
+    end
+  end
+  return doc
 end
 
 --- Raises an error unless every setting of a wire has its description among wire.keys. For scripts/generate.

@@ -7,7 +7,7 @@
 --   type      "string", "int", "bool" or "enum"; min and max for ints, values for enums, and for strings that another module checks
 --   unit      "size" or "rate": an int that may also be written with a unit (kt.units)
 --   default   nil if the setting is optional
---   group     the section of the help; arg: the name of the value; help: the text
+--   group     the section of the help; arg: the name of the value; help: the text; default: what describes `of`
 --   only      "client" or "server", if only one of them has the flag; other: the other end's counterpart
 --   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, unit, values and default are taken
 --   kt        the setting of kt's own wire that the flag stands for, if it is not `of`
@@ -72,14 +72,13 @@ local rows = {
     help = "the server's public key, with --privatekey" },
   { name = "authorized", type = "string", default = "", only = "server", other = "serverkey", group = "security", arg = "FILE",
     help = "clients that may come in, with --privatekey: a line NAME PUBLIC-KEY [PATTERNS] for each; PATTERNS are those of --allow for this client" },
-  { name = "crypt", type = "enum", of = "crypt", group = "security", arg = "NAME", help = "cipher; must match on both ends",
+  { name = "crypt", type = "enum", of = "crypt", group = "security", arg = "NAME",
     unknown = "kcptun silently uses aes instead" },
   { name = "QPP", json = "qpp", type = "bool", of = "qpp", group = "security",
     help = "enable Quantum Permutation Pads; must match on both ends" },
   { name = "QPPCount", json = "qpp-count", type = "int", of = "qpp.pads", group = "security", arg = "N",
-    when = function(values) return values.QPP end, help = "number of pads; must match on both ends" },
-  { name = "tuncrypt", type = "bool", of = "tuncrypt", group = "security",
-    help = "also encrypt each stream end to end; needs kt on both ends" },
+    when = function(values) return values.QPP end },
+  { name = "tuncrypt", type = "bool", of = "tuncrypt", group = "security" },
 
   { name = "mode", type = "enum", of = "mode", group = "kcp", arg = "NAME",
     unknown = "kcptun silently uses manual instead",
@@ -89,13 +88,11 @@ local rows = {
     help = "mode auto: bandwidth of the line in this direction, such as 50Mbit; never exceeded" },
   { name = "mtu", type = "int", of = "kcp.mtu", kt = "mtu", group = "kcp", arg = "BYTES", help = "largest UDP payload",
     low = function(n, row) return n < 50 and 1400 or row.min end, high = true },
-  { name = "sndwnd", type = "int", of = "kcp.sndwnd", group = "kcp", arg = "N", help = "send window, in packets",
-    low = 32, high = true },
-  { name = "rcvwnd", type = "int", of = "kcp.rcvwnd", group = "kcp", arg = "N", help = "receive window, in packets",
-    low = 32, high = true },
+  { name = "sndwnd", type = "int", of = "kcp.sndwnd", group = "kcp", arg = "N", low = 32, high = true },
+  { name = "rcvwnd", type = "int", of = "kcp.rcvwnd", group = "kcp", arg = "N", low = 32, high = true },
   { name = "ratelimit", type = "int", of = "rate", group = "kcp", arg = "RATE",
     help = "send rate limit per session, in bytes per second or with a unit, such as 20Mbit; 0: no limit", low = true, high = true },
-  { name = "acknodelay", type = "bool", of = "kcp.acknodelay", group = "kcp", help = "send acknowledgements at once" },
+  { name = "acknodelay", type = "bool", of = "kcp.acknodelay", group = "kcp" },
   { name = "nodelay", type = "int", of = "kcp.nodelay", group = "kcp", arg = "N", when = manual,
     help = "mode manual: 1 shortens the retransmission timeout", low = true, high = true },
   { name = "interval", type = "int", of = "kcp.interval", group = "kcp", arg = "MS", when = manual,
@@ -106,18 +103,14 @@ local rows = {
     low = true, high = true },
   { name = "nc", type = "int", of = "kcp.nc", group = "kcp", arg = "N", when = manual,
     help = "mode manual: 1 turns congestion control off", low = true, high = true },
-  { name = "dscp", type = "int", of = "dscp", group = "kcp", arg = "N", help = "DSCP of the datagrams sent",
-    low = six_bits, high = six_bits },
+  { name = "dscp", type = "int", of = "dscp", group = "kcp", arg = "N", low = six_bits, high = six_bits },
   { name = "sockbuf", type = "int", of = "sockbuf", group = "kcp", arg = "SIZE",
     help = "size of the UDP socket's buffers, in bytes or with a unit, such as 4MiB", low = most, high = true },
 
-  { name = "datashard", alias = "ds", type = "int", of = "fec.data", group = "fec", arg = "N",
-    help = "data packets in a group; 0: no FEC", low = true },
-  { name = "parityshard", alias = "ps", type = "int", of = "fec.parity", group = "fec", arg = "N",
-    help = "parity packets in a group; 0: no FEC", low = true },
+  { name = "datashard", alias = "ds", type = "int", of = "fec.data", group = "fec", arg = "N", low = true },
+  { name = "parityshard", alias = "ps", type = "int", of = "fec.parity", group = "fec", arg = "N", low = true },
 
-  { name = "conn", type = "int", of = "sessions", only = "client", group = "mux", arg = "N",
-    help = "number of UDP sessions, used in rotation" },
+  { name = "conn", type = "int", of = "sessions", only = "client", group = "mux", arg = "N" },
   { name = "autoexpire", type = "int", of = "expire", only = "client", group = "mux", arg = "SECONDS",
     help = "replace a session after this time; 0: never", low = true, high = true },
   { name = "scavengettl", type = "int", of = "scavenge", only = "client", group = "mux", arg = "SECONDS",
@@ -130,9 +123,9 @@ local rows = {
     help = "unread bytes that a session holds for its streams",
     low = function(n, row) return n > 0 and row.min or nil end, high = true },
   { name = "streambuf", type = "int", of = "smux.stream_buffer", group = "mux", arg = "SIZE",
-    help = "receive buffer of a stream (smux 2)", low = function(n, row) return n > 0 and row.min or nil end },
-  { name = "framesize", type = "int", of = "smux.frame", group = "mux", arg = "BYTES", help = "largest smux frame sent" },
-  { name = "keepalive", type = "int", of = "smux.keepalive", kt = "keepalive", group = "mux", arg = "SECONDS", help = "time between heartbeats" },
+    low = function(n, row) return n > 0 and row.min or nil end },
+  { name = "framesize", type = "int", of = "smux.frame", group = "mux", arg = "BYTES" },
+  { name = "keepalive", type = "int", of = "smux.keepalive", kt = "keepalive", group = "mux", arg = "SECONDS" },
   { name = "suspectpeer", type = "int", of = "suspect_after", group = "mux", arg = "SECONDS",
     help = "after this long without an answer, new connections use a new session" },
   { name = "deadpeer", type = "int", of = "dead_after", kt = "survive", group = "mux", arg = "SECONDS",
@@ -142,7 +135,7 @@ local rows = {
   { name = "maxbuffered", type = "int", of = "max_buffered", group = "mux", arg = "SIZE",
     help = "memory for all sessions with their streams and buffers, in bytes or with a unit, such as 64MiB", low = true, high = true },
   { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",
-    help = "sessions that clients may have at once", low = true, high = true },
+    low = true, high = true },
   { name = "closewait", type = "int", min = 0, max = 86400, group = "mux", arg = "SECONDS", low = 0, high = 86400,
     help = "how long a stream stays half open with a peer that is not kt (default: client 10, then 1 after the last byte "
       .. "of the reply; server 0)" },
@@ -176,6 +169,9 @@ local rows = {
   { name = "version", json = false, short = "v", type = "bool", default = false, group = "operation", help = "show the version" },
 }
 
+-- "Send window: …." as help has it: "send window: …"; "DSCP …" stays.
+local function as_help(doc) return (doc:gsub("^%u%l", string.lower):gsub("%.$", "")) end
+
 local function complete(row, side)
   local copy, client = {}, side == "client"
   if row.of then
@@ -185,6 +181,7 @@ local function complete(row, side)
     if row.type == "int" and not copy.wire and wire.native_setting(row.of, client).default ~= copy.default then copy.native = row.of end
   end
   for key, value in pairs(row) do copy[key] = value end
+  copy.help = copy.help or as_help(wire.doc(row.of, client))
   if copy.low == true then copy.low = copy.min end
   if copy.high == true then copy.high = copy.max end
   if copy.json == nil then copy.json = row.name end
