@@ -12,6 +12,8 @@ static uint64_t time_of(uint32_t bytes, uint32_t rate)
 void kt_pacer_set(struct kt_pacer *p, uint64_t rate, uint32_t burst)
 {
     p->rate = rate < KT_PACER_RATE_MAX ? (uint32_t)rate : KT_PACER_RATE_MAX;
+    if (rate > 0 && rate < KT_PACER_RATE_MIN) p->rate = KT_PACER_RATE_MIN;
+    p->byte_time = p->rate > 0 ? (UINT64_C(1000000) << 32) / p->rate : 0;
     const uint32_t quantum = p->rate / (1000000 / KT_PACER_QUANTUM_US);
     p->burst = burst;
     p->quantum = kt_min32(burst, quantum > KT_PACER_QUANTUM_MIN ? quantum : KT_PACER_QUANTUM_MIN);
@@ -43,10 +45,9 @@ void kt_pacer_sent(struct kt_pacer *p, uint32_t bytes, uint64_t now_us)
         p->next_us = earliest;
         p->fraction = 0;
     }
-    const uint64_t cost = (uint64_t)bytes * 1000000; /* µs times rate */
-    const uint64_t fraction = p->fraction + ((cost % p->rate << 32) / p->rate);
-    p->next_us += cost / p->rate + (fraction >> 32);
-    p->fraction = (uint32_t)fraction;
+    const uint64_t time = p->fraction + bytes * p->byte_time;
+    p->next_us += time >> 32;
+    p->fraction = (uint32_t)time;
     if (kt_pacer_next(p) > now_us && p->quantum > KT_PACER_QUANTUM_MIN)
         p->resumes_us = p->next_us + time_of(p->quantum - KT_PACER_QUANTUM_MIN, p->rate);
 }

@@ -6,7 +6,7 @@
  * if that is more. A sender that has to wait does so until a quantum may leave, because on a fast path each turn of
  * the loop costs as much as many packets.
  *
- * Invariant: the error is less than 2^-32 µs a packet, whatever the rate, so a long transfer keeps its rate.
+ * Invariant: the error is less than 2^-32 µs a byte, so a long transfer keeps its rate to a millionth.
  * Integers only; times in µs, rates in bytes a second. */
 #ifndef KT_KCP_PACER_H
 #define KT_KCP_PACER_H
@@ -17,12 +17,14 @@
 #define KT_PACER_QUANTUM_US 500u     /* about a tick of the timers (base/wheel.h) */
 #define KT_PACER_QUANTUM_MIN 3000u   /* two packets */
 #define KT_PACER_RATE_MAX UINT32_MAX /* bytes a second: 34 Gbit/s; higher rates are paced at this one */
+#define KT_PACER_RATE_MIN 16u        /* likewise lower ones, but 0 */
 
 struct kt_pacer {
     uint32_t rate;                 /* 0: not paced */
     uint32_t burst;                /* bytes */
     uint32_t quantum;              /* bytes, at most burst */
     uint64_t burst_us, quantum_us; /* what these take at the rate */
+    uint64_t byte_time;            /* what a byte takes: µs with 32 fraction bits */
     uint64_t next_us;              /* the next packet is due at next_us + fraction / 2^32 */
     uint32_t fraction;
     bool idle;           /* there was nothing to send since the last packet */
@@ -45,7 +47,7 @@ static inline uint64_t kt_pacer_next(const struct kt_pacer *p)
 /* Bytes that may leave at once. The last packet may exceed that. UINT64_MAX: any number. */
 uint64_t kt_pacer_allowance(const struct kt_pacer *p, uint64_t now_us);
 
-/* A packet leaves. One that must not wait may leave before kt_pacer_next; later ones make up for it. */
+/* A packet of less than 64 KiB leaves. One that must not wait may leave before kt_pacer_next; later ones make up for it. */
 void kt_pacer_sent(struct kt_pacer *p, uint32_t bytes, uint64_t now_us);
 
 #endif

@@ -112,9 +112,11 @@ describe("a pacer", function()
     assert.equal(10 * S + 3 * MS, p:next())
   end)
 
-  it("paces no slower beyond 34 Gbit/s", function()
-    local p = pacer(1 << 40, 0)
-    p:sent(65535, 0)
-    assert.equal(16, p:next())
+  it("paces no slower beyond 34 Gbit/s, and no slower than 16 bytes a second", function()
+    for rate, us in pairs { [1 << 40] = 16, [1] = 65535 * S // 16 } do
+      local p = pacer(rate, 0)
+      p:sent(65535, 0)
+      assert.equal(us, p:next())
+    end
   end)
 end)
