@@ -4,9 +4,9 @@ local bytes = require "bytes"
 local hex, unhex, noise = bytes.hex, bytes.unhex, bytes.noise
 
 local full = {
-  present = (2 << 14) - 2, lowest = 1, highest = 3, time_ms = 1700000000000, aead = 3, instance = noise(16), max_data = (1 << 62) - 1,
+  present = (2 << 15) - 2, lowest = 1, highest = 3, time_ms = 1700000000000, aead = 3, instance = noise(16), max_data = (1 << 62) - 1,
   max_stream_data = 1 << 40, min_stream_data = 1 << 14, max_streams = 1 << 20, max_flows = 1 << 20, ack_delay_ms = 10000,
-  survive_s = 2592000, parity = 5, agent = ("a"):rep(64), error = 15, error_text = ("e"):rep(200),
+  survive_s = 2592000, parity = 5, keepalive_s = 2592000, agent = ("a"):rep(64), error = 15, error_text = ("e"):rep(200),
 }
 
 local function read(text) return hs.params_read(unhex(text)) end
@@ -38,7 +38,7 @@ describe("parameters", function()
   end)
 
   it("may hold types that are not known", function()
-    assert.equal(1 << 3, read("0301030f0401020304" .. "40ff00" .. "c00000000000ffff0101").present)
+    assert.equal(1 << 3, read("0301031f0401020304" .. "40ff00" .. "c00000000000ffff0101").present)
   end)
 
   it("are refused out of order, twice, cut off, with a wrong length or out of range", function()

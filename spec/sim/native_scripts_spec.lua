@@ -363,4 +363,41 @@ describe("an acceptor of kt's own wire that has max_sessions links", function()
     local _, told = far:log():gsub("takes the place of the link", "")
     assert.equal(1, told)
   end)
+
+  it("gives it at once the place of one that has missed its keepalives for a minute, though it owes nothing", function()
+    local w = sim.world { seed = 5 }
+    local far, hosts = w:host "far", {}
+    local function client(name)
+      local h = w:host(name)
+      hosts[name] = h
+      w:link(name, "far", { delay = "20ms" })
+      h:file("near.lua", PRELUDE:format(KEY) .. [[
+        local l = to "far"
+        kt.spawn(function()
+          local s, err = l:open()
+          print(s and s:write "x" and s:read(), err)
+          if s then print(s:read { timeout = "1h" }) end
+        end)]])
+      return h:run "near.lua"
+    end
+    far:file("far.lua", ([[
+      local kt = require "kt"
+      kt.accept { on = ":29900", wire = "kt", key = "%s", max_sessions = 3 }:serve(function(s)
+        s:write(s:read())
+        s:read { timeout = "1h" }
+      end)]]):format(KEY))
+    far = far:run "far.lua"
+    local alive = client "alive"
+    client "first"
+    client "second"
+    w:run_for "1s"
+    hosts.first:crash()
+    hosts.second:crash()
+    w:run_for "80s"
+    local late = client "late"
+    w:run_for "1s"
+    assert.equal("x\tnil\n", late:output())
+    assert.equal("x\tnil\n", alive:output())
+    assert.equal(1, far:stats().counters.SessionsDisplaced)
+  end)
 end)

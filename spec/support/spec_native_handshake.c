@@ -78,7 +78,8 @@ static void text_field(lua_State *L, int table, const char *name, char *out, siz
 #define NUMBERS(X)                                                                                           \
     X(max_data)                                                                                              \
     X(max_stream_data)                                                                                       \
-    X(min_stream_data) X(max_streams) X(max_flows) X(ack_delay_ms) X(survive_s) X(time_ms) X(parity)
+    X(min_stream_data)                                                                                       \
+    X(max_streams) X(max_flows) X(ack_delay_ms) X(survive_s) X(time_ms) X(parity) X(keepalive_s)
 
 static void params_of(lua_State *L, int table, struct kt_native_params *p)
 {

@@ -23,9 +23,12 @@ struct acceptor;
 #define KT_NATIVE_UNPROVEN 1024u
 #define KT_NATIVE_UNPROVEN_US 10000000u
 
-/* When max_links are open, a new one takes the place of one that has not been heard for this long and does not answer.
- * To find out, all that have not been heard for KT_NATIVE_QUIET_US are asked, at most as often as that. */
+/* When max_links are open, a new one takes the place of one that has not been heard for this long and does not answer;
+ * or that has missed this many keepalives, over at least this long. To find out, all that have not been heard for
+ * KT_NATIVE_QUIET_US are asked, at most as often as that. */
 #define KT_NATIVE_DISPLACE_US 30000000u
+#define KT_NATIVE_MISSED_KEEPALIVES 3u
+#define KT_NATIVE_MISSED_US 60000000u
 #define KT_NATIVE_QUIET_US 10000000u
 
 /* An association in the table, under the connection ids of all its paths. */
@@ -39,10 +42,11 @@ struct guest {
     } cids[KT_NATIVE_PATHS];
     struct kt_hnode instance; /* in acceptor->instances, once it is proven */
     struct kt_list by_age;    /* in acceptor->ages, or in acceptor->unproven */
-    struct kt_list silent;    /* in acceptor->silents while its peer is suspect */
+    struct kt_list silent;    /* in acceptor->silents while its peer is suspect, or has missed keepalives */
     struct kt_timer expire;   /* while it is not proven */
     struct kt_list links;     /* of kt_accepted */
     bool proven, listed;      /* listed: in acceptor->instances */
+    bool suspect;             /* its peer owes an answer and is silent, or is stuck */
     bool present;             /* as last reported by `presence` */
 };
 
@@ -61,7 +65,7 @@ struct acceptor {
     struct kt_hmap instances; /* of proven guests, by the instance that their link announced */
     struct kt_list ages;      /* of guests that are proven, the oldest first */
     struct kt_list unproven;
-    struct kt_list silents;           /* of guests whose peers owe an answer, the longest silent first */
+    struct kt_list silents;           /* of guests whose peers may be dead, about the longest silent first */
     uint64_t asked_us;                /* when quiet ones were asked last; 0: never */
     size_t guests, unproven_count;    /* guests: proven or not */
     struct kt_session_starts *starts; /* the runtime's, or own_starts */

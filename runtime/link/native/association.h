@@ -148,6 +148,8 @@ const char *kt_native_association_identity(const struct kt_native_association *a
 const uint8_t *kt_native_association_key(const struct kt_native_association *a);   /* the peer's public one */
 const uint8_t *kt_native_association_instance(
     const struct kt_native_association *a); /* the peer's, 16 bytes */
+/* How often it sends something at least, in µs, as announced in the handshake; 0: it did not say. */
+uint64_t kt_native_association_peer_keepalive(const struct kt_native_association *a);
 size_t kt_native_association_streams(const struct kt_native_association *a);
 bool kt_native_association_over(const struct kt_native_association *a);
 /* Why it is over, as a sentence. */

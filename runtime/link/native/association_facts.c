@@ -48,6 +48,11 @@ const uint8_t *kt_native_association_key(const struct kt_native_association *a)
     return a->peer_key;
 }
 
+uint64_t kt_native_association_peer_keepalive(const struct kt_native_association *a)
+{
+    return a->peer.keepalive_s * 1000000;
+}
+
 const uint8_t *kt_native_association_instance(const struct kt_native_association *a)
 {
     return a->peer.instance;

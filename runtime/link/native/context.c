@@ -193,8 +193,9 @@ struct kt_native_credit kt_native_context_credit(const struct kt_native_context 
 static void set_params(struct kt_native_context *c)
 {
     const struct kt_native_credit credit = kt_native_context_credit(c, kt_native_context_first(c));
-    c->params = (struct kt_native_params){
-        .present = KT_NATIVE_PARAMS_NEEDED | 1u << KT_NATIVE_PARAM_AGENT | 1u << KT_NATIVE_PARAM_PARITY,
+    c->params = (struct kt_native_params){.present = KT_NATIVE_PARAMS_NEEDED | 1u << KT_NATIVE_PARAM_AGENT |
+                                                     1u << KT_NATIVE_PARAM_PARITY |
+                                                     (uint32_t)c->client << KT_NATIVE_PARAM_KEEPALIVE,
         .aead = c->io->portable ? KT_AEAD_CHACHA20_POLY1305 : (uint8_t)kt_aead_methods(),
         .max_data = credit.max_data,
         .max_stream_data = credit.max_stream_data,
@@ -203,7 +204,8 @@ static void set_params(struct kt_native_context *c)
         .max_flows = c->cfg.max_flows,
         .ack_delay_ms = KT_NATIVE_ACK_DELAY_US / 1000,
         .survive_s = c->cfg.survive_us / 1000000,
-        .parity = c->cfg.parity};
+        .parity = c->cfg.parity,
+        .keepalive_s = (c->cfg.keepalive_us + 999999) / 1000000};
     kt_io_random(c->io, c->params.instance, sizeof c->params.instance);
     snprintf(c->params.agent, sizeof c->params.agent, "kt");
 }

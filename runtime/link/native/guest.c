@@ -45,26 +45,45 @@ bool kt_native_guest_name(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY], 
     return found;
 }
 
+static uint64_t quiet_for(const struct guest *g, uint64_t now_us)
+{
+    return now_us - kt_native_association_heard(g->a);
+}
+
+/* Whether its peer would have been heard by now, although it owes no answer. */
+static bool missed_keepalives(const struct guest *g, uint64_t now_us)
+{
+    const uint64_t quiet = quiet_for(g, now_us), every = kt_native_association_peer_keepalive(g->a);
+    return every > 0 && quiet >= KT_NATIVE_MISSED_US && quiet / KT_NATIVE_MISSED_KEEPALIVES >= every;
+}
+
 /* A peer that has not been heard for a while need not owe an answer. */
-static void ask_quiet(struct acceptor *a, uint64_t now_us)
+static void find_silents(struct acceptor *a, uint64_t now_us)
 {
     if (a->asked_us && now_us - a->asked_us < KT_NATIVE_QUIET_US) return;
     a->asked_us = now_us;
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
-        struct kt_native_association *guest = KT_CONTAINER(n, struct guest, by_age)->a;
-        if (now_us - kt_native_association_heard(guest) >= KT_NATIVE_QUIET_US)
-            kt_native_association_ask(guest);
+        struct guest *g = KT_CONTAINER(n, struct guest, by_age);
+        if (quiet_for(g, now_us) < KT_NATIVE_QUIET_US) continue;
+        kt_native_association_ask(g->a);
+        if (g->suspect || !missed_keepalives(g, now_us)) continue;
+        kt_list_remove(&g->silent);
+        kt_list_push(&a->silents, &g->silent);
     }
 }
 
-/* Ends the one that has owed an answer for the longest, if it is dead by all appearances. */
+/* Ends the one that has been silent for about the longest, if it is dead by all appearances. */
 static bool displace(struct acceptor *a, uint64_t now_us)
 {
-    for (struct kt_list *n = a->silents.next; n != &a->silents; n = n->next) {
+    struct kt_list *next;
+    for (struct kt_list *n = a->silents.next; n != &a->silents; n = next) {
         struct guest *g = KT_CONTAINER(n, struct guest, silent);
-        const uint64_t quiet = now_us - kt_native_association_heard(g->a);
-        /* One that is heard acknowledges nothing. */
-        if (!g->proven || quiet < KT_NATIVE_DISPLACE_US) continue;
+        const uint64_t quiet = quiet_for(g, now_us);
+        const bool missed = missed_keepalives(g, now_us);
+        next = n->next;
+        if (!g->suspect && !missed) kt_list_remove(&g->silent); /* it was heard again */
+        /* A suspect one that is heard acknowledges nothing. */
+        if (!g->proven || !(missed || (g->suspect && quiet >= KT_NATIVE_DISPLACE_US))) continue;
         a->c->counters->SessionsDisplaced++;
         if (!a->displaced_logged)
             kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(kt_native_association_peer_text(g->a)),
@@ -87,7 +106,8 @@ bool kt_native_guest_room(struct acceptor *a)
 {
     const uint64_t now = kt_io_now(a->c->io);
     if (fits(a, 1) || (displace(a, now) && fits(a, 1))) return true;
-    ask_quiet(a, now);
+    find_silents(a, now);
+    if (displace(a, now) && fits(a, 1)) return true;
     a->c->counters->SessionsRefused++;
     if (!a->full_logged)
         kt_log(a->c->log, KT_LOG_WARN, "%zu links open; refusing new ones (%s)", a->guests,
@@ -244,6 +264,7 @@ static void on_proven(void *ctx)
 static void on_suspect(void *ctx, const char *why)
 {
     struct guest *g = ctx;
+    g->suspect = why;
     kt_list_remove(&g->silent);
     if (why) kt_list_push(&g->acceptor->silents, &g->silent);
 }

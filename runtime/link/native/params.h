@@ -27,6 +27,7 @@ enum kt_native_param {
     KT_NATIVE_PARAM_MIN_STREAM_DATA,
     KT_NATIVE_PARAM_ERROR,
     KT_NATIVE_PARAM_PARITY,
+    KT_NATIVE_PARAM_KEEPALIVE,
 };
 
 /* Those that every initiation has, and every response without an error. */
@@ -45,6 +46,7 @@ struct kt_native_params {
     uint64_t ack_delay_ms;                               /* 0..KT_NATIVE_ACK_DELAY_MAX */
     uint64_t survive_s;                                  /* 0..KT_NATIVE_SURVIVE_MAX */
     uint64_t parity;                                     /* 0: this end ignores PARITY */
+    uint64_t keepalive_s;                                /* 0: it may be silent for any time */
     uint64_t error;                                      /* enum kt_native_code */
     char agent[KT_NATIVE_AGENT + 1]; /* text: without control characters, maybe not UTF-8 */
     char error_text[KT_NATIVE_ERROR_TEXT + 1];
