@@ -60,7 +60,7 @@ static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s,
         .log = a->context->log,
         .counters = a->context->counters,
         .tap = a->context->tap,
-        .budget = a->context->budget};
+        .budget = a->context->memory.budget};
     struct kt_kcptun_context *context;
     int rc = kt_kcptun_context_new(&context, a->context->wire, &env, kt_kcptun_config(s), false, err);
     if (rc) return rc;

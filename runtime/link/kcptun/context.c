@@ -51,9 +51,7 @@ static void count(void *ctx)
 {
     struct kt_kcptun_context *c = ctx;
     const size_t now = used(c);
-    c->counters->BytesHeld += now - c->held;
-    c->held = now;
-    kt_memory_budget_take(c->budget, &c->taken, c->basic + c->sessions * SESSION_COST + now);
+    kt_memory_user_count(&c->memory, now, c->basic + c->sessions * SESSION_COST + now);
 }
 
 void kt_kcptun_context_busy(struct kt_kcptun_context *c)
@@ -97,7 +95,7 @@ void kt_kcptun_context_retire(struct kt_kcptun_context *c)
 /* Of max_buffered, what other contexts leave. */
 static uint64_t ours(const struct kt_kcptun_context *c)
 {
-    return kt_memory_budget_left(c->budget, c->taken, c->cfg.max_buffered);
+    return kt_memory_user_left(&c->memory, c->cfg.max_buffered);
 }
 
 /* The share of a session if there are this many. */
@@ -223,7 +221,7 @@ void kt_kcptun_context_send(struct kt_kcptun_context *c, struct kt_udp *udp, uin
 
 static int set_up(struct kt_kcptun_context *c, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
-    if (!c->budget) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    if (!c->memory.budget) return kt_err_set(err, KT_ENOMEM, "out of memory");
     c->pass = kt_locked_alloc(KT_KCPTUN_PASS);
     int rc = c->pass ? kt_kdf_pass(cfg->common.key, cfg->common.key_len, c->pass) : KT_ENOMEM;
     if (rc) return kt_err_set(err, rc, "cannot derive the key: %s", kt_strerror(rc));
@@ -253,7 +251,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *
     c->log = kt_log_of_link(&c->log_of_link, env->log, env->name);
     c->counters = env->counters;
     c->tap = kt_tap_ref(env->tap);
-    c->budget = kt_memory_budget_ref(env->budget);
+    kt_memory_user_init(&c->memory, env->budget, env->counters);
     c->cfg = *cfg;
     c->cfg.common.key = NULL;
     c->cfg.common.key_len = 0;
@@ -287,9 +285,7 @@ void kt_kcptun_context_unref(void *context)
     struct kt_kcptun_context *c = context;
     if (--c->refs) return;
     kt_idle_memory_end(&c->idle_memory);
-    if (c->counters) c->counters->BytesHeld -= c->held;
-    if (c->budget) kt_memory_budget_take(c->budget, &c->taken, 0);
-    kt_memory_budget_unref(c->budget);
+    kt_memory_user_end(&c->memory);
     kt_tap_unref(c->tap);
     kt_seal_free(c->seal);
     kt_qpp_free(c->qpp);

@@ -50,9 +50,7 @@ struct kt_kcptun_context {
     /* Bytes that sessions hold besides blocks and streams: what counts in BytesHeld, and what comes with each
      * session (session_limits.c) */
     size_t state, basic;
-    struct kt_memory_budget *budget;
-    uint64_t taken; /* of it */
-    size_t held;    /* bytes of memory for buffers and streams, as counted in BytesHeld */
+    struct kt_memory_user memory;
     uint64_t logged_us[KT_KCPTUN_RARELY]; /* µs, when each was last logged; 0: never */
     struct kt_kcptun_small_path {
         struct kt_addr peer; /* port 0 */

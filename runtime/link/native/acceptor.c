@@ -74,7 +74,7 @@ static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s,
         .counters = a->c->counters,
         .phrases = a->c->phrases,
         .tap = a->c->tap,
-        .budget = a->c->budget};
+        .budget = a->c->memory.budget};
     struct kt_native_context *c;
     const int rc = kt_native_context_new(&c, a->c->wire, &env, kt_native_config(s), false, err);
     if (rc) return rc;

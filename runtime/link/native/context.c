@@ -80,10 +80,7 @@ static uint64_t claims(const struct kt_native_context *c, size_t streams)
 static void count(void *ctx)
 {
     struct kt_native_context *c = ctx;
-    const size_t now = used(c);
-    c->counters->BytesHeld += now - c->held;
-    c->held = now;
-    kt_memory_budget_take(c->budget, &c->taken, c->links * LINK_COST + claims(c, c->streams));
+    kt_memory_user_count(&c->memory, used(c), c->links * LINK_COST + claims(c, c->streams));
 }
 
 void kt_native_context_link(struct kt_native_context *c, bool begins)
@@ -117,7 +114,7 @@ bool kt_native_context_parity(struct kt_native_context *c, bool begins)
 static uint64_t left(const struct kt_native_context *c, size_t streams)
 {
     const uint64_t links = c->links * LINK_COST, kept = c->cfg.max_buffered / KEPT;
-    const uint64_t all = kt_memory_budget_left(c->budget, c->taken, c->cfg.max_buffered);
+    const uint64_t all = kt_memory_user_left(&c->memory, c->cfg.max_buffered);
     return kt_sub64(all, (links > kept ? links : kept) + claims(c, streams));
 }
 
@@ -223,7 +220,6 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
         .counters = env->counters,
         .phrases = env->phrases,
         .tap = kt_tap_ref(env->tap),
-        .budget = kt_memory_budget_ref(env->budget),
         .cfg = *cfg,
         .client = client};
     c->log = kt_log_of_link(&c->log_of_link, env->log, env->name);
@@ -237,7 +233,8 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
     common->key_len = common->private_key_len = common->authorized_count = 0;
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
     c->secrets = kt_locked_alloc(sizeof *c->secrets);
-    if (!c->budget || !c->secrets || kt_slab_new(&c->slabs.in, sizeof(struct kt_native_block), 0) ||
+    if (!kt_memory_user_init(&c->memory, env->budget, env->counters) || !c->secrets ||
+        kt_slab_new(&c->slabs.in, sizeof(struct kt_native_block), 0) ||
         kt_slab_new(&c->slabs.out, sizeof(struct kt_native_block), 0))
         rc = kt_err_set(err, KT_ENOMEM, "out of memory");
     else
@@ -264,9 +261,7 @@ void kt_native_context_unref(void *context)
     struct kt_native_context *c = context;
     if (--c->refs > 0) return;
     kt_idle_memory_end(&c->idle_memory);
-    if (c->counters) c->counters->BytesHeld -= c->held;
-    if (c->budget) kt_memory_budget_take(c->budget, &c->taken, 0);
-    kt_memory_budget_unref(c->budget);
+    kt_memory_user_end(&c->memory);
     kt_tap_unref(c->tap);
     kt_slab_free(c->slabs.in);
     kt_slab_free(c->slabs.out);

@@ -40,9 +40,7 @@ struct kt_native_context {
     size_t streams;                    /* of all of them */
     size_t allowed;  /* streams that peers may open beside those, and for which memory is kept */
     size_t parities; /* paths that keep packets to rebuild others, of all associations */
-    size_t held;     /* bytes of all these, as counted in BytesHeld */
-    struct kt_memory_budget *budget;
-    uint64_t taken;    /* of it */
+    struct kt_memory_user memory;
     uint64_t promised; /* credit that associations gave beyond their first, in bytes of streams */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
