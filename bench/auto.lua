@@ -78,6 +78,9 @@ it("measures", function()
       end
     end
   end
+  for _, loss in ipairs { 0, 0.1 } do
+    measure(("20 Mbit/s, 100 ms, policer 32 KB, %g %% loss"):format(loss * 100), { police = "32KB", loss = loss }, 100, 20)
+  end
   measure("100 Mbit/s, 100 ms, bursts of 8, 1 %", { burst = bursts(0.01) }, 100, 100)
   measure("100 Mbit/s, 100 ms, bursts of 8, 5 %", { burst = bursts(0.05) }, 100, 100)
   measure("100 Mbit/s, 100 ms, jitter 30 ms", { jitter = "30ms" }, 100, 100)

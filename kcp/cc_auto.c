@@ -6,7 +6,7 @@
  * packets that the path loses at random (loss), and how far acknowledgements are bunched (extra). It is
  * updated once per datagram, and once per round trip (round).
  *
- *   STARTUP   doubles the rate each round, until a queue shows or no more is delivered
+ *   STARTUP   doubles the rate each round, until a queue shows, no more is delivered, or losses follow its bursts
  *   DRAIN     empties the queue that this has made
  *   DOWN      sends a little less than is delivered, for two rounds: the queue drains, loss is measured
  *   CRUISE    sends at bw
