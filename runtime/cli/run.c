@@ -9,7 +9,7 @@ static const char help[] =
     "Run a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
     "ARGs arrive in the script's `...`. SIGHUP, or kt reload, loads the script again: open connections\n"
     "survive, and a script with a mistake changes nothing. SIGUSR1 writes the counters to the log.\n"
-    "SIGUSR2 writes a line to the log file, which makes a new one after a rename.\n"
+    "SIGUSR2 writes a line to the log file, creating it if it was renamed.\n"
     "\n"
     "      --unsafe            give the script Lua's os and io\n"
     "      --path DIR          look in DIR for modules that are not beside the script\n"
@@ -22,14 +22,14 @@ static const char help[] =
     "                          (default text)\n"
     "      --log-level LEVEL   debug, info, warn, error or quiet (default info)\n"
     "      --pid-file FILE     write the process id to FILE, and the outcome of reloads to FILE.reload\n"
-    "      --control PATH      make the control socket at PATH; none: make none (default NAME.sock in\n"
-    "                          $XDG_RUNTIME_DIR/kt, else /run/kt; kt list shows it)\n"
+    "      --control PATH      create the control socket at PATH; none: no socket (default NAME.sock\n"
+    "                          in $XDG_RUNTIME_DIR/kt, else /run/kt; kt list shows it)\n"
     "      --watch             reload when the script or a module of its own changes\n"
     "      --allow-eval        let the control socket run code in the script (kt repl)\n"
     "      --http ADDR         serve metrics and a status page at ADDR: 127.0.0.1:9100, unix:/path; see\n"
     "                          docs/monitoring.md\n"
-    "      --http-token FILE   requests need the token in FILE; must be given unless ADDR is a loopback\n"
-    "                          address or a unix socket\n"
+    "      --http-token FILE   require the token in FILE; mandatory unless ADDR is a loopback address\n"
+    "                          or a unix socket\n"
     "  -h, --help              show this help\n";
 
 int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)

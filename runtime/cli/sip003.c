@@ -17,9 +17,9 @@ static const char help[] =
     "    \"plugin\": \"kt\", \"plugin_opts\": \"server;key=SECRET\"\n"
     "\n"
     "Options are the flags of kt client, or of kt server with `server`, as NAME=VALUE separated by\n"
-    "semicolons; a flag without a value is NAME alone, and a backslash stands before a semicolon, an\n"
-    "equals sign or a backslash of a value. `c=FILE` reads settings, and so the key, from a file. `udp`\n"
-    "also carries datagrams, for a shadowsocks that sends its UDP through plugins.\n"
+    "semicolons; a flag without a value is NAME alone. Put a backslash before a semicolon, equals sign\n"
+    "or backslash in a value. `c=FILE` reads settings, and so the key, from a file. `udp` also carries\n"
+    "datagrams, for a shadowsocks that sends its UDP through plugins.\n"
     "\n"
     "  -h, --help              show this help\n";
 

@@ -9,30 +9,30 @@ local shared = {
   { name = "key", arg = "KEY", doc = "shared secret, as that of kt client; also $KCPTUN_KEY" },
   { name = "wire", arg = "NAME", doc = "protocol: auto, kt or kcptun" },
   { name = "crypt", arg = "NAME", doc = "cipher, of kcptun's wire" },
-  { name = "privatekey", arg = "FILE", doc = "this end's private key, and with it:" },
+  { name = "privatekey", arg = "FILE", doc = "this end's private key; requires --serverkey" },
   { name = "serverkey", arg = "KEY", doc = "the server's public key" },
   { name = "c", arg = "FILE", doc = "read settings from a JSON file of kt client" },
   { name = "help", short = "h", doc = "show this help" },
 }
 
-local EXITS = " Exits with 0 if all is well, 1 if %s, 2 if the server cannot be reached or a flag is wrong, 130 on SIGINT (Ctrl-C)%s."
+local EXITS = " Exits with 0 if all is well, 1 if %s, 2 if the server cannot be reached or a flag is wrong, 130 on Ctrl-C%s."
 
 local function verb(row)
   row.nobody, row.operands = true, { "REMOTE" }
   row.doc = row.doc .. EXITS:format(row.bad, row.interrupted)
-    .. " Also takes those flags of kt client that set up the link. REMOTE is host:port; with -c or -r it may be missing."
+    .. " Also accepts the kt client flags that set up the link. REMOTE is host:port; it may be omitted with -c or -r."
   table.move(shared, 1, #shared, #row.flags + 1, row.flags)
   measuring.by_name[row.name] = row
 end
 
 verb {
-  name = "ping", bad = "nothing came back", interrupted = " before the first datagram; later, that prints the summary and exits with 0 or 1",
+  name = "ping", bad = "nothing came back", interrupted = " before the first datagram; after it, Ctrl-C prints the summary and exits with 0 or 1",
   flags = {
     { name = "count", arg = "N", default = 10, min = 1, max = 100000, doc = "send N datagrams (default 10)" },
     { name = "every", arg = "TIME", default = 1, min = 0.01, max = 60, doc = "time between them, such as 200ms or 0.2 (default 1s)" },
   },
-  doc = "Measure the round trip to a kt server through an encrypted link. A kt server answers datagrams, so loss and order are seen each way; of "
-    .. "any other server, kcptun or a script, only the link's own round trips, in which lost packets are sent again.",
+  doc = "Measure the round trip to a kt server through an encrypted link. A kt server answers datagrams, so loss and order are seen each way. Any "
+    .. "other server (kcptun, a script) shows only the link's own round trips, which include retransmissions.",
 }
 verb {
   name = "speed", bad = "one direction failed", interrupted = ", without a result",
@@ -41,15 +41,15 @@ verb {
     .. "server that was not started with --nodiagnose.",
 }
 verb {
-  name = "doctor", bad = "there is something to change", interrupted = ", which prints what was measured so far",
+  name = "doctor", bad = "there is something to change", interrupted = ", after printing the results so far",
   flags = {
     { name = "count", arg = "N", default = 300, min = 10, max = 100000, doc = "measure loss with N datagrams, 50 a second (default 300)" },
     { name = "seconds", arg = "N", default = 4, min = 0, max = 15, doc = "measure bandwidth for N seconds each way (default 4); 0: do not" },
     { name = "nat", arg = "N", default = 0, min = 0, max = 110, doc = "also measure how long a NAT keeps a mapping, up to N seconds (10 to 110)" },
   },
   doc = "Find out what is wrong with the path to a server: each of its addresses, key and version, clock, loss and order each way, round trip, "
-    .. "bandwidth, queues, policing, path MTU, NAT and the limits of socket buffers. Says what to change. Sends and receives for some 20 s, as much "
-    .. "as the path carries; for a minute if loss seems to depend on the rate. Of a server that is not a kt server it measures less, and says why.",
+    .. "bandwidth, queues, policing, path MTU, NAT and the limits of socket buffers. Says what to change. Loads the path fully for about 20 s, or for "
+    .. "a minute if loss seems to depend on the rate. Against a server that is not kt it measures less, and says why.",
 }
 
 --- Splits a command line after the verb: returns the values of the verb's own flags, by name, and the arguments for kt client. Or nil and a

@@ -26,7 +26,7 @@ verb {
 }
 verb {
   name = "list", flags = { json, { name = "names", doc = "print only their names, one a line" } }, nobody = true,
-  doc = "List the instances of kt that run and that this user may control.",
+  doc = "List running instances of kt that this user may control.",
 }
 verb {
   name = "drain",
@@ -45,7 +45,7 @@ verb {
 }
 verb {
   name = "close", operands = { "CONN" },
-  doc = "Close a conn or a stream, and what it is joined with. CONN is its number in kt status.",
+  doc = "Close a conn or a stream, and the one it is spliced with. CONN is its number in kt status.",
 }
 verb {
   name = "trace", operands = { "LINK", "FILE" },
@@ -61,7 +61,7 @@ verb {
   name = "repl",
   flags = { { name = "timeout", arg = "SECONDS", doc = "stop what takes longer, 1 to 600 (default 10)" } },
   doc = "Read expressions and statements from standard input, run each in a task of the script, and print its values. They see the script's "
-    .. "globals, and kt. A statement may go over several lines. Needs kt run --allow-eval. For editing and a history, run it under rlwrap. "
+    .. "globals, and kt. A statement may span several lines. Needs kt run --allow-eval. For editing and a history, run it under rlwrap. "
     .. "Exits with 1 if something failed and standard input is not a terminal.",
 }
 -- kt reload has its own help (runtime/cli/reload.c), as it also works without a control socket.
@@ -110,7 +110,7 @@ function verbs.read(row, args)
   if row.optional and #rest == most and not row.optional[rest[most]] then most = least end
   if #rest > most and not row.nobody then operands.name = table.remove(rest, 1) end
   if #rest < least then return nil, "expected " .. row.operands[#rest + 1] end
-  if #rest > most then return nil, "one argument too many: " .. rest[#rest] end
+  if #rest > most then return nil, "unexpected argument: " .. rest[#rest] end
   if operands.name and flags.control then return nil, "give a NAME or --control, not both" end
   for n, value in ipairs(rest) do operands[n] = value end
   return flags, operands
