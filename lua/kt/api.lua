@@ -103,7 +103,7 @@ end
 local function redundancy(copies, fec)
   return {
     { name = "copies", type = "integer", min = 0, max = 3, default = copies,
-      doc = "Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has." },
+      doc = "Sends this many extra copies of each datagram, a sixteenth of the round trip apart; the peer drops duplicates." },
     { name = "fec", type = "boolean", default = fec,
       doc = "Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends." },
   }

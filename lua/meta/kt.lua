@@ -263,7 +263,7 @@ function link:open(options) end
 ---@class (exact) kt.link.flow_options
 ---@field to? string Where the peer is to send the datagrams: `flow.target` there. The peer decides.
 ---@field client? string The client that the flow is for: `flow.client` there.
----@field copies? integer Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has. (integer, 0 to 3; default 0)
+---@field copies? integer Sends this many extra copies of each datagram, a sixteenth of the round trip apart; the peer drops duplicates. (integer, 0 to 3; default 0)
 ---@field fec? boolean Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends. (default false)
 
 --- Opens a flow to the peer, which must be a kt that handles "flow" events; only on kt's wire. Does not wait: while no session is up, it dials, and the last 8 KiB of datagrams are kept. The flow outlives sessions, so it survives an outage or a restart of the peer.
@@ -799,7 +799,7 @@ function udplistener:stats() end
 --- Callable from the main chunk and tasks.
 function udplistener:close() end
 
---- Datagrams that belong together by their addresses, neither sent again nor put in order. kt.splice joins two; until then, the last datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.
+--- Datagrams that belong together by their addresses, without retransmission or ordering. kt.splice joins two; until then, the last datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.
 ---@class kt.flow
 ---@field peer string|nil Address of the other end: of a listener's flow the client's, of kt.connect's the target's, of a link's that of the link's other end.
 ---@field identity string|nil Of a flow that a link's peer opened: the peer's name in `authorized`.
@@ -809,7 +809,7 @@ function udplistener:close() end
 local flow = {}
 
 ---@class (exact) kt.flow.set_options
----@field copies? integer Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has. (integer, 0 to 3)
+---@field copies? integer Sends this many extra copies of each datagram, a sixteenth of the round trip apart; the peer drops duplicates. (integer, 0 to 3)
 ---@field fec? boolean Protects its datagrams by parity while packets are lost, so that the peer rebuilds lost ones; needs `parity` at both ends.
 
 --- Changes a setting of a link's flow. May be called at any time, also during a splice.
@@ -1003,7 +1003,7 @@ local cache = {}
 ---@return any
 function cache:get(key) end
 
---- Sets the value of a key, for as long as `ttl` says from now.
+--- Sets a key's value, which expires after `ttl`.
 ---
 --- Callable from the main chunk and tasks.
 ---@param key any The key; not nil.
@@ -1260,7 +1260,7 @@ kt.log = {}
 ---@field keepalive? kt.duration Interval between heartbeats. (duration, "1s" to "30s"; default "10s")
 
 ---@class (exact) kt.link_options
----@field remote string|string[] The peer. On kt's wire also a list of addresses of the same peer, which are all tried; a link goes from one to another, and to another port of a range, and keeps its streams: when the peer is silent, when much more is lost than before, and as `hop` says.
+---@field remote string|string[] The peer. On kt's wire also a list of addresses of the same peer, which are all tried. The link keeps its streams and moves to another address, or another port of the range, when the peer is silent, when loss rises sharply, or as `hop` says.
 ---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
@@ -1284,7 +1284,7 @@ kt.log = {}
 ---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
----@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
@@ -1357,7 +1357,7 @@ function kt.link(options) end
 ---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
----@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
@@ -1416,7 +1416,7 @@ function kt.accept(options) end
 ---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
----@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
@@ -1473,8 +1473,8 @@ function kt.pool(options) end
 ---@field on? string Where to listen for connections.
 ---@field udp? string Where to listen for datagrams, instead of `on`.
 ---@field idle? kt.duration With udp: a flow ends after this long without a datagram. (duration, "1s" to "24h"; default "2m")
----@field max_flows? integer With udp: flows at a time; a further one takes the place of the one idle longest. (integer, 1 to 1048576; default 1024)
----@field transparent? "redirect"|"tproxy" Takes what the system diverts to it, on Linux: conn.original and flow.original are then where the client wanted to go. "redirect": by rules that rewrite the address (nftables `redirect`, `dnat`). "tproxy": by `tproxy`, which does not; needs CAP_NET_ADMIN. With udp only "tproxy": each pair of addresses is a flow, and answers come from the original address. On a simulated host: what it gets as the gateway of others (host:gateway).
+---@field max_flows? integer With udp: flows at a time; a new one replaces the one idle longest. (integer, 1 to 1048576; default 1024)
+---@field transparent? "redirect"|"tproxy" Accepts traffic that the kernel diverts (Linux only); conn.original and flow.original are the original destination. "redirect": by rules that rewrite the address (nftables `redirect`, `dnat`). "tproxy": by `tproxy`, which does not; needs CAP_NET_ADMIN. With udp only "tproxy": each pair of addresses is a flow, and answers come from the original address. On a simulated host: what it gets as the gateway of others (host:gateway).
 ---@field proxy? boolean With on: conns begin with a PROXY protocol header, version 1 or 2, as haproxy, nginx and cloud load balancers send it. The handler gets the conn once the header has come: conn.peer is the client's address then, and conn.local_addr the address that the client connected to. Both stay the conn's own if the header names none (LOCAL, UNKNOWN). A conn without a valid header of at most 4 KiB within 5 s is reset, and counted as ProxyRefused. (default false)
 ---@field proxy_from? (string)[] With proxy: the senders that may connect, addresses and networks such as "10.0.0.0/8"; conns of others are reset. Default: all, so anyone who can connect can claim any address.
 
@@ -2071,7 +2071,7 @@ function kt.json.array(list) end
 
 ---@class (exact) kt.http.serve_options
 ---@field on string Where to listen.
----@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used; `%2F` is part of a segment, so `:name` may be "a/b". The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with `ignore_gone = true`, it runs to its end though its client has gone.
+---@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used; `%2F` is part of a segment, so `:name` may be "a/b". The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with `ignore_gone = true`, it keeps running after the client has disconnected.
 ---@field hosts? (string)[] Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its own (DNS rebinding).
 ---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS, or with Upgrade (WebSockets); "*" allows all. Others than the server's own get 403.
 ---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")

@@ -67,9 +67,9 @@ return function(with)
         { name = "udp", type = "endpoint", allow = "z", expected = '"127.0.0.1:53", or ":53"', doc = "Where to listen for datagrams, instead of `on`." },
         { name = "idle", type = "duration", min = 1, max = 86400, default = 120, doc = "With udp: a flow ends after this long without a datagram." },
         { name = "max_flows", type = "integer", min = 1, max = 1 << 20, default = 1024,
-          doc = "With udp: flows at a time; a further one takes the place of the one idle longest." },
+          doc = "With udp: flows at a time; a new one replaces the one idle longest." },
         { name = "transparent", type = "enum", values = { "redirect", "tproxy" },
-          doc = "Takes what the system diverts to it, on Linux: conn.original and flow.original are then where the client wanted to go. "
+          doc = "Accepts traffic that the kernel diverts (Linux only); conn.original and flow.original are the original destination. "
             .. '"redirect": by rules that rewrite the address (nftables `redirect`, `dnat`). "tproxy": by `tproxy`, which does not; needs '
             .. "CAP_NET_ADMIN. With udp only \"tproxy\": each pair of addresses is a flow, and answers come from the original address. On a "
             .. "simulated host: what it gets as the gateway of others (host:gateway)." },

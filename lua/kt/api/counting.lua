@@ -53,7 +53,7 @@ end]],
   local key = { name = "key", type = "any", doc = "The key; not nil." }
   method("cache", { name = "get", context = "any", returns = "any", signature = "get(key) → value", doc = "Returns the value, or nil.", params = { key } })
   method("cache", {
-    name = "set", context = "any", signature = "set(key, value)", doc = "Sets the value of a key, for as long as `ttl` says from now.",
+    name = "set", context = "any", signature = "set(key, value)", doc = "Sets a key's value, which expires after `ttl`.",
     params = { key, { name = "value", type = "any", doc = "The value; not nil." } },
   })
   method("cache", { name = "delete", context = "any", signature = "delete(key)", doc = "Drops the entry, if there is one.", params = { key } })

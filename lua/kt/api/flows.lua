@@ -26,7 +26,7 @@ end)]],
 
   handle {
     name = "flow", owned = true,
-    doc = "Datagrams that belong together by their addresses, neither sent again nor put in order. kt.splice joins two; until then, the last "
+    doc = "Datagrams that belong together by their addresses, without retransmission or ordering. kt.splice joins two; until then, the last "
       .. "datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.",
     fields = {
       { name = "peer", type = "string | nil",

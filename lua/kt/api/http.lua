@@ -40,7 +40,7 @@ return function(with)
             .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used; `%2F` is part '
             .. 'of a segment, so `:name` may be "a/b". The value may '
             .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with "
-            .. "`ignore_gone = true`, it runs to its end though its client has gone." },
+            .. "`ignore_gone = true`, it keeps running after the client has disconnected." },
         { name = "hosts", type = "list", of = { type = "string" },
           doc = 'Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a '
             .. "unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its "

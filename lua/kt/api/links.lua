@@ -16,8 +16,8 @@ return function(with)
       keys = concat({
         { name = "remote", type = "endpoints", allow = "rh", most = wire.lists.remote, required = true,
           expected = '"host:port", or "host:min-max" for a random port at each dial',
-          doc = "The peer. On kt's wire also a list of addresses of the same peer, which are all tried; a link goes from one to another, and to "
-            .. "another port of a range, and keeps its streams: when the peer is silent, when much more is lost than before, and as `hop` says." },
+          doc = "The peer. On kt's wire also a list of addresses of the same peer, which are all tried. The link keeps its streams and moves to "
+            .. "another address, or another port of the range, when the peer is silent, when loss rises sharply, or as `hop` says." },
       }, wire.keys(true)),
     },
     example = [[

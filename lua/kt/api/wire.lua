@@ -297,7 +297,7 @@ function wire.keys(client)
     field("keepalive", client, "A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means "
       .. "never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
-    field("max_flows", client, "Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire."),
+    field("max_flows", client, "Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire."),
     field("flow_idle", client, "A flow ends after this long without a datagram. Only on kt's wire."),
     field("dscp", client, "DSCP of outgoing packets."),
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),

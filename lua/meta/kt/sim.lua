@@ -202,7 +202,7 @@ function world:host(name, options) end
 ---@field there? kt.sim.world.link_options.there Options for the direction from the first host to the second only.
 ---@field back? kt.sim.world.link_options.back Options for the direction from the second host to the first only.
 
---- Links two hosts; without options, returns the existing link. A link is perfect except for the options given. They apply to both directions; those in there and back to one.
+--- Links two hosts; without options, returns the existing link. A link is perfect except for the options given. Options apply to both directions, except those in `there` and `back`.
 ---
 --- Callable from anywhere in a spec.
 --- ```lua

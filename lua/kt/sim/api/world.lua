@@ -40,8 +40,8 @@ w:link("client", "server", { delay = "40ms", loss = "2%" })]],
   method("world", {
     name = "link", context = "spec", returns = "link", path = "w:link", optional = true, argument = shape.link,
     signature = 'link(a, b, { delay = "40ms", loss = "2%", … }) → link',
-    doc = "Links two hosts; without options, returns the existing link. A link is perfect except for the options given. They apply to both "
-      .. "directions; those in there and back to one.",
+    doc = "Links two hosts; without options, returns the existing link. A link is perfect except for the options given. Options apply to "
+      .. "both directions, except those in `there` and `back`.",
     params = {
       { name = "a", type = "string | host", doc = "A host or its name." },
       { name = "b", type = "string | host", doc = "Another host or its name." },
