@@ -53,7 +53,7 @@ void kt_output_print(void *ctx, int fd, const char *text, size_t len)
     if (taken)
         tell_lost(o, " is read again");
     else
-        kt_log(&o->logger->log, KT_LOG_WARN, "standard output is not read; dropping what is printed");
+        kt_log(&o->logger->log, KT_LOG_WARN, "nothing reads standard output; dropping output");
 }
 
 void kt_output_close(struct kt_output *o)

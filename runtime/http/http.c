@@ -358,7 +358,7 @@ int kt_http_read_url(const char *text, size_t len, bool connect, struct kt_http_
     if (u.field_set & (1u << UF_FRAGMENT))
         return kt_err_set(err, KT_ECONFIG, "remove the #fragment from the URL");
     if (scheme.at && !equals(scheme, "http") && !equals(scheme, "https"))
-        return kt_err_set(err, KT_ECONFIG, "a URL that is not http");
+        return kt_err_set(err, KT_ECONFIG, "expected an http:// URL");
     *out = (struct kt_http_url){
         .host = part(&u, text, UF_HOST),
         .port = u.port,

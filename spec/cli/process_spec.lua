@@ -122,7 +122,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
       local p = client("ulimit -n 40", server)
       local conns = {}
       for i = 1, 40 do conns[i] = assert(h.sockets.connect(p.at)) end
-      p:expect "connections wait: no file descriptors left of 40; raise the limit %(ulimit %-n%)"
+      p:expect "not accepting connections for now: no file descriptors left of 40; raise the limit %(ulimit %-n%)"
       for _, conn in ipairs(conns) do conn:close() end
       echoes(p.at):close()
     end)

@@ -149,7 +149,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
         assert.is_true(ok, stopped)
         assert.is_false(stopped)
         assert.equal(0, accepted)
-        local _, lines = io:log():gsub("connections wait: no file descriptors left of %d+; raise the limit", "")
+        local _, lines = io:log():gsub("not accepting connections for now: no file descriptors left of %d+; raise the limit", "")
         assert.equal(1, lines)
         assert.is_true(io:run(2000))
         for _, conn in ipairs(kept) do conn:close() end

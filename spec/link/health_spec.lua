@@ -216,7 +216,7 @@ describe("a peer whose una fell back", function()
     local what, code, why = h:check(since + 160 * MS, facts)
     assert.is_nil(what)
     assert.equal("restarted", code)
-    assert.equal("it does not know this session: it has restarted, or given up the session", why)
+    assert.equal("the peer does not know this session; it restarted or closed it", why)
   end)
 
   it("is not believed to have restarted on fewer, even after a long time", function()

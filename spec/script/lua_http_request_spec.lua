@@ -91,7 +91,7 @@ limit	kt.http.request: http://127.0.0.1/h: the header of the response is too lon
 protocol	kt.http.request: http://127.0.0.1/i: malformed response: folded header field
 unsupported	kt.http.request: https://127.0.0.1/: https is not supported, as kt has no TLS; send http to a program on this machine that adds TLS, such as stunnel
 config	kt.http.request: http://a b/: malformed URL
-config	kt.http.request: ftp://a/: a URL that is not http
+config	kt.http.request: ftp://a/: expected an http:// URL
 config	kt.http.request: /a: expected a URL such as "http://host:port/path"
 config	kt.http.request: http://a/: a user and a password belong in headers = { Authorization = ... }
 config	kt.http.request: http://a/#b: remove the #fragment from the URL
@@ -107,7 +107,7 @@ refused	kt.http.request: http://127.0.0.1:81/: 127.0.0.1:81: connection refused
   it("never repeats a user and password of the URL", function()
     assert.equal([[
 unsupported	kt.http.request: https://a/: https is not supported, as kt has no TLS; send http to a program on this machine that adds TLS, such as stunnel
-config	kt.http.request: ftp://a/: a URL that is not http
+config	kt.http.request: ftp://a/: expected an http:// URL
 config	kt.http.request: http://a/: malformed URL
 config	kt.http.request: a/: malformed URL
 refused	kt.http.request: http://127.0.0.1:81/@b: 127.0.0.1:81: connection refused

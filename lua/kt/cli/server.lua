@@ -36,7 +36,7 @@ return function(values, from)
   local function serve(stream)
     if measured(stream) then return end
     if stream.target == reflector.TARGET then
-      kt.log.info("%s: refused help with measuring (--nodiagnose)", stream.peer)
+      kt.log.info("%s: measurement refused (--nodiagnose)", stream.peer)
       return stream:reset "denied"
     end
     local target = stream.target or values.target
@@ -53,7 +53,7 @@ return function(values, from)
     if reflected(flow) then return end
     local target = flow.target or values.udp
     if not may_reach(flow) then return end
-    if target == "" then return kt.log.warn("%s: its datagrams have nowhere to go; set --udp", flow.peer) end
+    if target == "" then return kt.log.warn("%s: dropped its datagrams, no target; set --udp", flow.peer) end
     local out, err = kt.connect { udp = target, timeout = 5 }
     if not out then return kt.log.warn("%s: UDP target %s: %s", flow.peer, target, tostring(err)) end
     common.relay(flow, out, ("%s to %s (UDP)"):format(flow.peer, target), values)

@@ -68,7 +68,7 @@ local function ratio(counts) return counts.sent > 0 and counts.lost / counts.sen
 
 -- The advice if sending more than `rate` does harm.
 local function limit_advice(name, rate)
-  return ("set --bandwidth %.0fkbit at the %s, and lower it until that ends"):format(rate * 8 * 0.9 / 1000, name == "up" and "client" or "server")
+  return ("set --bandwidth %.0fkbit at the %s, and lower it until this check passes"):format(rate * 8 * 0.9 / 1000, name == "up" and "client" or "server")
 end
 
 -- Whether two shares lost differ by more than chance explains, in a test of two proportions.
@@ -112,7 +112,7 @@ local function loss(facts, add)
       add("loss " .. name, "unknown", "no datagram came back")
     elseif share >= verdict.LOSS then
       add("loss " .. name, "finding", ("%s of packets %s are lost on an idle path"):format(percent(share), way[name]),
-        "kt sends again what is lost, but each loss costs a round trip: try another network, port or server; on kcptun's wire raise --parityshard")
+        "kt retransmits lost packets, but each loss costs a round trip: try another network, port or server; on kcptun's wire raise --parityshard")
     else
       add("loss " .. name, "ok", ("%s of packets %s are lost"):format(percent(share), way[name]))
     end

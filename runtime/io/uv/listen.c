@@ -60,7 +60,7 @@ static void pause_accepting(struct uv_listener *l, int errnum)
     if (l->logged_at && now - l->logged_at < LOG_EVERY_US) return;
     l->logged_at = now;
     char no_fd[KT_SYSTEM_NO_FD];
-    kt_log(l->u->io.log, KT_LOG_WARN, "%s: connections wait: %s", l->listener.local,
+    kt_log(l->u->io.log, KT_LOG_WARN, "%s: not accepting connections for now: %s", l->listener.local,
         errnum == EMFILE || errnum == ENFILE ? kt_system_no_fd(errnum, no_fd) : strerror(errnum));
 }
 

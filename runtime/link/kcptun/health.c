@@ -40,8 +40,7 @@ int kt_kcptun_health_check(struct kt_kcptun_health *h, const struct kt_kcp_stats
 {
     *probe = false;
     if (restarted(h, st, restart, now_us, probe))
-        return kt_err_set(
-            why, KT_ERESTART, "it does not know this session: it has restarted, or given up the session");
+        return kt_err_set(why, KT_ERESTART, "the peer does not know this session; it restarted or closed it");
     const bool doubtful = h->doubted != 0;
     const struct kt_patience_facts facts = {
         .owes = owes || doubtful, /* an answer to our probe, at least */

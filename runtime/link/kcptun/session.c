@@ -188,7 +188,7 @@ static void report_over(struct kt_kcptun_session *s)
         c->SessionsFailed++;
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
     if (s->over == KT_ERESTART && *kt_kcptun_session_hint(s))
-        why = "it does not know this session"; /* more than that would be a guess */
+        why = "the peer does not know this session"; /* more than that would be a guess */
     /* A peer whose settings differ breaks it each time that it is dialled. */
     const bool again = s->over == KT_EPROTO && !kt_kcptun_context_log_now(s->context, KT_KCPTUN_BROKEN);
     kt_log_with(s->context->log, again ? KT_LOG_DEBUG : kt_kcptun_session_loudness(s),

@@ -18,7 +18,7 @@ static int read_shared(
     if (rc && s->key_len > 0 && *(const char *)s->key == '#') return kt_err_set(err, rc, "%s", why.text);
     if (rc) rc = kt_phrases_key(phrases, s->key, s->key_len, psk);
     return rc ? kt_err_set(err, rc,
-                    "key: out of memory: a passphrase takes 64 MiB for a moment, a key that kt keygen made takes none")
+                    "key: out of memory: deriving a key from a passphrase needs 64 MiB; use a key from kt keygen")
               : 0;
 }
 

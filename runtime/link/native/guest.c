@@ -112,7 +112,7 @@ bool kt_native_guest_room(struct acceptor *a)
     if (!a->full_logged)
         kt_log(a->c->log, KT_LOG_WARN, "%zu links open; refusing new ones (%s)", a->guests,
             a->guests < a->c->cfg.max_links
-                ? "the remaining memory is for them; raise max_buffered, --maxbuffered"
+                ? "they need the remaining memory; raise max_buffered, --maxbuffered"
                 : "max_sessions, --maxsessions");
     a->full_logged = true;
     return false;

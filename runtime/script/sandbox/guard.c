@@ -298,7 +298,7 @@ static void note_overrun(struct kt_guard *g)
     const uint64_t overrun = used - g->stop_us;
     if (overrun > g->overrun_us) g->overrun_us = overrun;
     if (overrun >= OVERRUN_US)
-        kt_log(g->opts.log, KT_LOG_WARN, "%s: this slice could not be stopped before %.1f s",
+        kt_log(g->opts.log, KT_LOG_WARN, "%s: this slice ran for %.1f s before it could be stopped",
             g->where[0] ? g->where : "a script", (double)used / 1e6);
 }
 
