@@ -19,8 +19,8 @@ struct kt_notify {
     uint64_t every_us;     /* 0: no watchdog */
 };
 
-/* Reads $NOTIFY_SOCKET, and $WATCHDOG_USEC and $WATCHDOG_PID: from now on, until kt_notify_close, the loop reports that
- * it turns, twice in the time after which the manager would act. Never fails: what cannot be set up is left out. */
+/* Reads $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID. Until kt_notify_close, the loop pings the watchdog twice per
+ * $WATCHDOG_USEC. Never fails: what cannot be set up is left out. */
 void kt_notify_open(struct kt_notify *n, struct kt_io *io);
 /* It serves; also after a reload, whether that succeeded or not. */
 void kt_notify_ready(const struct kt_notify *n);

@@ -1,5 +1,5 @@
-/* Thin over libsodium, so that nothing outside of this room includes its header; SHA-1, which it lacks, is libgcrypt's.
- * Keys that are derived on the way are wiped. */
+/* A thin wrapper around libsodium, so that nothing outside this room includes its header; SHA-1 comes from libgcrypt.
+ * Intermediate keys are wiped. */
 #include "crypto/primitives.h"
 #include <assert.h>
 #include <gcrypt.h>

@@ -1,4 +1,4 @@
-/* A flow: datagrams that belong together by their addresses, neither sent again nor put in order. Links have flows, if
+/* A flow: datagrams that belong together by their addresses, without retransmission or ordering. Links have flows if
  * their wire carries them; the peers of a UDP socket are flows too (common/udp_flows.h). relay.h joins two.
  *
  * A flow ends when it has been idle, when its other end closes it, or when another flow needs its place. Nothing in it
@@ -65,7 +65,7 @@ static inline void kt_flow_facts(const struct kt_flow *f, struct kt_flow_facts *
     f->ops->facts(f, out);
 }
 
-/* From now on, each datagram goes once more this many times, spaced; 0..KT_FLOW_COPIES. 0, or KT_ENOTSUP. */
+/* From now on, send this many extra copies of each datagram, spaced; 0..KT_FLOW_COPIES. 0, or KT_ENOTSUP. */
 static inline int kt_flow_copies(struct kt_flow *f, unsigned copies)
 {
     if (!f->ops->copies) return KT_ENOTSUP;

@@ -122,7 +122,7 @@ struct kt_link_events {
 struct kt_flow_options {
     const char *target; /* where the far side is to send its datagrams */
     const char *client; /* address of the client that it is for */
-    unsigned copies;    /* each datagram goes once more this many times, spaced; 0..KT_FLOW_COPIES */
+    unsigned copies;    /* send this many extra copies of each datagram, spaced; 0..KT_FLOW_COPIES */
     bool fec;           /* they are protected by FEC while packets are lost */
 };
 

@@ -13,7 +13,7 @@ struct kt_proxy_accept {
     struct kt_io *io;
     const struct kt_proxy_accept_events *events;
     void *ctx;
-    struct kt_list waiting; /* of struct waiter, the one that came first in front */
+    struct kt_list waiting; /* of struct waiter, oldest first */
     size_t count;
     struct kt_timer timer;
 };

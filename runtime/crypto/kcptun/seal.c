@@ -18,7 +18,7 @@ const uint8_t kt_cfb_iv[16] = {
     {                                                                                                        \
         name, &kt_cipher_cfb, 16, 20, 0, algo, key, block                                                    \
     }
-/* The same header on what is not libgcrypt's. */
+/* The same header, for ciphers that libgcrypt lacks. */
 #define OWN(name, cipher)                                                                                    \
     {                                                                                                        \
         name, cipher, 16, 20, 0, 0, 0, 0                                                                     \

@@ -1,7 +1,7 @@
 /* One max_buffered for several contexts: those of both wires of an acceptor, and those of its earlier settings, whose
- * sessions live on. Each says what it takes, and limits itself by what the others leave.
+ * sessions live on. Each reports its use and stays within what the others leave.
  *
- * Invariant: `taken` is the sum of what its users have said. */
+ * Invariant: `taken` is the sum of what its users have reported. */
 #ifndef KT_LINK_COMMON_MEMORY_BUDGET_H
 #define KT_LINK_COMMON_MEMORY_BUDGET_H
 
@@ -46,7 +46,7 @@ static inline bool kt_memory_user_init(
     return u->budget != NULL;
 }
 
-/* From now on it holds and takes that many bytes. */
+/* Reports that it now holds `held` and takes `taken` bytes. */
 static inline void kt_memory_user_count(struct kt_memory_user *u, size_t held, uint64_t taken)
 {
     u->counters->BytesHeld += held - u->held;

@@ -56,7 +56,7 @@ static uint64_t in_streams(uint64_t memory)
     return memory / sizeof(struct kt_native_block) * KT_NATIVE_BLOCK;
 }
 
-/* Bytes beside the blocks if there are that many streams. */
+/* Bytes outside the blocks for `streams` streams. */
 static size_t state(const struct kt_native_context *c, size_t streams)
 {
     return streams * KT_STREAM_COST + c->parities * KT_NATIVE_PARITY_IN_BYTES;
@@ -67,7 +67,7 @@ static size_t used(const struct kt_native_context *c)
     return kt_slab_bytes_in_use(c->slabs.in) + kt_slab_bytes_in_use(c->slabs.out) + state(c, c->streams);
 }
 
-/* Bytes in use or promised if there are that many streams: each has a block, for data in either direction, and all
+/* Bytes in use or promised with `streams` streams open: each has a block, for data in either direction, and all
  * credit beyond the first may be used. */
 static uint64_t claims(const struct kt_native_context *c, size_t streams)
 {
@@ -110,7 +110,7 @@ bool kt_native_context_parity(struct kt_native_context *c, bool begins)
     return true;
 }
 
-/* Bytes left, if there are that many streams; an eighth is kept for associations to come. */
+/* Bytes left with `streams` streams open; an eighth is kept for associations to come. */
 static uint64_t left(const struct kt_native_context *c, size_t streams)
 {
     const uint64_t links = c->links * LINK_COST, kept = c->cfg.max_buffered / KEPT;

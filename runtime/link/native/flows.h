@@ -1,5 +1,5 @@
 /* The flows of one association of kt's own wire (docs/wire.md, 6.2): datagrams that are kept together by their
- * addresses, neither sent again nor put in order. No I/O and no clock, as streams.h.
+ * addresses, without retransmission or ordering. No I/O and no clock, as streams.h.
  *
  * Everything is bounded, and counted where it is dropped: flows by max_flows (the one idle longest makes room), queued
  * datagrams by KT_NATIVE_FLOW_QUEUE for each flow and KT_NATIVE_FLOWS_QUEUE for all (the oldest makes room). Flows are
@@ -84,7 +84,7 @@ int kt_native_flows_open(
     struct kt_native_flows *f, const struct kt_native_flow_addresses *addresses, struct kt_native_flow **out);
 void kt_native_flow_listen(
     struct kt_native_flow *flow, const struct kt_native_flow_events *events, void *ctx);
-/* Each datagram goes once more that many times, spaced by the gap; 0..KT_NATIVE_FLOW_COPIES. */
+/* Send this many extra copies of each datagram, spaced by the gap; 0..KT_NATIVE_FLOW_COPIES. */
 void kt_native_flow_copies(struct kt_native_flow *flow, unsigned copies);
 /* Whether its datagrams are to be protected by PARITY. */
 void kt_native_flow_parity(struct kt_native_flow *flow, bool parity);

@@ -1,8 +1,8 @@
 /* Keeps packets, and rebuilds those that are missing.
  *
  * A packet is kept in the slot of its number modulo the slots, PARITY packets too: a group only notes where its parity
- * is. A group is made by the first PARITY frame of it that arrives while packets of it are missing. It goes once they
- * were rebuilt or have arrived, or when another needs its place.
+ * is. A group is made by the first PARITY frame of it that arrives while packets of it are missing. It is dropped
+ * once they have arrived or been rebuilt, or when another group needs the slot.
  *
  * Invariant: what a slot holds arrived or was rebuilt, as a shard: its length (2 bytes), its frames. */
 #include "link/native/parity_in.h"

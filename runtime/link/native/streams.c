@@ -269,7 +269,7 @@ int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native
     return 0;
 }
 
-/* Once no call is under way: no stream has anything to say to the peer any more. */
+/* Once no call is under way: no stream will send anything more. */
 static void tear_down(struct kt_native_streams *s)
 {
     struct kt_list *next;

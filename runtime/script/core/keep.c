@@ -20,7 +20,7 @@
 #define NAME_MAX_BYTES 64u
 #define WAY_MAX 40u /* bytes of the way to a value that a message shows */
 
-/* Its address is a registry key: true once what the script before has kept was refused. */
+/* Its address is a registry key: true once the previous script's kept values were refused. */
 static const char refused;
 static const char kept; /* its address is a registry key: tables by name */
 
@@ -154,8 +154,7 @@ static int copy_protected(lua_State *L)
     return 1;
 }
 
-/* Pushes what the script before has kept under that name and adds its size to *used, or pushes nothing and returns
- * false. */
+/* Pushes what the previous script kept as `name` and adds its size to *used, or pushes nothing and returns false. */
 static bool take(lua_State *L, const char *name, size_t *used)
 {
     const struct kt_runtime *before = kt_runtime_before(kt_runtime_of(L));

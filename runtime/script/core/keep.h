@@ -14,7 +14,7 @@
 
 /* Adds its function to kt.core, the table on top of the stack. */
 void kt_keep_bind(lua_State *L);
-/* Whether what the script before has kept was refused, in this script. */
+/* Whether this script refused the previous script's kept values. */
 bool kt_keep_refused(lua_State *L);
 
 #endif

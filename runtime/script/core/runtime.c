@@ -173,7 +173,7 @@ static void place(lua_State *L, const lua_Debug *ar, bool text)
         lua_insert(L, -2);
         lua_concat(L, 2);
     }
-    /* In a spec, kt check is no help; nor does it know what the script before has kept. */
+    /* kt check does not help in a spec, and does not know the previous script's kept values. */
     if (kt_runtime_repeatable(kt_runtime_of(L)) || kt_keep_refused(L)) return;
     lua_pushliteral(L, CHECK_TELLS);
     lua_concat(L, 2);
