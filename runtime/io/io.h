@@ -158,6 +158,8 @@ struct kt_udp_opts {
     bool diverted;
     /* `local` may be an address of another machine, as which it answers diverted datagrams. Likewise. */
     bool foreign;
+    /* Also counts what kt_udp_stats.in_oversize does; must outlive the socket. NULL: none does. */
+    uint64_t *oversize;
 };
 
 struct kt_udp_stats {

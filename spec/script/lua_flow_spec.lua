@@ -49,6 +49,27 @@ end)]], far, far, near, target:getsockname().port)
     end)
   end)
 
+  it("count datagrams that no link carries, in either direction", function()
+    h.run(function()
+      local port, target = h.sockets.free_port "udp", uv.new_udp()
+      assert(target:bind("127.0.0.1", 0))
+      local p = s.start([[
+kt.listen { udp = "127.0.0.1:%d" }:serve(function(flow)
+  kt.splice(flow, assert(kt.connect { udp = "127.0.0.1:%d" }))
+end)]], port, target:getsockname().port)
+      p:wait_udp(port)
+      target:recv_start(function(_, _, from)
+        if not from then return end
+        for _, size in ipairs { 3000, 5000 } do assert(target:try_send(("x"):rep(size), from.ip, from.port)) end
+      end)
+      local client = uv.new_udp()
+      assert(client:bind("127.0.0.1", 0))
+      for _, size in ipairs { 3000, 2049, 5 } do assert(client:try_send(("x"):rep(size), "127.0.0.1", port)) end
+      h.loop.eventually("four to be counted", 10, function() return p:counters().FlowDatagramsTooLarge == 4 end)
+      assert.equal(0, p:stop())
+    end)
+  end)
+
   it("are closed when they are forgotten, with a warning", function()
     local _, err = run [[
 local far <close> = kt.link { remote = "127.0.0.1:9", wire = "kt", key = KEY }

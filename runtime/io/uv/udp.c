@@ -281,6 +281,7 @@ int kt_uv_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struc
     s->u = kt_uv(io);
     s->events = events;
     s->ctx = ctx;
+    s->oversize = opts->oversize;
     struct kt_addr local = opts->local;
     if (local.sa.sa_family == AF_UNSPEC && opts->remote) local.sa.sa_family = opts->remote->sa.sa_family;
     s->is_v6 = local.sa.sa_family == AF_INET6;

@@ -31,8 +31,9 @@ struct uv_udp {
     void *ctx;
     uv_poll_t poll;
     int fd;
-    int polled; /* the events that poll asks for */
-    int error;  /* KT_E… to report from the loop, or 0 */
+    int polled;         /* the events that poll asks for */
+    int error;          /* KT_E… to report from the loop, or 0 */
+    uint64_t *oversize; /* as in kt_udp_opts */
     bool is_v6, connected, gro;
     bool activated;       /* the service manager has bound it */
     bool diverted;        /* datagrams carry where they were sent to */

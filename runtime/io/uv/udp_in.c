@@ -52,10 +52,16 @@ static void deliver(struct batch *b)
     if (n > 0 && !b->s->closed) b->s->events->batch(b->s->ctx, b->dgrams, n);
 }
 
+static void count_oversize(struct uv_udp *s)
+{
+    s->udp.stats.in_oversize++;
+    if (s->oversize) ++*s->oversize;
+}
+
 static void add(struct batch *b, const struct kt_dgram *d)
 {
     if (d->len > KT_UDP_MAX) {
-        b->s->udp.stats.in_oversize++;
+        count_oversize(b->s);
         return;
     }
     b->s->udp.stats.in_pkts++;
@@ -160,7 +166,7 @@ static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local, s
 {
     struct msghdr *m = &msg->msg_hdr;
     if (m->msg_flags & MSG_TRUNC) {
-        b->s->udp.stats.in_oversize++;
+        count_oversize(b->s);
         return false;
     }
     struct kt_addr *from = m->msg_name;

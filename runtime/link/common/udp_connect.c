@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "link/common/bind.h"
 #include "link/common/udp_flows.h"
+#include "link/counters.h"
 
 struct target {
     struct kt_flow flow;
@@ -71,11 +72,12 @@ static void on_close(struct kt_flow *f, int reason)
     free(of(f));
 }
 
-int kt_udp_flow_connect(struct kt_io *io, const struct kt_addr *to, struct kt_flow **out, struct kt_err *err)
+int kt_udp_flow_connect(struct kt_io *io, struct kt_counters *counters, const struct kt_addr *to,
+    struct kt_flow **out, struct kt_err *err)
 {
     static const struct kt_flow_ops ops = {.send = on_send, .facts = on_facts, .close = on_close};
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
-    const struct kt_udp_opts opts = {.remote = to};
+    const struct kt_udp_opts opts = {.remote = to, .oversize = &counters->FlowDatagramsTooLarge};
     struct target *t = calloc(1, sizeof *t);
     if (!t) return kt_err_set(err, KT_ENOMEM, "out of memory");
     t->flow.ops = &ops;

@@ -11,6 +11,7 @@
 #include "base/hmap.h"
 #include "base/list.h"
 #include "link/common/bind.h"
+#include "link/counters.h"
 
 /* A socket bound to an address that clients send to, to answer from there. */
 struct source {
@@ -269,7 +270,8 @@ int kt_udp_flows_open(struct kt_io *io, const struct kt_udp_flows_options *optio
     const struct kt_udp_flows_events *events, void *ctx, struct kt_udp_flows **out, struct kt_err *err)
 {
     static const struct kt_udp_events udp_events = {on_batch, on_writable, on_error};
-    const struct kt_udp_opts opts = {.diverted = options->diverted};
+    const struct kt_udp_opts opts = {
+        .diverted = options->diverted, .oversize = &options->counters->FlowDatagramsTooLarge};
     struct kt_udp_flows *u = calloc(1, sizeof *u);
     if (!u) return kt_err_set(err, KT_ENOMEM, "out of memory");
     u->io = io;

@@ -15,6 +15,7 @@
  * With `diverted`, a flow is the datagrams from one address to one other (kt_udp_opts.diverted), and what is sent comes
  * from that other address: by a socket of its own, which the flows to that address share. */
 
+struct kt_counters;
 struct kt_udp_flows;
 
 struct kt_udp_flows_events {
@@ -29,6 +30,7 @@ struct kt_udp_flows_options {
     uint64_t idle_us;             /* > 0 */
     size_t most;                  /* flows at a time, > 0 */
     bool diverted;
+    struct kt_counters *counters; /* for datagrams that are too large for any flow */
 };
 
 struct kt_udp_flows_facts {
@@ -52,7 +54,9 @@ void kt_udp_flows_close(struct kt_udp_flows *u);
 /* ---- a connected socket ---- */
 
 /* A flow to one address, from a port of its own. It ends with KT_EREFUSED if the target's host says that nobody listens
- * there before anything came back; it has no idle time. 0, or a code with a sentence. */
-int kt_udp_flow_connect(struct kt_io *io, const struct kt_addr *to, struct kt_flow **out, struct kt_err *err);
+ * there before anything came back; it has no idle time. `counters` count answers that are too large
+ * for any flow. 0, or a code with a sentence. */
+int kt_udp_flow_connect(struct kt_io *io, struct kt_counters *counters, const struct kt_addr *to,
+    struct kt_flow **out, struct kt_err *err);
 
 #endif

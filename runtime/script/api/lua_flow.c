@@ -181,7 +181,7 @@ static int connect_to(struct kt_lua_flow *h, struct kt_task *t, const struct kt_
 {
     struct kt_flow *flow;
     int rc = kt_addr_check_scope(to, err);
-    if (!rc) rc = kt_udp_flow_connect(kt_runtime_io(h->rt), to, &flow, err);
+    if (!rc) rc = kt_udp_flow_connect(kt_runtime_io(h->rt), kt_runtime_counters(h->rt), to, &flow, err);
     if (!rc) attach(h, flow, t);
     return rc;
 }

@@ -50,7 +50,8 @@ static int open(struct kt_service *s, struct kt_err *err)
     const struct kt_udp_flows_options options = {.at = &l->at,
         .idle_us = l->idle_us,
         .most = l->most,
-        .diverted = l->at.diverted == KT_DIVERTED_TPROXY};
+        .diverted = l->at.diverted == KT_DIVERTED_TPROXY,
+        .counters = kt_runtime_counters(kt_service_runtime(s))};
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = l;
