@@ -390,6 +390,7 @@ static void step(struct world *w)
         if (kt_native_streams_due(w->streams) <= w->now) kt_native_streams_timer(w->streams, byte(w) > 20);
         kt_native_flows_clock(w->flows, w->now, 1000);
         kt_native_flows_timer(w->flows);
+        kt_native_flows_path(w->flows, 600 + byte(w) * 4, 1500);
         break;
     case 12:
         if (byte(w) == 0) move(w);
@@ -438,7 +439,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(kt_native_streams_new(&w.streams, &cfg, &owner, &w, &(struct kt_native_slabs){pool, pool}) == 0);
     CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, &(struct kt_native_slabs){pool, pool}) == 0);
     CHECK(kt_native_flows_new(&w.flows, &flows_cfg, &flows_owner, &w) == 0);
-    kt_native_flows_path(w.flows, 1200);
+    kt_native_flows_path(w.flows, 1200, 1500);
     while (w.left && !w.failed) {
         step(&w);
         check(&w, pool);

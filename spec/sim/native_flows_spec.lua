@@ -10,7 +10,7 @@ local function tunnel(opts)
   local near, far = w:host "client", w:host "server"
   if opts.nat then near:nat { public = "198.51.100.1" } end
   t.line = w:link("client", "server", opts.line or { delay = "50ms" })
-  far:run("spec/fixtures/flows/echo.lua", { args = { "127.0.0.1:5300" } })
+  far:run("spec/fixtures/flows/echo.lua", { args = { "127.0.0.1:5300", opts.answers } })
   t.server = far:run("spec/fixtures/flows/server.lua", { args = opts.server or {}, beside = true })
   t.client = near:run("spec/fixtures/flows/client.lua", { args = opts.client or {} })
 
@@ -128,10 +128,24 @@ describe("a flow over kt's own wire", function()
     assert.equal(20, t.counter("client", "FlowDatagramsTooLarge"))
   end)
 
-  it("carries full-size datagrams once the path's MTU is known", function()
-    local t = tunnel().up()
-    t.result(t.ask(100, 0.1, 1100))
-    assert.equal(20, (t.result(t.ask(20, 0.1, 1400))))
+  it("carries large answers to small questions from the first on", function()
+    for _, size in ipairs { "1200", "1420" } do
+      local t = tunnel { answers = size }
+      assert.equal(10, (t.result(t.ask(10, 0.1))))
+    end
+  end)
+
+  it("searches for the path's MTU once a large datagram waits, and then leaves the link idle", function()
+    for _, line in ipairs { { delay = "50ms" }, { delay = "50ms", mtu = 1280 } } do
+      local t = tunnel { line = line }.up()
+      local function sent() return t.line:stats("client").sent_packets + t.line:stats("server").sent_packets end
+      t.ask(1, 1, 1400)
+      t.w:run_for "4s"
+      local before = sent()
+      t.w:run_for "8s"
+      assert.equal(before, sent())
+      assert.equal(line.mtu and 0 or 1, (t.result(t.ask(1, 1, 1400))))
+    end
   end)
 end)
 

@@ -1,7 +1,7 @@
 /* Flows of kt's own wire, for spec/link/native_flows_spec.lua, which carries the packets itself.
  *
  *   e = flows{client = bool, ours, peers (max_flows), idle (µs), deaf = bool}
- *   e:clock(now, gap)   e:path(room)   e:due()   e:timer()   e:pending()   e:facts() -> table   e:free(code)
+ *   e:clock(now, gap)   e:path(room[, reach])   e:due()   e:timer()   e:pending()   e:facts() -> table   e:free(code)
  *   packet, contents = e:write(room)   e:acked(contents)   e:lost(contents)   contents: a string
  *   e:feed(packet) -> true, or nil, error
  *   id = e:open(target, client), or nil, error   e:send(id, text) -> true, or nil, error   e:close(id, code)
@@ -120,7 +120,7 @@ static int end_new(lua_State *L)
     e->events = luaL_ref(L, LUA_REGISTRYINDEX);
     if (kt_native_flows_new(&e->flows, &cfg, is_deaf ? &deaf : &owner, e) < 0)
         return luaL_error(L, "no memory");
-    kt_native_flows_path(e->flows, 1200);
+    kt_native_flows_path(e->flows, 1200, 1200);
     return 1;
 }
 
@@ -169,7 +169,8 @@ static int end_clock(lua_State *L)
 
 static int end_path(lua_State *L)
 {
-    kt_native_flows_path(check_end(L)->flows, (size_t)luaL_checkinteger(L, 2));
+    const size_t room = (size_t)luaL_checkinteger(L, 2);
+    kt_native_flows_path(check_end(L)->flows, room, (size_t)luaL_optinteger(L, 3, (lua_Integer)room));
     return 0;
 }
 

@@ -35,6 +35,12 @@ void kt_native_acks_init(struct kt_native_acks *a, uint32_t max_delay_us);
  * duplicate, which changes nothing. */
 bool kt_native_acks_received(struct kt_native_acks *a, uint64_t number, bool eliciting, uint64_t now_us);
 
+/* An ACK for what waits is due now. */
+static inline void kt_native_acks_at_once(struct kt_native_acks *a)
+{
+    if (a->waiting > 0) a->due_us = 0;
+}
+
 /* When an ACK must leave at the latest; UINT64_MAX: none must. */
 static inline uint64_t kt_native_acks_due(const struct kt_native_acks *a)
 {

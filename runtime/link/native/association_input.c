@@ -177,6 +177,10 @@ static void take_frames(struct kt_native_association *a, struct kt_native_path *
         len -= (size_t)n;
     }
     kt_native_acks_received(&p->acks, in->number, eliciting, in->now_us);
+    if (in->len > p->longest) { /* it probes for the MTU: a late ACK would slow that, and distort the RTT */
+        p->longest = in->len;
+        kt_native_acks_at_once(&p->acks);
+    }
     a->c->counters->InSegs += eliciting;
     a->sum.segs_in += eliciting;
     if (eliciting && a->c->client) {

@@ -41,6 +41,7 @@ struct kt_native_path {
     struct kt_native_place place;
     uint64_t in_bytes, out_bytes; /* while it is not validated */
     struct kt_native_mtu mtu;
+    size_t longest;         /* packet that arrived, at least KT_NATIVE_MTU_BASE: bytes of frames */
     uint32_t every;         /* that the peer was asked for last */
     uint64_t sent_us;       /* when a packet left last */
     uint64_t lost_us;       /* when `lost` was raised for it last, or it fell silent */

@@ -452,6 +452,15 @@ static void send_mtu_probe(struct kt_native_path *p, uint32_t size, uint64_t now
     finish(&k, &p->place, now_us);
 }
 
+/* Continues the search for the path's MTU, but not while the path is silent. Returns whether a probe left. */
+static bool search_mtu(struct kt_native_path *p, uint64_t now_us)
+{
+    const uint32_t size = p->validated && p->recovery.backoff == 0 ? kt_native_mtu_probe(&p->mtu, now_us) : 0;
+    if (size == 0) return false;
+    send_mtu_probe(p, size, now_us);
+    return true;
+}
+
 static void send_frames(struct kt_native_path *p, uint64_t now_us)
 {
     struct kt_native_association *a = p->a;
@@ -481,15 +490,14 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
                 if (kt_native_acks_ask(&p->acks)) add_ping(&k);
                 finish(&k, &p->place, now_us);
             }
-            if (open > 0 || limited(p, now_us)) kt_cc_app_limited(&p->cc);
+            if (open == 0 && !limited(p, now_us)) return;
+            kt_cc_app_limited(&p->cc); /* before a probe: its sample must not pass for the path's rate */
+            if (kt_native_flows_wait(a->flows) && search_mtu(p, now_us)) kt_cc_app_limited(&p->cc);
             return;
         }
         if (!send_one(p, probe, now_us)) return;
         open--;
-        const uint32_t size = probe || !p->validated ? 0 : kt_native_mtu_probe(&p->mtu, now_us);
-        if (size == 0) continue;
-        send_mtu_probe(p, size, now_us);
-        open = 0;
+        if (!probe && search_mtu(p, now_us)) open = 0;
     }
 }
 

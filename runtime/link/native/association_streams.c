@@ -166,13 +166,16 @@ void kt_native_association_count_streams(struct kt_native_association *a)
 
 void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us)
 {
-    uint32_t size = kt_native_path_size(a->best);
+    uint32_t size = kt_native_path_size(a->best), reach = kt_native_mtu_reach(&a->best->mtu, now_us);
     for (unsigned i = 0; i < a->path_end; i++) {
         const struct kt_native_path *p = a->paths[i];
-        if (p && kt_native_path_usable(p) && kt_native_path_size(p) < size) size = kt_native_path_size(p);
+        if (!p || !kt_native_path_usable(p)) continue;
+        if (kt_native_path_size(p) < size) size = kt_native_path_size(p);
+        if (kt_native_mtu_reach(&p->mtu, now_us) < reach) reach = kt_native_mtu_reach(&p->mtu, now_us);
     }
     kt_native_flows_clock(a->flows, now_us, a->best->recovery.rtt.min / 16);
-    kt_native_flows_path(a->flows, size - KT_NATIVE_OVERHEAD); /* a datagram may leave on any */
+    kt_native_flows_path(
+        a->flows, size - KT_NATIVE_OVERHEAD, reach - KT_NATIVE_OVERHEAD); /* a datagram may leave on any */
 }
 
 static int make_flows(struct kt_native_association *a)

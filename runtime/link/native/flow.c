@@ -18,6 +18,7 @@ static struct kt_native_queued *first_of(const struct kt_list *list)
 
 void kt_native_queued_free(struct kt_native_queued *q)
 {
+    q->flow->all->large_count -= q->large;
     kt_list_remove(&q->node);
     kt_list_remove(&q->sibling);
     kt_slab_put(q->flow->all->slab, q);
@@ -43,14 +44,18 @@ static struct kt_native_queued *dequeue(struct kt_native_flow *flow)
     return q;
 }
 
-static void drop_oldest(struct kt_native_flow *flow)
+static void drop(struct kt_native_queued *q)
 {
-    struct kt_native_queued *q = dequeue(flow);
     if (!q->sent) {
-        flow->facts.dropped++;
-        flow->all->facts.total.dropped++;
+        q->flow->facts.dropped++;
+        q->flow->all->facts.total.dropped++;
     }
     kt_native_queued_free(q);
+}
+
+static void drop_oldest(struct kt_native_flow *flow)
+{
+    drop(dequeue(flow));
 }
 
 /* Memory for a datagram. At the limit, drops another for it: a copy, the flow's oldest, or another flow's oldest. */
@@ -73,12 +78,55 @@ static size_t datagram_size(const struct kt_native_flow *flow, uint64_t sequence
     return 1 + kt_native_varint_size(flow->id) + kt_native_varint_size(sequence) + len;
 }
 
+static void count_too_large(struct kt_native_flow *flow)
+{
+    flow->facts.too_large++;
+    flow->all->facts.total.too_large++;
+}
+
+/* Queues a datagram that fits `room`, lets one wait that fits only `reach`, and drops any other. */
+static void place(struct kt_native_queued *q)
+{
+    struct kt_native_flows *f = q->flow->all;
+    const size_t size = datagram_size(q->flow, q->flow->sequence + q->flow->queued, q->len);
+    if (size <= f->room) {
+        kt_native_flow_enqueue(q);
+    } else if (size <= f->reach) {
+        if (f->large_count == KT_NATIVE_FLOWS_LARGE) drop(first_of(&f->large));
+        q->large = true;
+        f->large_count++;
+        kt_list_push(&f->large, &q->node);
+        f->owner.wake(f->ctx);
+    } else {
+        count_too_large(q->flow);
+        kt_native_queued_free(q);
+    }
+}
+
+void kt_native_flows_path(struct kt_native_flows *f, size_t room, size_t reach)
+{
+    if (f->room == room && f->reach == reach) return;
+    f->room = room;
+    f->reach = reach;
+    for (size_t n = f->large_count; n > 0; n--) {
+        struct kt_native_queued *q = first_of(&f->large);
+        kt_list_remove(&q->node);
+        q->large = false;
+        f->large_count--;
+        place(q);
+    }
+}
+
+bool kt_native_flows_wait(const struct kt_native_flows *f)
+{
+    return f->large_count > 0;
+}
+
 int kt_native_flow_send(struct kt_native_flow *flow, const void *data, size_t len)
 {
     struct kt_native_flows *f = flow->all;
-    if (len > KT_NATIVE_DATAGRAM || datagram_size(flow, flow->sequence + flow->queued, len) > f->room) {
-        flow->facts.too_large++;
-        f->facts.total.too_large++;
+    if (len > KT_NATIVE_DATAGRAM || datagram_size(flow, flow->sequence + flow->queued, len) > f->reach) {
+        count_too_large(flow);
         return KT_ELIMIT;
     }
     if (flow->queued >= KT_NATIVE_FLOW_QUEUE) drop_oldest(flow);
@@ -91,7 +139,7 @@ int kt_native_flow_send(struct kt_native_flow *flow, const void *data, size_t le
     *q = (struct kt_native_queued){.flow = flow, .len = (uint16_t)len, .copies = flow->copies};
     if (len > 0) memcpy(q->data, data, len);
     kt_list_push(&flow->datagrams, &q->sibling);
-    kt_native_flow_enqueue(q);
+    place(q);
     kt_native_flow_touch(flow);
     return 0;
 }
@@ -228,9 +276,7 @@ static bool write_datagram(struct writer *w)
     struct kt_native_frame frame = {.type = KT_NATIVE_FRAME_DATAGRAM};
     bool alone;
     if (size > w->f->room) { /* the path has become smaller */
-        flow->facts.too_large++;
-        w->f->facts.total.too_large++;
-        kt_native_queued_free(dequeue(flow));
+        place(dequeue(flow));
         return true;
     }
     if (!announce(w, flow, size, &alone) || alone) return false;

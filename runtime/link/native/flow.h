@@ -1,8 +1,8 @@
 /* A flow (docs/wire.md, 6.2), and the table of an association's: shared by flows.c (the table, frames from the
  * peer) and flow.c (one flow, its queue, frames to the peer).
  *
- * A datagram is in its flow's `datagrams` as long as it exists, and besides in the flow's queue, or in `again`
- * while its next copy is not due yet. */
+ * A datagram is in its flow's `datagrams` as long as it exists, and besides in one of these: the flow's queue; `again`
+ * while its next copy is not due yet; `large` while it exceeds `room`, but not `reach`. */
 #ifndef KT_LINK_NATIVE_FLOW_H
 #define KT_LINK_NATIVE_FLOW_H
 
@@ -22,6 +22,7 @@ struct kt_native_queued {
     uint16_t len;
     uint8_t copies; /* left to make */
     bool sent;
+    bool large; /* in flows.large */
     uint8_t data[KT_NATIVE_DATAGRAM];
 };
 
@@ -66,9 +67,11 @@ struct kt_native_flows {
     uint64_t count[2];         /* likewise */
     struct kt_list ready;      /* flows with datagrams to send, the next one first */
     struct kt_list again;      /* datagrams that wait for their next copy */
-    uint64_t own_next;         /* id */
+    struct kt_list large;      /* datagrams that wait for the search for the MTU */
+    size_t large_count;
+    uint64_t own_next; /* id */
     uint64_t now_us, gap_us;
-    size_t room;
+    size_t room, reach;
     bool asked;                  /* what was written last is to be protected */
     struct kt_list ends;         /* of kt_native_flow_end */
     uint64_t end_count[2];       /* of them: of the peer's flows, of ours */

@@ -265,11 +265,6 @@ void kt_native_flows_clock(struct kt_native_flows *f, uint64_t now_us, uint64_t 
     f->gap_us = gap_us;
 }
 
-void kt_native_flows_path(struct kt_native_flows *f, size_t room)
-{
-    f->room = room;
-}
-
 uint64_t kt_native_flows_due(const struct kt_native_flows *f)
 {
     uint64_t due = UINT64_MAX;
@@ -323,6 +318,7 @@ int kt_native_flows_new(struct kt_native_flows **out, const struct kt_native_flo
     kt_list_init(&f->recency[1]);
     kt_list_init(&f->ready);
     kt_list_init(&f->again);
+    kt_list_init(&f->large);
     kt_list_init(&f->ends);
     *out = f;
     return 0;

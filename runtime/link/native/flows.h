@@ -2,8 +2,9 @@
  * addresses, without retransmission or ordering. No I/O and no clock, as streams.h.
  *
  * Everything is bounded, and counted where it is dropped: flows by max_flows (the one idle longest makes room), queued
- * datagrams by KT_NATIVE_FLOW_QUEUE for each flow and KT_NATIVE_FLOWS_QUEUE for all (the oldest makes room). Flows are
- * in the order of their last datagram, so an idle one costs nothing until it ends.
+ * datagrams by KT_NATIVE_FLOW_QUEUE for each flow and KT_NATIVE_FLOWS_QUEUE for all, large ones that wait for the search
+ * for the MTU by KT_NATIVE_FLOWS_LARGE for all (the oldest makes room). Flows are in the order of their last datagram, so
+ * an idle one costs nothing until it ends.
  *
  * A copy of a datagram, or one more than KT_NATIVE_FLOW_WINDOW behind, is dropped by the receiver. */
 #ifndef KT_LINK_NATIVE_FLOWS_H
@@ -22,6 +23,7 @@ struct kt_native_flow;
 #define KT_NATIVE_FLOWS_MAX (1u << 20) /* largest max_flows */
 #define KT_NATIVE_FLOW_QUEUE 64u       /* datagrams */
 #define KT_NATIVE_FLOWS_QUEUE 1024u    /* datagrams, with those kept for copies */
+#define KT_NATIVE_FLOWS_LARGE 64u      /* datagrams */
 #define KT_NATIVE_FLOW_WINDOW 256u     /* datagrams */
 #define KT_NATIVE_FLOW_COPIES 3u       /* most copies of a datagram */
 #define KT_NATIVE_DATAGRAM 1500u       /* largest datagram, bytes */
@@ -74,9 +76,12 @@ void kt_native_flows_free(struct kt_native_flows *f, int code);
 
 /* The time in µs, and the gap between copies: before anything else in a turn. */
 void kt_native_flows_clock(struct kt_native_flows *f, uint64_t now_us, uint64_t gap_us);
-/* The room for frames that a packet of the path can give to flows, in bytes; before the first datagram, and when it
- * changes. A datagram may need all of it. */
-void kt_native_flows_path(struct kt_native_flows *f, size_t room);
+/* The room for frames that a packet of the path can give to flows, and what that may soon grow to, in bytes; before the
+ * first datagram, and when they change. A datagram may need all of it. One that fits `reach` but not `room` waits until
+ * either changes. */
+void kt_native_flows_path(struct kt_native_flows *f, size_t room, size_t reach);
+/* True while a datagram waits for more room. */
+bool kt_native_flows_wait(const struct kt_native_flows *f);
 
 /* Opens a flow; it is the caller's until it ends. If the peer takes no more, the own flow that has been idle longest
  * ends. 0, KT_EINVAL (text too long), KT_ENOTSUP (the peer does not accept flows) or KT_ENOMEM. */
@@ -88,7 +93,7 @@ void kt_native_flow_listen(
 void kt_native_flow_copies(struct kt_native_flow *flow, unsigned copies);
 /* Whether its datagrams are to be protected by PARITY. */
 void kt_native_flow_parity(struct kt_native_flow *flow, bool parity);
-/* Queues a copy of a datagram. 0; KT_ELIMIT: larger than the path carries; KT_ENOMEM. Both are counted. */
+/* Queues a copy of a datagram. 0; KT_ELIMIT: larger than the path may carry; KT_ENOMEM. Both are counted. */
 int kt_native_flow_send(struct kt_native_flow *flow, const void *data, size_t len);
 /* Ends a flow, and tells the peer a KT_E... code. Datagrams that are queued are dropped. */
 void kt_native_flow_close(struct kt_native_flow *flow, int reason);

@@ -24,6 +24,12 @@ uint32_t kt_native_mtu_probe(const struct kt_native_mtu *m, uint64_t now_us)
     return m->most;
 }
 
+uint32_t kt_native_mtu_reach(const struct kt_native_mtu *m, uint64_t now_us)
+{
+    if (m->doubted > 0) return m->doubted;
+    return now_us < m->search_us ? m->size : m->most;
+}
+
 void kt_native_mtu_sent(struct kt_native_mtu *m)
 {
     m->probing = true;

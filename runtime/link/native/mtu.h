@@ -1,8 +1,9 @@
 /* How large a packet a path carries (docs/wire.md, 5.7; RFC 8899): a search with probes, and detection of a
  * black hole, where large packets vanish that used to pass.
  *
- * The owner asks for a probe when it sends anyway, and sends it as a packet of PING and PADDING of exactly that
- * size; its loss does not count as congestion. So an idle path is not probed and needs no timer. One probe at a time.
+ * The owner asks for a probe in each turn, and sends it as a packet of PING and PADDING of exactly that size; its loss
+ * does not count as congestion. One probe at a time. Probes go only beside other packets, or while a datagram
+ * waits for the result. So an idle path is not probed, and needs no timer.
  *
  * A hole is suspected when losses of large packets were found at KT_NATIVE_MTU_ROW times in a row, with a small one
  * acknowledged since the first, and no large one. From then on packets have KT_NATIVE_MTU_BASE bytes, and probes of the
@@ -49,6 +50,8 @@ static inline uint32_t kt_native_mtu_size(const struct kt_native_mtu *m)
 
 /* The size of the probe to send now, or 0. */
 uint32_t kt_native_mtu_probe(const struct kt_native_mtu *m, uint64_t now_us);
+/* The largest size that the search may now reach; the present one if no probe is due. */
+uint32_t kt_native_mtu_reach(const struct kt_native_mtu *m, uint64_t now_us);
 
 /* A probe leaves; a probe of this size was acknowledged, or lost. */
 void kt_native_mtu_sent(struct kt_native_mtu *m);

@@ -46,6 +46,7 @@ static void start_mtu(struct kt_native_path *p)
                       (peer->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&peer->in6.sin6_addr));
     const uint32_t most = ipv4 ? KT_NATIVE_MTU_IPV4 : KT_NATIVE_MTU_IPV6, asked = p->a->c->cfg.mtu;
     kt_native_mtu_init(&p->mtu, asked < most ? asked : most);
+    p->longest = KT_NATIVE_MTU_BASE - KT_NATIVE_OVERHEAD;
 }
 
 /* ---- what became of frames ---- */
