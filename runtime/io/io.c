@@ -71,6 +71,12 @@ uint64_t kt_io_wall(struct kt_io *io)
     return io->ops->wall(io);
 }
 
+void kt_io_machine(struct kt_io *io, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (io->ops->machine) io->ops->machine(io, out, size);
+}
+
 void kt_io_random(struct kt_io *io, void *out, size_t n)
 {
     io->ops->random(io, out, n);

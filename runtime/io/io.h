@@ -56,6 +56,10 @@ uint64_t kt_io_left(const struct kt_io *io, uint64_t at);
 uint64_t kt_io_clock(struct kt_io *io);
 /* Wall clock, µs since 1970-01-01 UTC. */
 uint64_t kt_io_wall(struct kt_io *io);
+/* Text that stands for this machine, and no other, from its installation on; empty: unknown. size: at least 1. Others
+ * must not see it: only a hash may leave this process. Blocks, so use it only at startup. */
+#define KT_IO_MACHINE 65u
+void kt_io_machine(struct kt_io *io, char *out, size_t size);
 /* Unpredictable bytes, fit for keys. Buffered, so cheap enough for nonces. Cannot fail. */
 void kt_io_random(struct kt_io *io, void *out, size_t n);
 
@@ -400,6 +404,7 @@ struct kt_io_ops {
     void (*freed)(struct kt_io *); /* may be NULL */
     uint64_t (*clock)(struct kt_io *);
     uint64_t (*wall)(struct kt_io *);
+    void (*machine)(struct kt_io *, char *, size_t); /* may be NULL: unknown */
     void (*random)(struct kt_io *, void *, size_t);
     int (*udp_open)(struct kt_io *, const struct kt_udp_opts *, const struct kt_udp_events *, void *,
         struct kt_udp **, struct kt_err *);

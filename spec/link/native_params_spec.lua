@@ -4,9 +4,9 @@ local bytes = require "bytes"
 local hex, unhex, noise = bytes.hex, bytes.unhex, bytes.noise
 
 local full = {
-  present = (2 << 15) - 2, lowest = 1, highest = 3, time_ms = 1700000000000, aead = 3, instance = noise(16), max_data = (1 << 62) - 1,
+  present = (2 << 16) - 2, lowest = 1, highest = 3, time_ms = 1700000000000, aead = 3, instance = noise(16), max_data = (1 << 62) - 1,
   max_stream_data = 1 << 40, min_stream_data = 1 << 14, max_streams = 1 << 20, max_flows = 1 << 20, ack_delay_ms = 10000,
-  survive_s = 2592000, parity = 5, keepalive_s = 2592000, agent = ("a"):rep(64), error = 15, error_text = ("e"):rep(200),
+  survive_s = 2592000, parity = 5, keepalive_s = 2592000, device = noise(16), agent = ("a"):rep(64), error = 15, error_text = ("e"):rep(200),
 }
 
 local function read(text) return hs.params_read(unhex(text)) end

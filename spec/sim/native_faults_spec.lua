@@ -266,13 +266,56 @@ describe("a restart of the server of kt's own wire", function()
     t.connect():echo("after", { timeout = "2s" })
   end)
 
-  it("of the client ends what it left at the server", function()
+end)
+
+describe("a restart of the client of kt's own wire", function()
+  it("ends what it left at the server, with its target conns, within 3 s", function()
+    local left, served = nil, 0
+    local t = tunnel { target = { on = "127.0.0.1:8388", fn = function(conn)
+      conn:write(conn:read_exactly(1))
+      served = served + 1
+      if served == 1 then left = select(2, conn:read(1, { timeout = "1h" })) else conn:read(1, { timeout = "1h" }) end
+    end } }
+    local function first_byte()
+      local app = t.connect()
+      app:write "x"
+      app:read_exactly(1)
+    end
+    first_byte()
+    t.at_client:crash()
+    t.w:run_for "1s"
+    t.at_client:restart()
+    first_byte()
+    t.w:run_for "3s"
+    assert.equal("reset", left and left.code)
+    assert.matches("link with 10.0.1.1:%d+ ended: its client has restarted", t.server:log())
+    local counters = t.server:stats().counters
+    assert.same({ 2, 1, 1 }, { counters.PassiveOpens, counters.CurrEstab, counters.SessionsRestarted })
+  end)
+
+  it("is not seen in a second process on its host, nor after a move", function()
+    local function counts(t)
+      local c = t.server:stats().counters
+      return { c.PassiveOpens, c.CurrEstab, c.SessionsRestarted }
+    end
     local t = tunnel()
     t.connect():echo "before"
+    t.at_client:file("second.lua", ([[
+      local kt = require "kt"
+      local far = kt.link { remote = "server:29900", wire = "kt", key = "%s", stay = true }
+      far:serve(function(stream) stream:close() end)]]):format(KEY))
+    t.at_client:run("second.lua", { beside = true })
+    t.w:run_for "5s"
+    assert.same({ 2, 2, 0 }, counts(t))
+
+    t = tunnel()
+    t.connect():echo "before"
+    t.at_client:crash()
+    t.at_client:move "10.0.9.1"
     t.at_client:restart()
     t.connect():echo "after"
-    t.w:run_for "1s"
-    assert.is_true(t.server:stats().counters.CurrEstab <= 2)
+    t.w:run_for "5s"
+    assert.same({ 2, 2, 0 }, counts(t))
   end)
 end)
 

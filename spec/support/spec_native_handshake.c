@@ -95,6 +95,8 @@ static void params_of(lua_State *L, int table, struct kt_native_params *p)
 #undef GET
     const uint8_t *instance = bytes_field(L, table, "instance", KT_NATIVE_INSTANCE);
     if (instance) memcpy(p->instance, instance, KT_NATIVE_INSTANCE);
+    const uint8_t *device = bytes_field(L, table, "device", KT_NATIVE_DEVICE);
+    if (device) memcpy(p->device, device, KT_NATIVE_DEVICE);
     text_field(L, table, "agent", p->agent, sizeof p->agent);
     text_field(L, table, "error_text", p->error_text, sizeof p->error_text);
 }
@@ -123,6 +125,7 @@ static void push_params(lua_State *L, const struct kt_native_params *p)
     NUMBERS(SET)
 #undef SET
     set_bytes(L, "instance", p->instance, sizeof p->instance);
+    set_bytes(L, "device", p->device, sizeof p->device);
     set_bytes(L, "agent", p->agent, strlen(p->agent));
     set_bytes(L, "error_text", p->error_text, strlen(p->error_text));
 }

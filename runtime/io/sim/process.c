@@ -184,6 +184,11 @@ static uint64_t sim_wall(struct kt_io *io)
     return p->sim->wall_us + p->sim->now + (uint64_t)p->host->wall_jump;
 }
 
+static void sim_machine(struct kt_io *io, char *out, size_t size)
+{
+    snprintf(out, size, "%s", kt_sim_io(io)->host->name);
+}
+
 static void sim_random(struct kt_io *io, void *out, size_t n)
 {
     kt_sim_random_fill(&kt_sim_io(io)->random, out, n);
@@ -195,6 +200,7 @@ static const struct kt_io_ops ops = {
     .free = sim_free,
     .clock = sim_clock,
     .wall = sim_wall,
+    .machine = sim_machine,
     .random = sim_random,
     .udp_open = kt_sim_udp_open,
     .listen = kt_sim_listen,

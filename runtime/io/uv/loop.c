@@ -68,6 +68,17 @@ static uint64_t uv_io_wall(struct kt_io *io)
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+/* machine-id(5) */
+static void uv_io_machine(struct kt_io *io, char *out, size_t size)
+{
+    struct kt_err err;
+    char *data;
+    size_t len;
+    if (kt_system_file_read(io, "/etc/machine-id", size - 1, &data, &len, &err)) return;
+    memcpy(out, data, len + 1);
+    free(data);
+}
+
 /* ---- chance ---- */
 
 static void wipe(uint8_t *p, size_t n)
@@ -164,6 +175,7 @@ static const struct kt_io_ops ops = {
     .freed = kt_uv_freed,
     .clock = uv_io_clock,
     .wall = uv_io_wall,
+    .machine = uv_io_machine,
     .random = uv_io_random,
     .udp_open = kt_uv_udp_open,
     .udp_limits = kt_uv_udp_limits,

@@ -34,6 +34,7 @@ static void destroy(struct acceptor *a)
     free_all(&a->unproven);
     kt_hmap_free(&a->cids);
     kt_hmap_free(&a->instances);
+    kt_hmap_free(&a->devices);
     kt_native_server_end(&a->server);
     kt_session_starts_free(&a->own_starts);
     kt_ports_remove(&a->taker);
@@ -188,6 +189,7 @@ int kt_native_accept(const struct kt_wire *self, const struct kt_wire_env *env, 
     a->starts = env->starts ? env->starts : &a->own_starts;
     kt_hmap_init(&a->cids);
     kt_hmap_init(&a->instances);
+    kt_hmap_init(&a->devices);
     kt_list_init(&a->ages);
     kt_list_init(&a->unproven);
     kt_list_init(&a->silents);

@@ -31,6 +31,12 @@ struct acceptor;
 #define KT_NATIVE_MISSED_US 60000000u
 #define KT_NATIVE_QUIET_US 10000000u
 
+/* When a client begins an association, this many others of its device are asked at most, and each has this long to
+ * answer, or this many round trips if that is longer: else it was left by a process that is gone (docs/wire.md, 4.5). */
+#define KT_NATIVE_ASKED_MOST 16u
+#define KT_NATIVE_ASKED_US 2000000u
+#define KT_NATIVE_ASKED_TRIPS 6u
+
 /* An association in the table, under the connection ids of all its paths. */
 struct guest {
     struct acceptor *acceptor;
@@ -41,13 +47,16 @@ struct guest {
         struct guest *guest;
     } cids[KT_NATIVE_PATHS];
     struct kt_hnode instance; /* in acceptor->instances, once it is proven */
+    struct kt_hnode device;   /* in acceptor->devices, likewise, if its client named one */
     struct kt_list by_age;    /* in acceptor->ages, or in acceptor->unproven */
     struct kt_list silent;    /* in acceptor->silents while its peer is suspect, or has missed keepalives */
-    struct kt_timer expire;   /* while it is not proven */
+    struct kt_timer expire;   /* while it is not proven, or while asked_us is set */
+    uint64_t asked_us;        /* when it was asked because of a new one of its device; 0: it has answered */
     struct kt_list links;     /* of kt_accepted */
-    bool proven, listed;      /* listed: in acceptor->instances */
-    bool suspect;             /* its peer owes an answer and is silent, or is stuck */
-    bool present;             /* as last reported by `presence` */
+    bool proven;
+    bool listed, found; /* listed: in acceptor->instances; found: in acceptor->devices */
+    bool suspect;       /* its peer owes an answer and is silent, or is stuck */
+    bool present;       /* as last reported by `presence` */
 };
 
 struct acceptor {
@@ -63,6 +72,7 @@ struct acceptor {
     struct kt_port_taker taker;
     struct kt_hmap cids;      /* of guest_cid */
     struct kt_hmap instances; /* of proven guests, by the instance that their link announced */
+    struct kt_hmap devices;   /* likewise by the device */
     struct kt_list ages;      /* of guests that are proven, the oldest first */
     struct kt_list unproven;
     struct kt_list silents;           /* of guests whose peers may be dead, about the longest silent first */

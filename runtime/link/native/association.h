@@ -143,6 +143,9 @@ uint32_t kt_native_association_rtt(const struct kt_native_association *a); /* sm
 
 const struct kt_wire *kt_native_association_wire(const struct kt_native_association *a);
 const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a);
+/* Whether the peers of two are at the same address, and reach this host at the same one; ports may differ. */
+bool kt_native_association_same_hosts(
+    const struct kt_native_association *x, const struct kt_native_association *y);
 const char *kt_native_association_peer_text(const struct kt_native_association *a);
 const char *kt_native_association_identity(const struct kt_native_association *a); /* NULL: a shared key */
 const uint8_t *kt_native_association_key(const struct kt_native_association *a);   /* the peer's public one */
@@ -150,6 +153,8 @@ const uint8_t *kt_native_association_instance(
     const struct kt_native_association *a); /* the peer's, 16 bytes */
 /* How often it sends something at least, in µs, as announced in the handshake; 0: it did not say. */
 uint64_t kt_native_association_peer_keepalive(const struct kt_native_association *a);
+const uint8_t *kt_native_association_device(
+    const struct kt_native_association *a); /* the peer's, 16 bytes; NULL: it did not say */
 size_t kt_native_association_streams(const struct kt_native_association *a);
 bool kt_native_association_over(const struct kt_native_association *a);
 /* Why it is over, as a sentence. */

@@ -33,6 +33,22 @@ const struct kt_addr *kt_native_association_peer(const struct kt_native_associat
     return &a->paths[0]->place.peer;
 }
 
+/* The address of this host that the peer sends to. */
+static struct kt_addr here(const struct kt_native_place *place)
+{
+    struct kt_addr local = place->from;
+    if (local.sa.sa_family == AF_UNSPEC) kt_udp_local(place->udp, &local);
+    return local;
+}
+
+bool kt_native_association_same_hosts(
+    const struct kt_native_association *x, const struct kt_native_association *y)
+{
+    const struct kt_native_place *p = &x->paths[0]->place, *q = &y->paths[0]->place;
+    const struct kt_addr one = here(p), other = here(q);
+    return kt_addr_same_host(&p->peer, &q->peer) && kt_addr_same_host(&one, &other);
+}
+
 const char *kt_native_association_peer_text(const struct kt_native_association *a)
 {
     return a->peer_text;
@@ -51,6 +67,11 @@ const uint8_t *kt_native_association_key(const struct kt_native_association *a)
 uint64_t kt_native_association_peer_keepalive(const struct kt_native_association *a)
 {
     return a->peer.keepalive_s * 1000000;
+}
+
+const uint8_t *kt_native_association_device(const struct kt_native_association *a)
+{
+    return a->peer.present >> KT_NATIVE_PARAM_DEVICE & 1 ? a->peer.device : NULL;
 }
 
 const uint8_t *kt_native_association_instance(const struct kt_native_association *a)

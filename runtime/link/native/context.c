@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/bytes.h"
+#include "crypto/hash.h"
 #include "crypto/locked.h"
 #include "link/common/rare_log.h"
 #include "link/native/blocks.h"
@@ -187,6 +188,19 @@ struct kt_native_credit kt_native_context_credit(const struct kt_native_context 
         .max_streams = kt_min64(between(STREAMS_LEAST, fit / STREAMS_SHARE, fit), c->cfg.max_streams)};
 }
 
+/* What stands for this machine at the servers with this key: a hash, since others must not learn its own name. */
+static void set_device(struct kt_native_context *c)
+{
+    static const char use[] = "kt wire 1 device";
+    char machine[KT_IO_MACHINE];
+    uint8_t hash[KT_HASH];
+    kt_io_machine(c->io, machine, sizeof machine);
+    if (!machine[0]) return;
+    kt_hash(hash, c->secrets->header_keys.header_key, use, sizeof use - 1, machine, strlen(machine));
+    memcpy(c->params.device, hash, sizeof c->params.device);
+    c->params.present |= 1u << KT_NATIVE_PARAM_DEVICE;
+}
+
 static void set_params(struct kt_native_context *c)
 {
     const struct kt_native_credit credit = kt_native_context_credit(c, kt_native_context_first(c));
@@ -205,6 +219,7 @@ static void set_params(struct kt_native_context *c)
         .keepalive_s = (c->cfg.keepalive_us + 999999) / 1000000};
     kt_io_random(c->io, c->params.instance, sizeof c->params.instance);
     snprintf(c->params.agent, sizeof c->params.agent, "kt");
+    if (c->client) set_device(c);
 }
 
 int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *wire,

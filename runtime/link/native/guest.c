@@ -145,6 +145,7 @@ void kt_native_guest_free(struct guest *g, int code, const char *text)
     for (unsigned i = 0; i < KT_NATIVE_PATHS; i++)
         if (g->cids[i].guest) kt_hmap_remove(&a->cids, &g->cids[i].node);
     if (g->listed) kt_hmap_remove(&a->instances, &g->instance);
+    if (g->found) kt_hmap_remove(&a->devices, &g->device);
     kt_list_remove(&g->by_age);
     kt_list_remove(&g->silent);
     a->guests--;
@@ -160,7 +161,18 @@ void kt_native_guest_free(struct guest *g, int code, const char *text)
 
 static void on_expire(void *ctx)
 {
-    kt_native_guest_free(ctx, KT_ETIMEOUT, NULL);
+    struct guest *g = ctx;
+    const uint64_t asked = g->asked_us;
+    g->asked_us = 0;
+    if (!g->proven) {
+        kt_native_guest_free(g, KT_ETIMEOUT, NULL);
+    } else if (kt_native_association_heard(g->a) <= asked) {
+        const char *why = "its client has restarted";
+        g->c->counters->SessionsRestarted++;
+        kt_log_with(g->c->log, KT_LOG_WARN, kt_log_peer(kt_native_association_peer_text(g->a)),
+            "link with %s ended: %s", kt_native_association_peer_text(g->a), why);
+        kt_native_guest_free(g, KT_ERESTART, why);
+    }
 }
 
 /* ---- what its association says ---- */
@@ -210,30 +222,36 @@ void kt_native_guest_give_link(struct guest *g)
     if (link) a->events->link(a->ctx, link, &peer);
 }
 
-static uint64_t instance_hash(const struct guest *g)
+_Static_assert(KT_NATIVE_DEVICE == KT_NATIVE_INSTANCE, "hash_id takes both");
+
+static uint64_t hash_id(const struct acceptor *a, const uint8_t id[KT_NATIVE_INSTANCE])
 {
-    uint64_t h = g->acceptor->hash_seed, word;
-    const uint8_t *instance = kt_native_association_instance(g->a);
+    uint64_t h = a->hash_seed, word;
     for (size_t i = 0; i < KT_NATIVE_INSTANCE; i += sizeof word) {
-        memcpy(&word, instance + i, sizeof word);
+        memcpy(&word, id + i, sizeof word);
         h = kt_hash_u64(word, h);
     }
     return h;
 }
 
-static bool same_peer(const struct guest *x, const struct guest *y)
+static bool same_identity(const struct guest *x, const struct guest *y)
 {
     const char *a = kt_native_association_identity(x->a), *b = kt_native_association_identity(y->a);
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool same_peer(const struct guest *x, const struct guest *y)
+{
     return memcmp(kt_native_association_instance(x->a), kt_native_association_instance(y->a),
                KT_NATIVE_INSTANCE) == 0 &&
-           strcmp(a ? a : "", b ? b : "") == 0;
+           same_identity(x, y);
 }
 
 /* Replaces the association that this link had here before, which it has given up (docs/wire.md, 4.5). */
 static void replace(struct guest *g)
 {
     struct acceptor *a = g->acceptor;
-    const uint64_t h = instance_hash(g);
+    const uint64_t h = hash_id(a, kt_native_association_instance(g->a));
     struct kt_hnode *next;
     for (struct kt_hnode *n = kt_hmap_find(&a->instances, h); n; n = next) {
         struct guest *old = KT_CONTAINER(n, struct guest, instance);
@@ -242,6 +260,39 @@ static void replace(struct guest *g)
     }
     g->listed =
         kt_hmap_add(&a->instances, &g->instance, h) == 0; /* else it is not replaced, but ends in time */
+}
+
+static bool same_device(const struct guest *x, const struct guest *y)
+{
+    return memcmp(kt_native_association_device(x->a), kt_native_association_device(y->a), KT_NATIVE_DEVICE) ==
+               0 &&
+           same_identity(x, y) && kt_native_association_same_hosts(x->a, y->a);
+}
+
+/* Asks whether its process is still there: on_expire looks whether it has answered. */
+static void ask(struct guest *g, uint64_t now_us)
+{
+    const uint64_t trips = KT_NATIVE_ASKED_TRIPS * (uint64_t)kt_native_association_rtt(g->a);
+    if (g->asked_us) return;
+    g->asked_us = now_us;
+    kt_native_association_ask(g->a);
+    kt_io_timer_set(g->c->io, &g->expire, now_us + (trips > KT_NATIVE_ASKED_US ? trips : KT_NATIVE_ASKED_US));
+}
+
+/* If the client has restarted, it has left associations here that only `survive` would end (docs/wire.md, 4.5). */
+static void ask_device(struct guest *g)
+{
+    struct acceptor *a = g->acceptor;
+    const uint8_t *device = kt_native_association_device(g->a);
+    if (!device) return;
+    const uint64_t h = hash_id(a, device), now = kt_io_now(g->c->io);
+    unsigned asked = 0;
+    for (struct kt_hnode *n = kt_hmap_find(&a->devices, h); n && asked < KT_NATIVE_ASKED_MOST;
+         n = kt_hmap_again(n), asked++) {
+        struct guest *old = KT_CONTAINER(n, struct guest, device);
+        if (same_device(g, old)) ask(old, now);
+    }
+    g->found = kt_hmap_add(&a->devices, &g->device, h) == 0;
 }
 
 static void on_proven(void *ctx)
@@ -254,6 +305,7 @@ static void on_proven(void *ctx)
     kt_list_remove(&g->by_age);
     kt_list_push(&a->ages, &g->by_age);
     replace(g);
+    ask_device(g);
     kt_native_server_proven(&a->server);
     kt_log_with(g->c->log, KT_LOG_INFO, kt_log_peer(kt_native_association_peer_text(g->a)), "link from %s",
         kt_native_association_peer_text(g->a));

@@ -32,6 +32,7 @@ static const struct row {
     [KT_NATIVE_PARAM_ERROR] = {ERROR, AT(error_text), KT_NATIVE_ERROR_TEXT},
     [KT_NATIVE_PARAM_PARITY] = {NUMBER, AT(parity), KT_NATIVE_VARINT_MAX},
     [KT_NATIVE_PARAM_KEEPALIVE] = {NUMBER, AT(keepalive_s), KT_NATIVE_SURVIVE_MAX},
+    [KT_NATIVE_PARAM_DEVICE] = {BYTES, AT(device), KT_NATIVE_DEVICE},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 

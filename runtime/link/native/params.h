@@ -10,6 +10,7 @@
 #define KT_NATIVE_AGENT 64u       /* bytes of text, at most */
 #define KT_NATIVE_ERROR_TEXT 200u /* likewise */
 #define KT_NATIVE_INSTANCE 16u
+#define KT_NATIVE_DEVICE 16u
 
 enum kt_native_param {
     KT_NATIVE_PARAM_PADDING,
@@ -28,6 +29,7 @@ enum kt_native_param {
     KT_NATIVE_PARAM_ERROR,
     KT_NATIVE_PARAM_PARITY,
     KT_NATIVE_PARAM_KEEPALIVE,
+    KT_NATIVE_PARAM_DEVICE,
 };
 
 /* Those that every initiation has, and every response without an error. */
@@ -40,6 +42,7 @@ struct kt_native_params {
     uint8_t lowest, highest; /* versions */
     uint8_t aead;            /* bits of enum kt_aead_method */
     uint8_t instance[KT_NATIVE_INSTANCE];
+    uint8_t device[KT_NATIVE_DEVICE];
     uint64_t time_ms;                                    /* since 1970 */
     uint64_t max_data, max_stream_data, min_stream_data; /* the last at most max_stream_data */
     uint64_t max_streams, max_flows;                     /* 0..KT_NATIVE_STREAMS_MAX */
