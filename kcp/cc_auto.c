@@ -46,9 +46,8 @@
 #define MIN_RTT_US 10000000u /* a min_rtt holds for this long */
 #define PROBE_LEAST_US 1000u
 #define LOSS_MAX PERCENT(40)
-#define SPILL_PACKETS 6u /* losses in a round that may end STARTUP while nothing is measured, as in BBR */
-#define LATE 8u          /* this many late round trips in a row show a queue in STARTUP */
-#define STUCK_ROUNDS 2u  /* a queue that this many rounds do not shorten is not ours */
+#define LATE 8u         /* this many late round trips in a row show a queue in STARTUP */
+#define STUCK_ROUNDS 2u /* a queue that this many rounds do not shorten is not ours */
 #define EXTRA_ROUNDS 5u
 #define BUNCH_US 10000000u
 #define RTT_LEAST_US 5000u   /* machines take this long to react */
@@ -298,45 +297,25 @@ static void watch_startup(struct kt_cc *cc, uint32_t rtt_us)
     }
 }
 
-static void start_again(struct kt_cc *cc, uint64_t now_us)
-{
-    struct kt_cc_auto *a = &cc->auto_;
-    a->alarmed = false;
-    a->spill = a->flat = a->late = 0;
-    enter(cc, STARTUP, STARTUP_GAIN, now_us);
-}
-
 /* If a queue ended STARTUP that a lower rate has not drained, it was no queue: STARTUP continues, and takes the
- * round trips measured here as the path's own. The same holds for losses that a lower rate has not ended. */
+ * round trips measured here as the path's own. */
 static void end_down(struct kt_cc *cc, uint32_t queue_us, uint64_t now_us)
 {
     struct kt_cc_auto *a = &cc->auto_;
     if (a->alarmed && queue_us > startup_limit(a)) {
+        a->alarmed = false;
         a->spread_us = (uint32_t)kt_min64(queue_us + queue_us / 2, 2 * (uint64_t)a->min_rtt_us);
-        start_again(cc, now_us);
+        a->flat = a->late = 0;
+        enter(cc, STARTUP, STARTUP_GAIN, now_us);
         return;
     }
-    if (a->spill > 0 && share(&a->low_loss) > a->spill / 2) {
-        start_again(cc, now_us);
-        return;
-    }
-    if (a->alarmed || a->spill > 0)
+    if (a->alarmed)
         begin_up(cc, UP_GAIN, now_us); /* STARTUP may have ended too early */
     else
         enter(cc, CRUISE, ONE, now_us);
     a->alarmed = false;
-    a->spill = 0;
     const uint32_t spread = (uint32_t)kt_min64(a->round_max_us - a->round_rtt_us, a->min_rtt_us);
     a->spread_us = (3 * a->spread_us + spread) / 4;
-}
-
-/* A sender that pauses again and again, as for want of credit, does not show what the path delivers. What it sends in
- * between may overflow a queue nevertheless, and is lost. */
-static bool spills(const struct kt_cc *cc, uint64_t lost)
-{
-    const struct kt_cc_auto *a = &cc->auto_;
-    return cc->rate.lost - a->round_lost >= SPILL_PACKETS * (uint64_t)cc->limits.packet &&
-           lost > a->loss + a->loss / 2 + PERCENT(3);
 }
 
 static void startup_round(struct kt_cc *cc, uint64_t lost, uint64_t now_us)
@@ -346,18 +325,15 @@ static void startup_round(struct kt_cc *cc, uint64_t lost, uint64_t now_us)
         if (cc->rate.delivered >= a->until) enter(cc, DRAIN, DRAIN_GAIN, now_us);
         return;
     }
-    const bool measured = a->round_bw > 0; /* else it was app-limited */
-    if (!measured && !spills(cc, lost)) return;
-    if (measured && a->round_bw >= a->full_bw * GROWTH / ONE) {
+    if (a->round_bw == 0) return; /* app-limited */
+    if (a->round_bw >= a->full_bw * GROWTH / ONE) {
         a->full_bw = a->round_bw;
         a->flat = 0;
         return;
     }
     a->flat++;
     const uint32_t enough = lost > PERCENT(25) ? 1 : lost > PERCENT(3) ? 2 : FLAT_ROUNDS;
-    if (a->flat < enough) return;
-    if (!measured) a->spill = (uint32_t)lost;
-    enter(cc, DRAIN, DRAIN_GAIN, now_us);
+    if (a->flat >= enough) enter(cc, DRAIN, DRAIN_GAIN, now_us);
 }
 
 /* For a queue that the last round's rate should have shortened, but did not: either less arrives than

@@ -37,10 +37,9 @@ struct kt_cc_auto {
 
     /* STARTUP */
     uint64_t full_bw;
-    uint32_t flat;  /* rounds without growth */
-    uint32_t late;  /* round trips in a row that show a queue */
-    bool alarmed;   /* a queue has ended it, and has not been seen to drain yet */
-    uint32_t spill; /* likewise losses that have ended it while app-limited: their share; 0: they have not */
+    uint32_t flat; /* rounds without growth */
+    uint32_t late; /* round trips in a row that show a queue */
+    bool alarmed;  /* a queue has ended it, and has not been seen to drain yet */
 
     /* CRUISE */
     uint32_t queue_us, last_gain; /* of the last round */

@@ -15,7 +15,7 @@ local function flow(line, settings)
   local random = 12345
   return setmetatable({
     line = line, cc = delivery.auto(settings), now = SECOND, free = 0, events = {}, first = 1, last = 0, unacked = {}, low = 1, n = 0,
-    delivered = 0, sent = 0, lost = 0, dropped = 0, worst = 0, busy = true,
+    delivered = 0, sent = 0, dropped = 0, worst = 0, busy = true,
     chance = function()
       random = (random * 1103515245 + 12345) % 2147483648
       return random / 2147483648
@@ -46,7 +46,6 @@ function Flow:lose(n)
     if self.unacked[self.low] then
       self.cc:lost(self.unacked[self.low], self.now)
       self.unacked[self.low] = nil
-      self.lost = self.lost + PACKET
     end
     self.low = self.low + 1
   end
@@ -60,23 +59,16 @@ function Flow:acknowledge(n)
   self.cc:progress(self.now)
 end
 
--- Whether the receiver's credit lets another packet out: `credit` of them, raised in steps of a quarter as packets arrive.
-function Flow:allowed()
-  if not self.credit then return true end
-  local step = self.credit // 4
-  return self.sent < (self.delivered // PACKET // step * step + self.credit) * PACKET + self.lost
-end
-
 -- Runs for this many seconds. Returns bytes per second delivered and sent, and the longest wait in the queue, in µs.
 function Flow:run(seconds)
   local stop, before, sent = self.now + math.floor(seconds * SECOND), self.delivered, self.sent
   self.worst = 0
   while self.now < stop do
-    while self.busy and self.cc:open() > 0 and self.cc:next() <= self.now and self:allowed() do self:send() end
-    if not self.busy or (not self:allowed() and self.cc:open() > 0) then self.cc:app_limited() end
+    while self.busy and self.cc:open() > 0 and self.cc:next() <= self.now do self:send() end
+    if not self.busy then self.cc:app_limited() end
     local event = self.events[self.first]
     local due = event and event.at or self.now + 2 * self.line.rtt -- then a timeout
-    if self.busy and self.cc:open() > 0 and self:allowed() then due = math.min(due, math.max(self.cc:next(), self.now)) end
+    if self.busy and self.cc:open() > 0 then due = math.min(due, math.max(self.cc:next(), self.now)) end
     self.now = math.min(due, stop)
     if not event and due <= stop then
       self:lose(self.n + 1)
@@ -170,31 +162,6 @@ describe("mode auto's controller", function()
     near(RATE, 0.12, (f.cc:facts()))
     f:run(0.2)
     near(RATE, 0.1, (f:run(1)))
-  end)
-
-  it("ends its start where credit runs out again and again, and the bursts between overflow a short queue", function()
-    local line = clean()
-    line.queue = 10
-    local f = flow(line)
-    f.credit = 150 -- the line holds 200
-    f:run(3)
-    local before = f.dropped
-    local got = f:run(3)
-    assert.is_true(got >= 0.5 * RATE, got)
-    assert.is_true((f.dropped - before) * PACKET / 3 <= 0.01 * RATE, f.dropped - before)
-  end)
-
-  it("goes on with its start where losses are not those of its bursts", function()
-    local line = clean()
-    line.loss = 0.1
-    local f = flow(line)
-    for _ = 1, 100 do
-      for _ = 1, 16 do f:send() end
-      f.busy = false
-      f:run(0.02)
-      f.busy = true
-    end
-    near(0.9 * RATE, 0.1, (f:run(1)))
   end)
 
   it("does not grow on what was not measured: a source of 1 Mbit/s for a while", function()
