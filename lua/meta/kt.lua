@@ -6,7 +6,7 @@
 ---@alias kt.rate string|number a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second
 ---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
---- Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other fields describe the sessions that are up now. A field that only one wire has is nil on the other.
+--- Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the new script after a reload. All other fields describe the sessions that are up now. A field that only one wire has is nil on the other.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
 ---@field streams integer Open streams.
@@ -187,10 +187,10 @@
 ---@field name string Its address.
 ---@field open boolean Whether it is open.
 ---@field line string|nil The line that made it.
----@field stats kt.stats|nil Of an open link or acceptor: its statistics.
----@field accepted boolean|nil Of a link: whether an acceptor made it for a peer.
----@field wanted boolean|nil Of a link: whether it needs its peer now, because it is to stay up, carries streams, or calls wait for it.
----@field opens table|nil Of a link: how long its successful calls of link:open took: their `count`, their `sum` in seconds, and `buckets`: how many took up to 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s, each without those before, and how many took longer.
+---@field stats kt.stats|nil For an open link or acceptor: its statistics.
+---@field accepted boolean|nil For a link: whether an acceptor made it for a peer.
+---@field wanted boolean|nil For a link: whether it needs its peer now, because it is to stay up, carries streams, or calls wait for it.
+---@field opens table|nil For a link: how long its successful calls of link:open took: their `count`, their `sum` in seconds, and `buckets`: how many took up to 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s, each without those before, and how many took longer.
 
 --- A date and a time of day.
 ---@class kt.date
@@ -240,7 +240,7 @@
 --- A link to a peer; made by kt.link, or passed to acceptor:on. All tasks share it.
 ---@class kt.link
 ---@field remote string The peer as given to kt.link; for an accepted link, the peer's address.
----@field identity string|nil Of an accepted link on kt's wire: the peer's name in `authorized`.
+---@field identity string|nil For an accepted link on kt's wire: the peer's name in `authorized`.
 local link = {}
 
 ---@class (exact) kt.link.open_options
@@ -251,7 +251,7 @@ local link = {}
 ---@field priority? integer Order of service when the link is full: 0 first, 7 last. Lower classes still get at least one byte in 32. (integer, 0 to 7; default 3)
 ---@field weight? integer Relative share among streams of the same priority: 32 gets twice as much as 16. (integer, 1 to 256; default 16)
 
---- Opens a stream to the peer, and returns it as soon as it can be written: on a link that is up at once, without asking the peer. Dials first if no session is up; kt's wire then waits for the handshake, and while the link has as many streams as either end allows. What the peer does with the stream shows later, when it is read or written. On an accepted link the peer must be a kt whose link serves.
+--- Opens a stream to the peer and returns it once it can be written: at once on a link that is up, without asking the peer. If no session is up, it dials first. On kt's wire it waits for the handshake, and while the link has as many streams as either end allows. Whether the peer accepts the stream shows later, on a read or a write. On an accepted link the peer must be a kt whose link serves.
 ---
 --- Callable from tasks.
 --- Fails with: timeout, name, unreachable, closed, dead, limit, unsupported.
@@ -308,10 +308,10 @@ function link:probe(options) end
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m")
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire.
----@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire.
+---@field duplicate? boolean With several paths, send everything on two of them, so that it arrives as soon as the faster one delivers it. Only on kt's wire.
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
----@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h")
+---@field hop? kt.duration How often a link that carries anything moves to another port of the peer, and to another of its own; 0 means never. Only on kt's wire. (duration, at most "24h")
 
 --- Changes settings of current and future sessions. Keys that are not given stay as they are. Not available on an accepted link.
 ---
@@ -338,7 +338,7 @@ function link:serve(handler) end
 ---@field srtt? kt.duration For "degraded": the highest acceptable round-trip time.
 ---@field silence? kt.duration For "degraded": the longest acceptable silence while an answer is due.
 
---- Runs a function as a task on an event. "up": the peer answers after not doing so; "down": the last session ended, and err says why; "degraded": a threshold was exceeded, and err says which (by default 5% loss or 1.5 s of silence), reported again only after the link has recovered; "stats": at regular intervals. "flow": the peer opened a flow, which the function gets instead; once per link, which then dials immediately and keeps redialling.
+--- Runs a function as a task on an event. "up": the peer has begun to answer; "down": the last session ended, and err says why; "degraded": a threshold was exceeded, and err says which (by default 5% loss or 1.5 s of silence), reported again only after the link has recovered; "stats": at regular intervals. "flow": the peer opened a flow, which the function gets instead; once per link, which then dials immediately and keeps redialling.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -427,7 +427,7 @@ function pool:open(options) end
 ---@field priority? integer As for link:open. (integer, 0 to 7)
 ---@field weight? integer As for link:open. (integer, 1 to 256)
 
---- Opens a stream on each link that is up (of the lowest SRV priority, not draining, at most 8) and keeps the first that answers; the others are reset. A link answers when its peer has acknowledged the stream, which link:open and pool:open do not wait for when a session is up; not when the peer's target has. So a peer that connects each stream to a target may do so for a moment on each link. With no link up, it tries those not checked yet, then all.
+--- Opens a stream on each link that is up (of the lowest SRV priority, not draining, at most 8) and keeps the first that answers; the others are reset. A link answers when its peer, not the peer's target, has acknowledged the stream; link:open and pool:open do not wait for that when a session is up. So a peer that connects each stream to a target may do so for a moment on each link. With no link up, it tries those not checked yet, then all.
 ---
 --- Callable from tasks.
 --- Fails with: timeout, closed, dead, limit, unreachable.
@@ -454,7 +454,7 @@ function pool:add(options) end
 
 ---@class (exact) kt.pool.set_options
 ---@field drain? boolean Whether it drains: true to take it out of use, false to bring it back.
----@field weight? integer Its relative share, as in pool:add; an SRV record does not change it any more. (integer, 1 to 65535)
+---@field weight? integer Its relative share, as in pool:add; SRV records no longer change it. (integer, 1 to 65535)
 
 --- Changes a link of the pool, for new streams; open ones stay where they are. A draining link gets no new streams, even if all others are down, but is still checked; a policy function sees it and may choose it. Keys that are not given stay as they are.
 ---
@@ -504,7 +504,7 @@ local limit = {}
 
 ---@class (exact) kt.limit.set_options
 ---@field rate? kt.rate Bytes per second; 0 means no limit.
----@field burst? kt.size Most bytes that may move at once after a pause. (size, "1KiB" to "128GiB")
+---@field burst? kt.size Maximum burst after a pause, in bytes. (size, "1KiB" to "128GiB")
 
 --- Changes the limit, at once, for all that use it. Keys that are not given stay as they are.
 ---
@@ -533,7 +533,7 @@ function listener:close() end
 ---@class kt.conn
 ---@field peer string|nil Address of the other end, also after closing. For a unix socket: "unix:/path", or "unix:" if the other end is unnamed.
 ---@field local_addr string|nil Address of this end, in the same form; nil once it is closed.
----@field original string|nil Where the client wanted to go, of a conn that was diverted to a listener with `transparent`; nil if it was made to the listener itself.
+---@field original string|nil For a conn diverted to a listener with `transparent`: its original destination; nil if the client connected to the listener itself.
 local conn = {}
 
 ---@class (exact) kt.conn.read_options
@@ -651,11 +651,11 @@ function conn:stats() end
 ---@class kt.stream
 ---@field peer string|nil Address of the link's other end.
 ---@field local_addr string|nil UDP address of this end while the stream is open: that of its session's socket, or on an acceptor the listening address.
----@field identity string|nil Of a stream that the peer opened on kt's wire: the peer's name in `authorized`.
----@field target string|nil Of a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there.
+---@field identity string|nil For a stream that the peer opened on kt's wire: the peer's name in `authorized`.
+---@field target string|nil For a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there.
 ---@field client string|nil Likewise: the client that it is for, as the peer says.
 ---@field name string|nil Likewise: the name that the peer gave it.
----@field link string|nil Of a stream that a pool opened: the name of its link in the pool.
+---@field link string|nil For a stream that a pool opened: the name of its link in the pool.
 local stream = {}
 
 ---@class (exact) kt.stream.read_options
@@ -801,11 +801,11 @@ function udplistener:close() end
 
 --- Datagrams that belong together by their addresses, without retransmission or ordering. kt.splice joins two; until then, the last datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.
 ---@class kt.flow
----@field peer string|nil Address of the other end: of a listener's flow the client's, of kt.connect's the target's, of a link's that of the link's other end.
----@field identity string|nil Of a flow that a link's peer opened: the peer's name in `authorized`.
----@field target string|nil Likewise: where it asks the datagrams to be sent (`to` in link:flow). Check it before you send anything there.
+---@field peer string|nil Address of the other end: the client for a listener's flow, the target for one that kt.connect made, the link's peer for a link's flow.
+---@field identity string|nil For a flow that a link's peer opened: the peer's name in `authorized`.
+---@field target string|nil Likewise: where the peer asks to have the datagrams sent (`to` in link:flow). Check it before you send anything there.
 ---@field client string|nil Likewise: the client that it is for, as the peer says.
----@field original string|nil Where the client sends its datagrams, of a flow that was diverted to a listener with `transparent`; answers come from there.
+---@field original string|nil For a flow diverted to a listener with `transparent`: the address that the client sends to, from which answers come.
 local flow = {}
 
 ---@class (exact) kt.flow.set_options
@@ -984,7 +984,7 @@ function timer:cancel() end
 ---@class kt.limitcount
 local limitcount = {}
 
---- Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds to wait.
+--- Counts an event for the key and returns true; over the limit, counts nothing and returns false and the seconds to wait.
 ---
 --- Callable from the main chunk and tasks.
 ---@param key any The key, such as an address or a user's name.
@@ -992,7 +992,7 @@ local limitcount = {}
 ---@return number|nil
 function limitcount:take(key) end
 
---- A table with a bound on its entries, which expire; made by kt.cache. All tasks share it.
+--- A table with a limited number of entries, which expire; made by kt.cache. All tasks share it.
 ---@class kt.cache
 local cache = {}
 
@@ -1262,7 +1262,7 @@ kt.log = {}
 ---@class (exact) kt.link_options
 ---@field remote string|string[] The peer. On kt's wire also a list of addresses of the same peer, which are all tried. The link keeps its streams and moves to another address, or another port of the range, when the peer is silent, when loss rises sharply, or as `hop` says.
 ---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
----@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
+---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "auto")
@@ -1278,25 +1278,25 @@ kt.log = {}
 ---@field max_buffered? kt.size Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; an acceptor refuses one that does not fit. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
----@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field survive? kt.duration How long a link is kept without an answer from the peer; the smaller value of both ends applies. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
----@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
+---@field duplicate? boolean With several paths, send everything on two of them, so that it arrives as soon as the faster one delivers it. Only on kt's wire. (default false)
 ---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
----@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 refuses all. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64, or the text of its .pub file; with private_key. Only on kt's wire.
 ---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8. Packets are spread over them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). Default: one path, from the address that the system chooses. Only on kt's wire.
----@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
+---@field hop? kt.duration How often a link that carries anything moves to another port of the peer, and to another of its own; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
----@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
+---@field expire? kt.duration A session accepts no new streams after this long; 0 means no limit. (duration, at most "87600h"; default 0)
 ---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")
 ---@field stay? boolean Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does. (default false)
 
---- Makes a link to a peer. It dials when the first stream is opened, and again after the peer was lost. Called in the main chunk, it opens when the script starts; in a task, immediately, and it is closed once the script has dropped it and it carries no stream, unless it serves or has `stay`.
+--- Makes a link to a peer. It dials when the first stream is opened, and redials after it has lost the peer. Called in the main chunk, it opens when the script starts; in a task, immediately, and it is closed once the script has dropped it and it carries no stream, unless it serves or has `stay`.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: memory.
@@ -1335,7 +1335,7 @@ function kt.link(options) end
 ---@class (exact) kt.accept_options
 ---@field on string UDP address to listen on.
 ---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
----@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
+---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "auto")
@@ -1351,17 +1351,17 @@ function kt.link(options) end
 ---@field max_buffered? kt.size Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; an acceptor refuses one that does not fit. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
----@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field survive? kt.duration How long a link is kept without an answer from the peer; the smaller value of both ends applies. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
----@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
+---@field duplicate? boolean With several paths, send everything on two of them, so that it arrives as soon as the faster one delivers it. Only on kt's wire. (default false)
 ---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
----@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 refuses all. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
----@field authorized? table<string, string>|fun(key: string, from: table): string|false The clients that may come in, with their public keys in base64: { alice = "…" }; with private_key. Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. A stream or link has its client's name as `identity`. Only on kt's wire.
+---@field authorized? table<string, string>|fun(key: string, from: table): string|false The clients to accept, with their public keys in base64: { alice = "…" }; with private_key. Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. A stream or link has its client's name as `identity`. Only on kt's wire.
 ---@field max_sessions? integer Maximum number of sessions; datagrams that would start another are dropped. (integer, 1 to 1048576; default 4096)
 
 --- Accepts links from peers. Called in the main chunk, it opens when the script starts; in a task, immediately.
@@ -1394,7 +1394,7 @@ function kt.accept(options) end
 
 ---@class (exact) kt.pool_options.discover.link
 ---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 0.3 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
----@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
+---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "auto")
@@ -1410,21 +1410,21 @@ function kt.accept(options) end
 ---@field max_buffered? kt.size Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; an acceptor refuses one that does not fit. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
----@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field survive? kt.duration How long a link is kept without an answer from the peer; the smaller value of both ends applies. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
----@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
+---@field duplicate? boolean With several paths, send everything on two of them, so that it arrives as soon as the faster one delivers it. Only on kt's wire. (default false)
 ---@field parity? boolean Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams that leave the line room to spare. Only on kt's wire, if both ends have it. (default true)
 ---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
----@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field max_flows? integer Flows that the peer may have open; a new one replaces the one idle longest. 0 refuses all. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64, or the text of its .pub file; with private_key. Only on kt's wire.
 ---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8. Packets are spread over them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). Default: one path, from the address that the system chooses. Only on kt's wire.
----@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
+---@field hop? kt.duration How often a link that carries anything moves to another port of the peer, and to another of its own; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
----@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
+---@field expire? kt.duration A session accepts no new streams after this long; 0 means no limit. (duration, at most "87600h"; default 0)
 ---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")
 ---@field stay? boolean Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does. (default false)
 
@@ -1499,9 +1499,9 @@ function kt.listen(options) end
 ---@field udp? string Where the datagrams of a flow go, instead of `to`.
 ---@field timeout? kt.duration Timeout for the whole call. (default "10s")
 ---@field proxy? "v1"|"v2" With to: sends a PROXY protocol header of this version first, so that the target learns the client's address. The target must expect it (`accept-proxy` in haproxy, `proxy_protocol` in nginx).
----@field client? string|kt.conn|kt.stream With proxy: the client that the conn is for. Of a conn, its peer and the address that it connected to. Of a stream, the client that the peer named (stream.client), else the peer's own address. Or an address such as "192.0.2.7:51234". Without one, or if it has no IP address, as on a unix socket, the header names none (LOCAL in v2, UNKNOWN in v1).
+---@field client? string|kt.conn|kt.stream With proxy: the client that the conn is for: a conn (its peer, and the address that it connected to), a stream (the client that the peer named in stream.client, else the peer's own address), or an address such as "192.0.2.7:51234". Without one, or if it has no IP address, as on a unix socket, the header names none (LOCAL in v2, UNKNOWN in v1).
 
---- Connects to a TCP port or a unix socket and waits for the outcome. With `udp`, makes a flow to a UDP port, from a port of its own; only a lookup of the host takes time. That flow ends with "refused" if the host says that nobody listens there before anything came back.
+--- Connects to a TCP port or a unix socket and waits for the outcome. With `udp`, makes a flow to a UDP port, from a port of its own; only a lookup of the host takes time. That flow ends with "refused" if the host reports a closed port before anything has come back.
 ---
 --- Callable from tasks.
 --- Fails with: refused, timeout, name, unreachable, config.
@@ -1528,11 +1528,11 @@ function kt.connect(options) end
 ---@field rate? kt.rate|kt.splice_options.rate Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. Not for flows. (default 0)
 ---@field limit? kt.limit|kt.splice_options.limit|false A limit shared with others (kt.limit), for both directions together, or a table with one per direction. Not for flows.
 ---@field tap? fun(data: string, direction: string) tap(data, direction): gets the first bytes of each direction ("a_to_b", "b_to_a"), once, as a task of its own: as soon as `first` bytes have passed, the other direction answers, or this one ends. The splice does not wait for it. Not for flows.
----@field first? kt.size Most bytes that tap gets. (size, 1 to "64KiB"; default "4KiB")
+---@field first? kt.size Maximum number of bytes that tap gets. (size, 1 to "64KiB"; default "4KiB")
 ---@field mirror? kt.conn|kt.stream|kt.splice_options.mirror A conn or stream that gets a copy of what goes from a to b, or a table with one per direction. The splice takes it over, and drops what comes back from it. It never holds up the splice: if it falls more than 256 KiB behind, breaks or ends, it is reset, and the bytes that it did not get are counted in `mirror_dropped`. Not for flows.
 ---@field linger? kt.duration When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream that the peer opened, where the end of data is also the end of the answer.
 
---- Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from either for `idle`; a flow cannot be joined with a conn or a stream.
+--- Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still call :set and :stats on them. Its own limits and theirs apply together. Also joins two flows, until either ends or both have been silent for `idle`; a flow cannot be joined with a conn or a stream.
 ---
 --- Callable from tasks.
 --- Fails with: closed, reset, timeout, memory.
@@ -1545,9 +1545,9 @@ function kt.splice(a, b, options) end
 
 ---@class (exact) kt.limit_options
 ---@field rate kt.rate Bytes per second; 0 means no limit.
----@field burst? kt.size Most bytes that may move at once after a pause. Default: an eighth of a second's. (size, "1KiB" to "128GiB")
+---@field burst? kt.size Maximum burst after a pause, in bytes. Default: what the rate allows in an eighth of a second. (size, "1KiB" to "128GiB")
 
---- Makes a rate limit that conns, streams and splices share: their bytes together, in both directions, stay within it. Those that have something to move take turns, so each gets the same share of the rate. A byte that passes a splice counts once, also if the splice and both its ends use the limit.
+--- Makes a rate limit that conns, streams and splices share: their bytes together, in both directions, stay within it. Those that have something to move take turns, so each gets the same share of the rate. A byte that passes a splice counts once, even if the splice and both its ends use the limit.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -1746,8 +1746,8 @@ function kt.after(delay, fn) end
 function kt.every(interval, fn) end
 
 ---@class (exact) kt.limit_count_options
----@field count integer How often. (integer, 1 to 1000000)
----@field per kt.duration In how long. (duration, "1ms" to "720h")
+---@field count integer Maximum number of events per `per`. (integer, 1 to 1000000)
+---@field per kt.duration The period. (duration, "1ms" to "720h")
 ---@field keys? integer Maximum number of keys, each kept for `per` after its last use. The least recently used one is forgotten first; each takes about 350 bytes. (integer, 1 to 1048576; default 10000)
 
 --- Makes a limit on how often something may happen, for each key separately, such as a client's address: a token bucket of `count` tokens, refilled at `count` per `per`. A reload resets it. For bandwidth use kt.limit.
@@ -1768,9 +1768,9 @@ function kt.limit_count(options) end
 
 ---@class (exact) kt.cache_options
 ---@field size integer Maximum number of entries. (integer, 1 to 1048576)
----@field ttl? kt.duration How long an entry lasts since it was set. Default: no limit. (duration, "1ms" to "720h")
+---@field ttl? kt.duration How long an entry lasts after it was set. Default: no limit. (duration, "1ms" to "720h")
 
---- Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. Expired entries are dropped as others are set. A reload resets it.
+--- Makes a table with a limited number of entries, which expire. When it is full, the entry that was set longest ago is dropped. Expired entries are dropped as others are set. A reload resets it.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -1797,7 +1797,7 @@ function kt.cache(options) end
 ---@param options kt.reload_options The options.
 function kt.reload(options) end
 
---- Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. An array of kt.json.decode or kt.json.array has a metatable; keep a copy: `table.move(list, 1, #list, 1, {})`. If it holds anything else, the reload fails and says what; a table over 4 MiB fails the reload too: delete what is old. Two references to one table become two tables. Afterwards the tables are apart: conns that the old script still has change its own. Nothing is kept when the process ends.
+--- Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. An array of kt.json.decode or kt.json.array has a metatable; keep a copy: `table.move(list, 1, #list, 1, {})`. If it holds anything else, or more than 4 MiB, the reload fails and says why; delete old entries in time. Two references to one table become two tables. Afterwards the tables are separate: conns that the old script still has change only its own. Nothing is kept when the process ends.
 ---
 --- Callable from the main chunk.
 --- ```lua
@@ -2071,12 +2071,12 @@ function kt.json.array(list) end
 
 ---@class (exact) kt.http.serve_options
 ---@field on string Where to listen.
----@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used; `%2F` is part of a segment, so `:name` may be "a/b". The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with `ignore_gone = true`, it keeps running after the client has disconnected.
----@field hosts? (string)[] Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its own (DNS rebinding).
+---@field routes table<string, function|table> Functions by method and path. A segment `:name` matches any one segment, a final `*` the rest (`"GET /files/*"`); both are in `request.params`. "*" in place of a method or a path matches any: `"CONNECT *"`. The most specific path is used; `%2F` is part of a segment, so `:name` may be "a/b". The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with `ignore_gone = true`, it keeps running after the client has disconnected.
+---@field hosts? (string)[] Names to accept in the Host field of requests; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its own (DNS rebinding).
 ---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS, or with Upgrade (WebSockets); "*" allows all. Others than the server's own get 403.
 ---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")
 ---@field max_body? kt.size Longest body. A route may have its own. (size, 0 to "64MiB"; default "1MiB")
----@field max_conns? integer Connections at a time. A further one takes the place of the one that has waited longest for its client: to send a request, or to take a response. If functions are running for all of them, it gets 503. (integer, 1 to 65536; default 256)
+---@field max_conns? integer Connections at a time. A new one replaces the one that has waited longest for its client, to send a request or to receive a response. If functions are running for all of them, it gets 503. (integer, 1 to 65536; default 256)
 ---@field header_timeout? kt.duration Timeout for a header. (duration, "100ms" to "1h"; default "10s")
 ---@field body_timeout? kt.duration Timeout for a body; with stream, for each call of request:read. (duration, "100ms" to "24h"; default "30s")
 ---@field write_timeout? kt.duration Timeout for a client to take 64 KiB of a response. (duration, "100ms" to "24h"; default "30s")
@@ -2102,10 +2102,10 @@ function kt.http.serve(options) end
 
 ---@class (exact) kt.http.status_options
 ---@field on string Where to listen.
----@field token? string|kt.secret Requests must have it, as `Authorization: Bearer TOKEN` or as the password of Basic authentication; others get 401. 16 to 256 printable characters. Required unless `on` is a loopback address or a unix socket.
----@field hosts? (string)[] As in kt.http.serve. Default: with a token all, else as there.
+---@field token? string|kt.secret Requests must carry it as `Authorization: Bearer TOKEN` or as the password of Basic authentication; others get 401. 16 to 256 printable characters. Required unless `on` is a loopback address or a unix socket.
+---@field hosts? (string)[] As in kt.http.serve. Default: all with a token, otherwise as there.
 
---- Serves what this kt does by HTTP, as `kt run --http` does: `/` is a page, `/metrics` OpenMetrics for Prometheus, `/status.json` the same as `kt status --json`, `/healthz` and `/readyz` are for health checks (docs/monitoring.md). Nothing there changes anything.
+--- Serves the state of this kt over HTTP, as `kt run --http` does: `/` is a page, `/metrics` OpenMetrics for Prometheus, `/status.json` the same as `kt status --json`, `/healthz` and `/readyz` are for health checks (docs/monitoring.md). It is read-only.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: in_use, denied.

@@ -96,7 +96,7 @@ end)]],
     name = "kt.connect", context = "task", returns = "conn | flow | nil, err", instead = { udp = "flow" }, path = "kt.connect",
     signature = 'kt.connect { to = "host:port" | udp = "host:port", timeout = "5s", proxy = "v2", client = stream } → conn | flow | nil, err',
     doc = "Connects to a TCP port or a unix socket and waits for the outcome. With `udp`, makes a flow to a UDP port, from a port of its own; only a "
-      .. "lookup of the host takes time. That flow ends with \"refused\" if the host says that nobody listens there before anything came back.",
+      .. "lookup of the host takes time. That flow ends with \"refused\" if the host reports a closed port before anything has come back.",
     fails = { "refused", "timeout", "name", "unreachable", "config" },
     argument = {
       type = "table", main = "to",
@@ -114,8 +114,8 @@ end)]],
           doc = "With to: sends a PROXY protocol header of this version first, so that the target learns the client's address. The target must "
             .. "expect it (`accept-proxy` in haproxy, `proxy_protocol` in nginx)." },
         { name = "client", type = "client",
-          doc = "With proxy: the client that the conn is for. Of a conn, its peer and the address that it connected to. Of a stream, the client that the peer "
-            .. "named (stream.client), else the peer's own address. Or an address such as \"192.0.2.7:51234\". Without one, or if it has no IP "
+          doc = "With proxy: the client that the conn is for: a conn (its peer, and the address that it connected to), a stream (the client that the peer "
+            .. "named in stream.client, else the peer's own address), or an address such as \"192.0.2.7:51234\". Without one, or if it has no IP "
             .. "address, as on a unix socket, the header names none (LOCAL in v2, UNKNOWN in v1)." },
       },
     },
@@ -125,8 +125,8 @@ end)]],
     name = "kt.splice", context = "task", returns = "summary | nil, err", path = "kt.splice", fails = { "closed", "reset", "timeout", "memory" },
     signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", limit = bucket }]) → { a_to_b, b_to_a, duration, reason, cause } | nil, err',
     doc = "Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still "
-      .. "call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from "
-      .. "either for `idle`; a flow cannot be joined with a conn or a stream.",
+      .. "call :set and :stats on them. Its own limits and theirs apply together. Also joins two flows, until either ends or both have been silent "
+      .. "for `idle`; a flow cannot be joined with a conn or a stream.",
     params = {
       { name = "a", type = "conn | stream | flow", doc = "One end." },
       { name = "b", type = "conn | stream | flow", doc = "The other end." },
@@ -153,7 +153,7 @@ end)]],
         { name = "tap", type = "function", call = "fun(data: string, direction: string)",
           doc = "tap(data, direction): gets the first bytes of each direction (\"a_to_b\", \"b_to_a\"), once, as a task of its own: as soon as `first` "
             .. "bytes have passed, the other direction answers, or this one ends. The splice does not wait for it. Not for flows." },
-        { name = "first", type = "size", min = 1, max = 65536, default = 4096, doc = "Most bytes that tap gets." },
+        { name = "first", type = "size", min = 1, max = 65536, default = 4096, doc = "Maximum number of bytes that tap gets." },
         { name = "mirror", type = "pipe",
           doc = "A conn or stream that gets a copy of what goes from a to b, or a table with one per direction. The splice takes it over, and "
             .. "drops what comes back from it. It never holds up the splice: if it falls more than 256 KiB behind, breaks or ends, it is reset, and "
@@ -174,14 +174,14 @@ end)]],
     name = "kt.limit", context = "any", returns = "limit", path = "limit",
     signature = 'kt.limit { rate = "2Mbit", burst = "256KiB" } → limit',
     doc = "Makes a rate limit that conns, streams and splices share: their bytes together, in both directions, stay within it. Those that have "
-      .. "something to move take turns, so each gets the same share of the rate. A byte that passes a splice counts once, also if the splice and "
+      .. "something to move take turns, so each gets the same share of the rate. A byte that passes a splice counts once, even if the splice and "
       .. "both its ends use the limit.",
     argument = {
       type = "table",
       keys = {
         { name = "rate", type = "rate", required = true, expected = 'a rate such as "2Mbit"', doc = "Bytes per second; 0 means no limit." },
         { name = "burst", type = "size", min = 1024, max = 1 << 37,
-          doc = "Most bytes that may move at once after a pause. Default: an eighth of a second's." },
+          doc = "Maximum burst after a pause, in bytes. Default: what the rate allows in an eighth of a second." },
       },
     },
     example = [[
@@ -202,7 +202,7 @@ end)]],
       type = "table",
       keys = {
         { name = "rate", type = "rate", doc = "Bytes per second; 0 means no limit." },
-        { name = "burst", type = "size", min = 1024, max = 1 << 37, doc = "Most bytes that may move at once after a pause." },
+        { name = "burst", type = "size", min = 1024, max = 1 << 37, doc = "Maximum burst after a pause, in bytes." },
       },
     },
   })
@@ -226,7 +226,7 @@ end)]],
         doc = "Address of the other end, also after closing. For a unix socket: \"unix:/path\", or \"unix:\" if the other end is unnamed." },
       { name = "local_addr", type = "string | nil", doc = "Address of this end, in the same form; nil once it is closed." },
       { name = "original", type = "string | nil",
-        doc = "Where the client wanted to go, of a conn that was diverted to a listener with `transparent`; nil if it was made to the listener itself." },
+        doc = "For a conn diverted to a listener with `transparent`: its original destination; nil if the client connected to the listener itself." },
     },
   }
   handle {
@@ -235,12 +235,12 @@ end)]],
       { name = "peer", type = "string | nil", doc = "Address of the link's other end." },
       { name = "local_addr", type = "string | nil",
         doc = "UDP address of this end while the stream is open: that of its session's socket, or on an acceptor the listening address." },
-      { name = "identity", type = "string | nil", doc = "Of a stream that the peer opened on kt's wire: the peer's name in `authorized`." },
+      { name = "identity", type = "string | nil", doc = "For a stream that the peer opened on kt's wire: the peer's name in `authorized`." },
       { name = "target", type = "string | nil",
-        doc = "Of a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there." },
+        doc = "For a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there." },
       { name = "client", type = "string | nil", doc = "Likewise: the client that it is for, as the peer says." },
       { name = "name", type = "string | nil", doc = "Likewise: the name that the peer gave it." },
-      { name = "link", type = "string | nil", doc = "Of a stream that a pool opened: the name of its link in the pool." },
+      { name = "link", type = "string | nil", doc = "For a stream that a pool opened: the name of its link in the pool." },
     },
   }
 

@@ -9,9 +9,9 @@ return function(with)
     doc = "Makes a limit on how often something may happen, for each key separately, such as a client's address: a token bucket of `count` "
       .. "tokens, refilled at `count` per `per`. A reload resets it. For bandwidth use kt.limit.",
     argument = { type = "table", keys = {
-      { name = "count", type = "integer", min = 1, max = 1000000, required = true, expected = "an integer", doc = "How often." },
+      { name = "count", type = "integer", min = 1, max = 1000000, required = true, expected = "an integer", doc = "Maximum number of events per `per`." },
       { name = "per", type = "duration", min = 0.001, max = 30 * 86400, required = true, expected = 'a duration such as "1m"', typical = 60,
-        doc = "In how long." },
+        doc = "The period." },
       { name = "keys", type = "integer", min = 1, max = 1 << 20, default = 10000,
         doc = "Maximum number of keys, each kept for `per` after its last use. The least recently used one is forgotten first; each takes about "
           .. "350 bytes." },
@@ -29,17 +29,17 @@ end)]],
   handle { name = "limitcount", doc = "A limit on how often something may happen; made by kt.limit_count. All tasks share it." }
   method("limitcount", {
     name = "take", context = "any", returns = "boolean, number | nil", signature = "take(key) → true | false, seconds",
-    doc = "Counts one for the key, and returns true; if that is too many, counts nothing, and returns false and the seconds to wait.",
+    doc = "Counts an event for the key and returns true; over the limit, counts nothing and returns false and the seconds to wait.",
     params = { { name = "key", type = "any", doc = "The key, such as an address or a user's name." } },
   })
 
   def {
     name = "kt.cache", context = "any", returns = "cache", path = "kt.cache", signature = 'kt.cache { size = 1000, ttl = "1m" } → cache',
-    doc = "Makes a table with a bound on its entries, which expire. When it is full, the entry that was set longest ago goes first. Expired entries "
+    doc = "Makes a table with a limited number of entries, which expire. When it is full, the entry that was set longest ago is dropped. Expired entries "
       .. "are dropped as others are set. A reload resets it.",
     argument = { type = "table", keys = {
       { name = "size", type = "integer", min = 1, max = 1 << 20, required = true, expected = "an integer", doc = "Maximum number of entries." },
-      { name = "ttl", type = "duration", min = 0.001, max = 30 * 86400, typical = 60, doc = "How long an entry lasts since it was set. Default: no limit." },
+      { name = "ttl", type = "duration", min = 0.001, max = 30 * 86400, typical = 60, doc = "How long an entry lasts after it was set. Default: no limit." },
     } },
     example = [[
 local users = kt.cache { size = 10000, ttl = "1m" }
@@ -49,7 +49,7 @@ local function may_connect(name)
 end]],
   }
 
-  handle { name = "cache", doc = "A table with a bound on its entries, which expire; made by kt.cache. All tasks share it." }
+  handle { name = "cache", doc = "A table with a limited number of entries, which expire; made by kt.cache. All tasks share it." }
   local key = { name = "key", type = "any", doc = "The key; not nil." }
   method("cache", { name = "get", context = "any", returns = "any", signature = "get(key) → value", doc = "Returns the value, or nil.", params = { key } })
   method("cache", {

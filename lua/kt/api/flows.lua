@@ -30,13 +30,13 @@ end)]],
       .. "datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.",
     fields = {
       { name = "peer", type = "string | nil",
-        doc = "Address of the other end: of a listener's flow the client's, of kt.connect's the target's, of a link's that of the link's other end." },
-      { name = "identity", type = "string | nil", doc = "Of a flow that a link's peer opened: the peer's name in `authorized`." },
+        doc = "Address of the other end: the client for a listener's flow, the target for one that kt.connect made, the link's peer for a link's flow." },
+      { name = "identity", type = "string | nil", doc = "For a flow that a link's peer opened: the peer's name in `authorized`." },
       { name = "target", type = "string | nil",
-        doc = "Likewise: where it asks the datagrams to be sent (`to` in link:flow). Check it before you send anything there." },
+        doc = "Likewise: where the peer asks to have the datagrams sent (`to` in link:flow). Check it before you send anything there." },
       { name = "client", type = "string | nil", doc = "Likewise: the client that it is for, as the peer says." },
       { name = "original", type = "string | nil",
-        doc = "Where the client sends its datagrams, of a flow that was diverted to a listener with `transparent`; answers come from there." },
+        doc = "For a flow diverted to a listener with `transparent`: the address that the client sends to, from which answers come." },
     },
   }
   method("flow", {

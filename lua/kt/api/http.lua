@@ -36,13 +36,13 @@ return function(with)
         { name = "routes", type = "routes", required = true, reply = { type = "table", keys = reply },
           each = "fun(request: request, response: response): string | integer | table | nil, string | table | err | nil",
           expected = 'a table of functions by "METHOD /path"',
-          doc = 'Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in '
-            .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used; `%2F` is part '
+          doc = 'Functions by method and path. A segment `:name` matches any one segment, a final `*` the rest (`"GET /files/*"`); both are in '
+            .. '`request.params`. "*" in place of a method or a path matches any: `"CONNECT *"`. The most specific path is used; `%2F` is part '
             .. 'of a segment, so `:name` may be "a/b". The value may '
             .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read; with "
             .. "`ignore_gone = true`, it keeps running after the client has disconnected." },
         { name = "hosts", type = "list", of = { type = "string" },
-          doc = 'Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a '
+          doc = 'Names to accept in the Host field of requests; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a '
             .. "unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its "
             .. "own (DNS rebinding)." },
         { name = "origins", type = "list", of = { type = "string" },
@@ -51,7 +51,7 @@ return function(with)
         { name = "max_header", type = "size", min = 1024, max = 65535, default = 16384, doc = "Longest header, with the request line." },
         { name = "max_body", type = "size", min = 0, max = 1 << 26, default = 1 << 20, doc = "Longest body. A route may have its own." },
         { name = "max_conns", type = "integer", min = 1, max = 65536, default = 256,
-          doc = "Connections at a time. A further one takes the place of the one that has waited longest for its client: to send a request, or to take "
+          doc = "Connections at a time. A new one replaces the one that has waited longest for its client, to send a request or to receive "
             .. "a response. If functions are running for all of them, it gets 503." },
         { name = "header_timeout", type = "duration", min = 0.1, max = 3600, default = 10, doc = "Timeout for a header." },
         { name = "body_timeout", type = "duration", min = 0.1, max = 86400, default = 30,
@@ -73,8 +73,8 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
   def {
     name = "kt.http.status", context = "any", returns = "httpserver | nil, err", path = "http.status",
     signature = 'kt.http.status { on = "127.0.0.1:9100" } → httpserver | nil, err',
-    doc = "Serves what this kt does by HTTP, as `kt run --http` does: `/` is a page, `/metrics` OpenMetrics for Prometheus, `/status.json` the same as "
-      .. "`kt status --json`, `/healthz` and `/readyz` are for health checks (docs/monitoring.md). Nothing there changes anything.",
+    doc = "Serves the state of this kt over HTTP, as `kt run --http` does: `/` is a page, `/metrics` OpenMetrics for Prometheus, `/status.json` the same as "
+      .. "`kt status --json`, `/healthz` and `/readyz` are for health checks (docs/monitoring.md). It is read-only.",
     fails = { "in_use", "denied" },
     argument = {
       type = "table",
@@ -91,9 +91,9 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
       keys = {
         { name = "on", type = "endpoint", allow = "uz", required = true, expected = '"127.0.0.1:9100", ":9100", or "unix:/path"', doc = "Where to listen." },
         { name = "token", type = "secret", expected = "a string or a secret",
-          doc = "Requests must have it, as `Authorization: Bearer TOKEN` or as the password of Basic authentication; others get 401. 16 to 256 printable "
+          doc = "Requests must carry it as `Authorization: Bearer TOKEN` or as the password of Basic authentication; others get 401. 16 to 256 printable "
             .. "characters. Required unless `on` is a loopback address or a unix socket." },
-        { name = "hosts", type = "list", of = { type = "string" }, doc = "As in kt.http.serve. Default: with a token all, else as there." },
+        { name = "hosts", type = "list", of = { type = "string" }, doc = "As in kt.http.serve. Default: all with a token, otherwise as there." },
       },
     },
     example = 'kt.http.status { on = ":9100", token = kt.secret_file "metrics.token" }',

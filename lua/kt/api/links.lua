@@ -7,7 +7,7 @@ return function(with)
   def {
     name = "kt.link", context = "any", returns = "link | nil, err", path = "link",
     signature = "kt.link { remote = …, key = …, … } → link | nil, err",
-    doc = "Makes a link to a peer. It dials when the first stream is opened, and again after the peer was lost. Called in the main chunk, it "
+    doc = "Makes a link to a peer. It dials when the first stream is opened, and redials after it has lost the peer. Called in the main chunk, it "
       .. "opens when the script starts; in a task, immediately, and it is closed once the script has dropped it and it carries no stream, unless it "
       .. "serves or has `stay`.",
     fails = { "memory" },
@@ -48,15 +48,15 @@ end)]],
     name = "link", doc = "A link to a peer; made by kt.link, or passed to acceptor:on. All tasks share it.",
     fields = {
       { name = "remote", type = "string", doc = "The peer as given to kt.link; for an accepted link, the peer's address." },
-      { name = "identity", type = "string | nil", doc = "Of an accepted link on kt's wire: the peer's name in `authorized`." },
+      { name = "identity", type = "string | nil", doc = "For an accepted link on kt's wire: the peer's name in `authorized`." },
     },
   }
   method("link", {
     name = "open", context = "task", returns = "stream | nil, err",
     signature = 'open { timeout = "5s", to = "db:5432", client = conn.peer, name = "sql", priority = 3, weight = 16 } → stream | nil, err',
-    doc = "Opens a stream to the peer, and returns it as soon as it can be written: on a link that is up at once, without asking the peer. "
-      .. "Dials first if no session is up; kt's wire then waits for the handshake, and while the link has as many streams as either end allows. "
-      .. "What the peer does with the stream shows later, when it is read or written. On an accepted link the peer must be a kt whose link serves.",
+    doc = "Opens a stream to the peer and returns it once it can be written: at once on a link that is up, without asking the peer. "
+      .. "If no session is up, it dials first. On kt's wire it waits for the handshake, and while the link has as many streams as either end allows. "
+      .. "Whether the peer accepts the stream shows later, on a read or a write. On an accepted link the peer must be a kt whose link serves.",
     fails = { "timeout", "name", "unreachable", "closed", "dead", "limit", "unsupported" },
     optional = true,
     argument = {
@@ -112,7 +112,7 @@ end)]],
   method("link", {
     name = "on", context = "any", returns = "link",
     signature = 'on("up" | "down" | "degraded" | "stats" | "flow", function(stats, err) … end [, options]) → link',
-    doc = "Runs a function as a task on an event. \"up\": the peer answers after not doing so; \"down\": the last session ended, and err says "
+    doc = "Runs a function as a task on an event. \"up\": the peer has begun to answer; \"down\": the last session ended, and err says "
       .. "why; \"degraded\": a threshold was exceeded, and err says which (by default 5% loss or 1.5 s of silence), reported again only after "
       .. "the link has recovered; \"stats\": at regular intervals. \"flow\": the peer opened a flow, which the function gets instead; once per "
       .. "link, which then dials immediately and keeps redialling.",
@@ -176,7 +176,7 @@ end)]],
   record {
     name = "stats",
     doc = "Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made "
-      .. "it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other "
+      .. "it. They never decrease, and start at 0 with a new link: after a restart, or in the new script after a reload. All other "
       .. "fields describe the sessions that are up now. A field that only one wire has is nil on the other.",
     fields = with.statistics("link", table.unpack(wires.folders)),
   }

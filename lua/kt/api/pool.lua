@@ -160,8 +160,8 @@ local pool = kt.pool {
     name = "race", context = "task", returns = "stream | nil, err",
     signature = 'race { timeout = "5s", client = conn.peer } → stream | nil, err',
     doc = "Opens a stream on each link that is up (of the lowest SRV priority, not draining, at most 8) and keeps the first that answers; the others "
-      .. "are reset. A link answers when its peer has acknowledged the stream, which link:open and pool:open do not wait for when a session is "
-      .. "up; not when the peer's target has. So a peer that connects each stream to a target may do so for a moment on each link. With no "
+      .. "are reset. A link answers when its peer, not the peer's target, has acknowledged the stream; link:open and pool:open do not wait "
+      .. "for that when a session is up. So a peer that connects each stream to a target may do so for a moment on each link. With no "
       .. "link up, it tries those not checked yet, then all.",
     fails = { "timeout", "closed", "dead", "limit", "unreachable" },
     optional = true,
@@ -191,7 +191,7 @@ kt.log.info("%s answered first", stream.link)]],
       type = "table",
       keys = {
         { name = "drain", type = "boolean", doc = "Whether it drains: true to take it out of use, false to bring it back." },
-        { name = "weight", type = "integer", min = 1, max = 65535, doc = "Its relative share, as in pool:add; an SRV record does not change it any more." },
+        { name = "weight", type = "integer", min = 1, max = 65535, doc = "Its relative share, as in pool:add; SRV records no longer change it." },
       },
     },
     example = [[

@@ -35,8 +35,8 @@ return function(with)
       .. "script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. "
       .. "An array of kt.json.decode or kt.json.array has a metatable; keep a copy: "
       .. "`table.move(list, 1, #list, 1, {})`. "
-      .. "If it holds anything else, the reload fails and says what; a table over 4 MiB fails the reload too: delete what is old. Two references "
-      .. "to one table become two tables. Afterwards the tables are apart: conns that the old script still has change its own. "
+      .. "If it holds anything else, or more than 4 MiB, the reload fails and says why; delete old entries in time. Two references "
+      .. "to one table become two tables. Afterwards the tables are separate: conns that the old script still has change only its own. "
       .. "Nothing is kept when the process ends.",
     params = {
       { name = "name", type = "string", doc = "Its name, up to 64 bytes, the same in both scripts." },
@@ -189,12 +189,12 @@ end]],
       { name = "name", type = "string", doc = "Its address." },
       { name = "open", type = "boolean", doc = "Whether it is open." },
       { name = "line", type = "string | nil", doc = "The line that made it." },
-      { name = "stats", type = "stats | nil", doc = "Of an open link or acceptor: its statistics." },
-      { name = "accepted", type = "boolean | nil", doc = "Of a link: whether an acceptor made it for a peer." },
+      { name = "stats", type = "stats | nil", doc = "For an open link or acceptor: its statistics." },
+      { name = "accepted", type = "boolean | nil", doc = "For a link: whether an acceptor made it for a peer." },
       { name = "wanted", type = "boolean | nil",
-        doc = "Of a link: whether it needs its peer now, because it is to stay up, carries streams, or calls wait for it." },
+        doc = "For a link: whether it needs its peer now, because it is to stay up, carries streams, or calls wait for it." },
       { name = "opens", type = "table | nil",
-        doc = "Of a link: how long its successful calls of link:open took: their `count`, their `sum` in seconds, and `buckets`: how many took up to 1, "
+        doc = "For a link: how long its successful calls of link:open took: their `count`, their `sum` in seconds, and `buckets`: how many took up to 1, "
           .. "2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s, each without those before, and how many took longer." },
     },
   }

@@ -250,7 +250,7 @@ function wire.keys(client)
         .. "answers for 0.3 s, but never with a peer that has spoken kt's. \"kt\": kt's own, which needs kt at both ends. \"kcptun\": kcptun's. "
         .. "With a private_key, \"auto\" means \"kt\"." },
     { name = "key", type = "secret", expected = SECRET,
-      doc = "The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key." },
+      doc = "The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required unless there is a private_key." },
     { name = "private_key", type = "secret", expected = SECRET,
       doc = "This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire." },
     crypt(client),
@@ -288,16 +288,16 @@ function wire.keys(client)
     field("mtu", client, "Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire."),
     field("bandwidth", client, 'Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. '
       .. 'On kcptun\'s wire only with mode = "auto".'),
-    field("survive", client, "A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire."),
+    field("survive", client, "How long a link is kept without an answer from the peer; the smaller value of both ends applies. Only on kt's wire."),
     field("padding", client, "Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire."),
-    field("duplicate", client, "Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's "
+    field("duplicate", client, "With several paths, send everything on two of them, so that it arrives as soon as the faster one delivers it. Only on kt's "
       .. "wire."),
     field("parity", client, "Rebuild lost packets from parity (FEC), which either end sends while its packets are lost: for flows with fec, and for streams "
       .. "that leave the line room to spare. Only on kt's wire, if both ends have it."),
     field("keepalive", client, "A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means "
       .. "never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
-    field("max_flows", client, "Flows that the peer may have open; a new one replaces the one idle longest. 0 takes none. Only on kt's wire."),
+    field("max_flows", client, "Flows that the peer may have open; a new one replaces the one idle longest. 0 refuses all. Only on kt's wire."),
     field("flow_idle", client, "A flow ends after this long without a datagram. Only on kt's wire."),
     field("dscp", client, "DSCP of outgoing packets."),
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),
@@ -309,16 +309,16 @@ function wire.keys(client)
         .. "them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets "
         .. "leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). "
         .. "Default: one path, from the address that the system chooses. Only on kt's wire." },
-    field("hop", client, "The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. "
+    field("hop", client, "How often a link that carries anything moves to another port of the peer, and to another of its own; 0 means never. "
       .. "Only on kt's wire."),
     field("sessions", client, "Number of sessions, used in turn."),
-    field("expire", client, "A session accepts no new streams after this long; 0 means it always does."),
+    field("expire", client, "A session accepts no new streams after this long; 0 means no limit."),
     field("scavenge", client, "An expired session is closed after this much longer."),
     { name = "stay", type = "boolean", default = false, only = "link",
       doc = "Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does." },
     { name = "authorized", type = "keys", fn = true, only = "acceptor",
       call = "fun(key: string, from: table): string | false", waits = false, what = "authorized",
-      doc = "The clients that may come in, with their public keys in base64: { alice = \"…\" }; with private_key. "
+      doc = "The clients to accept, with their public keys in base64: { alice = \"…\" }; with private_key. "
         .. "Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. "
         .. "A stream or link has its client's name as `identity`. Only on kt's wire." },
     field("max_sessions", client, "Maximum number of sessions; datagrams that would start another are dropped."),
