@@ -71,7 +71,7 @@ local rows = {
   { name = "serverkey", type = "string", default = "", only = "client", other = "authorized", group = "security", arg = "KEY",
     help = "the server's public key, with --privatekey" },
   { name = "authorized", type = "string", default = "", only = "server", other = "serverkey", group = "security", arg = "FILE",
-    help = "clients that may come in, with --privatekey: a line NAME PUBLIC-KEY [PATTERNS] for each; PATTERNS are those of --allow for this client" },
+    help = "clients to accept, with --privatekey: one line NAME PUBLIC-KEY [PATTERNS] for each; PATTERNS are those of --allow for this client" },
   { name = "crypt", type = "enum", of = "crypt", group = "security", arg = "NAME",
     unknown = "kcptun silently uses aes instead" },
   { name = "QPP", json = "qpp", type = "bool", of = "qpp", group = "security",

@@ -25,7 +25,7 @@ verb {
     .. "links and conns, links, or conns; i, o, a, n sort by bytes in, bytes out, age, name; r reverses; arrows and Page keys scroll.",
 }
 verb {
-  name = "list", flags = { json, { name = "names", doc = "print only their names, one a line" } }, nobody = true,
+  name = "list", flags = { json, { name = "names", doc = "print only names, one per line" } }, nobody = true,
   doc = "List running instances of kt that this user may control.",
 }
 verb {
@@ -40,8 +40,8 @@ verb {
 }
 verb {
   name = "events", flags = { json },
-  doc = "Print a line for each event, until interrupted: up and down of links and pools' links, switch of pools, reload, and error "
-    .. "of tasks.",
+  doc = "Print a line for each event, until interrupted: when a link or a pool's link goes up or down, a pool switches, the script is "
+    .. "reloaded, or a task fails.",
 }
 verb {
   name = "close", operands = { "CONN" },
@@ -59,7 +59,7 @@ verb {
 }
 verb {
   name = "repl",
-  flags = { { name = "timeout", arg = "SECONDS", doc = "stop what takes longer, 1 to 600 (default 10)" } },
+  flags = { { name = "timeout", arg = "SECONDS", doc = "stop code that takes longer, 1 to 600 (default 10)" } },
   doc = "Read expressions and statements from standard input, run each in a task of the script, and print its values. They see the script's "
     .. "globals, and kt. A statement may span several lines. Needs kt run --allow-eval. For editing and a history, run it under rlwrap. "
     .. "Exits with 1 if something failed and standard input is not a terminal.",
