@@ -187,7 +187,7 @@ it("links on kt's wire that do not fit --maxbuffered are refused and counted, wh
   local counters = far:stats().counters
   assert.equal((1 << 20) // (16384 + 18432), counters.CurrEstab)
   assert.is_true(counters.SessionsRefused >= 40 - counters.CurrEstab)
-  assert.equal(1, select(2, far:log("refus"):gsub("30 links open; refusing new ones %(they need the remaining memory", "")))
+  assert.equal(1, select(2, far:log("refus"):gsub("30 links open; refusing new ones %(the open ones need the remaining memory", "")))
   w:run_for "10s"
   client(w, "late", { delay = "5ms" }, "--wire", "kt")
   w:host("late"):connect("127.0.0.1:12948"):echo "hello"

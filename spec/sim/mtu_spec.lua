@@ -51,7 +51,7 @@ describe("over a line that silently drops packets of more than 1300 bytes", func
     assert.equal(2, broken)
     for _, script in ipairs { client, server } do
       assert.matches(SENTENCE:format(1232, 1232, 1232), script:log(), 1, true)
-      assert.matches("ended: what was sent in long datagrams cannot be sent again in shorter ones, nor fragmented", script:log(), 1, true)
+      assert.matches("ended: data sent in long datagrams can be neither retransmitted in shorter ones nor fragmented", script:log(), 1, true)
     end
     w:settle()
   end)

@@ -360,7 +360,7 @@ describe("an acceptor of kt's own wire that has max_sessions links", function()
     w:run_for "90s"
     assert.same({ 5, 3, 2 }, counts())
     assert.equal("", opened.quiet:output() .. opened.fourth:output() .. opened.fifth:output())
-    local _, told = far:log():gsub("takes the place of the link", "")
+    local _, told = far:log():gsub("a new one replaces the link", "")
     assert.equal(1, told)
   end)
 

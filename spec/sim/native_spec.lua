@@ -236,7 +236,7 @@ describe("a server of kt's own wire that knows its clients by their keys", funct
     w:host("server"):file("spec/fixtures/native/clients.lua", CLIENTS:format("bob"))
     server:signal "HUP"
     assert.is_nil((app:try_echo("hello", { timeout = "5s" })))
-    assert.matches("this client is not authorized any more", client:log(), 1, true)
+    assert.matches("this client is no longer authorized", client:log(), 1, true)
   end)
 
   it("refuses a client that it does not know, and says so at both ends", function()
@@ -282,7 +282,7 @@ describe("a server of kt's own wire that knows its clients by their keys", funct
       w:host("server"):file("server.lua", server_with "return false")
       server:signal "HUP"
       assert.is_nil((app:try_echo("hello", { timeout = "5s" })))
-      assert.matches("this client is not authorized any more", client:log(), 1, true)
+      assert.matches("this client is no longer authorized", client:log(), 1, true)
     end)
 
     for body, why in pairs {

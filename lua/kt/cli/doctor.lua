@@ -147,7 +147,7 @@ return function(remote, dial, own, step)
     facts.mtu = link:stats().mtu
   end
   if own.nat > 0 then
-    step(("measuring for how long a NAT keeps its mapping, up to %d s"):format(own.nat), facts)
+    step(("measuring how long a NAT keeps its mapping, up to %d s"):format(own.nat), facts)
     facts.nat = lifetime(dial, facts.at, own.nat, own.keepalive)
   end
   return facts

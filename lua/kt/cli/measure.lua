@@ -122,7 +122,7 @@ function run.ping(link)
   if text then
     out(("ping %s: %s\n"):format(values.remoteaddr, stream and ("%d bytes, kt %s"):format(probe.SIZE, hello.version or "?")
       or hello.code == "unsupported" and "the server speaks kcptun's wire, which has no echo; these are round trips of the link"
-      or "the link's own packets, which are sent again if they are lost; no echo: " .. tostring(hello)))
+      or "the link's own packets, which are retransmitted if lost; no echo: " .. tostring(hello)))
   end
   local function each(number, rtt)
     if text then out(("%s: seq=%d time=%s\n"):format(values.remoteaddr, number, ms(rtt))) end
@@ -155,7 +155,7 @@ function run.speed(link)
     else
       result[way] = r
       if not own.json then
-        out(("%-4s %s, %s sent again, rtt %s under load\n"):format(way, mbit(r.rate), percent(r.loss), r.rtt and ms(r.rtt.median) or "?"))
+        out(("%-4s %s, %s retransmitted, rtt %s under load\n"):format(way, mbit(r.rate), percent(r.loss), r.rtt and ms(r.rtt.median) or "?"))
       end
     end
   end

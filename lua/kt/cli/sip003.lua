@@ -34,7 +34,7 @@ local function parse(text)
       part[#part + 1] = c
     end
   end
-  if escaped then return nil, "ends with a backslash, which must stand before another character" end
+  if escaped then return nil, "ends with a backslash; expected a character after it" end
   add()
   return list
 end

@@ -75,7 +75,7 @@ function status.lines(s)
   local script = s.script
   local out = {
     ("%s (pid %d), kt %s, up %s, log level %s%s"):format(s.name, s.pid, s.version, layout.span(s.uptime), s.log_level, s.ending and ", ending" or ""),
-    ("conns and streams: %d, tasks: %d, memory of the script: %s (at most %s)"):format(s.conns, script.tasks,
+    ("conns and streams: %d, tasks: %d, script memory: %s (peak %s)"):format(s.conns, script.tasks,
       layout.size(script.memory), layout.size(script.memory_peak)),
   }
   section(out, "Links", links(script.links))

@@ -304,7 +304,7 @@ local function unhelped(facts, add)
   local kcptun = facts.wire == "kcptun"
   local function unknown(name, text) add(name, "unknown", text) end
   unknown("clock", kcptun and "kcptun's wire does not carry the server's clock; it needs no clocks that agree" or "the server does not tell its clock")
-  unknown("loss", kcptun and "kcptun's wire has no echo: whatever it carries is sent again if it is lost, which hides loss and order"
+  unknown("loss", kcptun and "kcptun's wire has no echo, and retransmission hides loss and order"
     or "the server sends no datagrams back, so loss and order cannot be seen")
   unknown("speed", "the server neither takes nor sends test bytes, so bandwidth, queues and policing cannot be measured; load the tunnel, and see kt top")
   unknown("mtu", kcptun and "kcptun's wire does not probe sizes: packets have --mtu bytes; lower it if large transfers stall and small ones work"

@@ -219,7 +219,7 @@ static bool has_room(struct acceptor *a)
     if (!a->full_logged)
         kt_log(a->context->log, KT_LOG_WARN, "%zu sessions open; refusing new ones (%s)", a->guests.count,
             fits ? "max_sessions, --maxsessions"
-                 : "they need the remaining memory; raise max_buffered, --maxbuffered");
+                 : "the open ones need the remaining memory; raise max_buffered, --maxbuffered");
     a->full_logged = true;
     return false;
 }

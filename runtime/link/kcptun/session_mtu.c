@@ -61,8 +61,7 @@ static void disown(struct kt_kcptun_session *s)
 void kt_kcptun_session_oversize(struct kt_kcptun_session *s)
 {
     kt_kcptun_session_fail(s, KT_EDEAD,
-        "what was sent in long datagrams cannot be sent again in shorter ones, nor fragmented; the next "
-        "session sends "
-        "shorter ones");
+        "data sent in long datagrams can be neither retransmitted in shorter ones nor fragmented; the next "
+        "session sends shorter ones");
     if (!s->context->client) disown(s);
 }

@@ -99,7 +99,7 @@ static void expel(struct acceptor *a)
         if (!identity) continue;
         kt_native_guest_name(a, kt_native_association_key(g->a), kt_native_association_peer(g->a), now);
         if (strcmp(now, identity) != 0)
-            kt_native_guest_free(g, KT_EREFUSED, "this client is not authorized any more");
+            kt_native_guest_free(g, KT_EREFUSED, "this client is no longer authorized");
     }
 }
 

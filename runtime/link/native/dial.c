@@ -222,7 +222,7 @@ void kt_native_dial_begin(
         const size_t moved = kt_native_association_move_young(l->a, fresh);
         l->c->counters->SessionsRestarted++;
         kt_log_with(l->c->log, KT_LOG_WARN, kt_log_peer(kt_native_association_peer_text(l->a)),
-            "%s no longer knows this link: it has restarted, or gave the link up; %zu new stream%s carried over",
+            "%s no longer knows this link: it restarted or closed it; %zu new stream%s carried over",
             kt_native_association_peer_text(l->a), moved, moved == 1 ? "" : "s");
     }
     replace(l, KT_ERESTART, fresh, s);

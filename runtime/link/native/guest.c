@@ -87,7 +87,7 @@ static bool displace(struct acceptor *a, uint64_t now_us)
         a->c->counters->SessionsDisplaced++;
         if (!a->displaced_logged)
             kt_log_with(a->c->log, KT_LOG_WARN, kt_log_peer(kt_native_association_peer_text(g->a)),
-                "%u links open: a new one takes the place of the link with %s, silent for %.0f s (max_sessions)",
+                "%u links open: a new one replaces the link with %s, silent for %.0f s (max_sessions)",
                 a->c->cfg.max_links, kt_native_association_peer_text(g->a), (double)quiet / 1e6);
         a->displaced_logged = true;
         kt_native_guest_free(g, KT_EDEAD, "silent, and a new link needs its place");
@@ -112,7 +112,7 @@ bool kt_native_guest_room(struct acceptor *a)
     if (!a->full_logged)
         kt_log(a->c->log, KT_LOG_WARN, "%zu links open; refusing new ones (%s)", a->guests,
             a->guests < a->c->cfg.max_links
-                ? "they need the remaining memory; raise max_buffered, --maxbuffered"
+                ? "the open ones need the remaining memory; raise max_buffered, --maxbuffered"
                 : "max_sessions, --maxsessions");
     a->full_logged = true;
     return false;
