@@ -12,7 +12,7 @@ struct kt_proxy_accept;
 /* Time for the whole header to come, µs: longer than the 3 s that section 2 of the specification asks for, which allow
  * for a lost packet. */
 #define KT_PROXY_ACCEPT_US 5000000u
-/* Conns that may wait for their header at a time. A further one takes the place of the one waiting longest. */
+/* Conns that may wait for their header at a time. A new one replaces the one waiting longest. */
 #define KT_PROXY_ACCEPT_MAX 1024u
 
 struct kt_proxy_accept_events {

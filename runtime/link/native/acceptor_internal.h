@@ -23,9 +23,9 @@ struct acceptor;
 #define KT_NATIVE_UNPROVEN 1024u
 #define KT_NATIVE_UNPROVEN_US 10000000u
 
-/* When max_links are open, a new one takes the place of one that has not been heard for this long and does not answer;
- * or that has missed this many keepalives, over at least this long. To find out, all that have not been heard for
- * KT_NATIVE_QUIET_US are asked, at most as often as that. */
+/* When max_links are open, a new one replaces one that has been silent for KT_NATIVE_DISPLACE_US and does not answer,
+ * or has missed KT_NATIVE_MISSED_KEEPALIVES over at least KT_NATIVE_MISSED_US. To find out, all that have been silent for
+ * KT_NATIVE_QUIET_US are asked, at most once in that time. */
 #define KT_NATIVE_DISPLACE_US 30000000u
 #define KT_NATIVE_MISSED_KEEPALIVES 3u
 #define KT_NATIVE_MISSED_US 60000000u

@@ -213,7 +213,7 @@ int kt_native_socket_open(struct link *l, const struct kt_addr *peer, size_t loc
     struct kt_native_socket **out, struct kt_err *err);
 /* NULL is harmless. */
 void kt_native_socket_close(struct kt_native_socket *s);
-/* A path of the association continues on `fresh`, which takes the place of its socket *at. */
+/* A path of the association continues on `fresh`, which replaces its socket *at. */
 void kt_native_socket_replace(struct kt_native_socket **at, unsigned path, struct kt_native_socket *fresh);
 /* Whether both have the same address of this host. */
 bool kt_native_socket_same_host(const struct kt_native_socket *x, const struct kt_native_socket *y);

@@ -198,7 +198,7 @@ void kt_native_parity_in_packet(struct kt_native_parity_in *p, const struct kt_n
         if (is_member(&s->groups[i], in->number)) attempt(p, &s->groups[i], in);
 }
 
-/* The group of a PARITY frame; a new one takes the place of the oldest. */
+/* The group of a PARITY frame; a new one replaces the oldest. */
 static struct group *group_of(
     struct kt_native_parity_in *p, const struct kt_native_parity *f, const struct kt_replay *seen)
 {

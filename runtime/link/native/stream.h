@@ -9,7 +9,7 @@
  *   streams_write.c   frames to the peer, and their fates
  *   streams_cut.c     streams that were cut and still have bytes to send
  *
- * A direction of a stream is over when neither end has anything more to say about it. A stream is freed when
+ * A direction of a stream is over when neither end will send anything more about it. A stream is freed when
  * both directions are over and it has no user. Functions that may free the stream say so. */
 #ifndef KT_LINK_NATIVE_STREAM_H
 #define KT_LINK_NATIVE_STREAM_H

@@ -109,7 +109,7 @@ void kt_native_streams_clock(struct kt_native_streams *s, uint64_t now_us, uint3
 
 /* Opens a stream, which exists at once and leaves with its first frame. Beyond the peer's max_streams it waits for
  * others to close, in order, with at most KT_NATIVE_OPENS_AHEAD others. The pipe is the caller's. 0, KT_EINVAL (text
- * too long), KT_ENOMEM, KT_ECLOSED, or KT_EAGAIN: that many wait, or own_streams have not ended; the owner's `room`
+ * too long), KT_ENOMEM, KT_ECLOSED, or KT_EAGAIN: KT_NATIVE_OPENS_AHEAD already wait, or own_streams have not ended; the owner's `room`
  * follows. */
 int kt_native_streams_open(
     struct kt_native_streams *s, const struct kt_open_options *options, struct kt_pipe **out);
