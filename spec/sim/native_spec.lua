@@ -104,6 +104,22 @@ describe("a peer of kt's own wire that does not fit", function()
     t.w:run_for "5500ms"
     assert.matches("is the key the same on both ends?", t.client:log(), 1, true)
     assert.equal(0, t.counter "OutPkts")
+    local _, lines = t.server:log():gsub("10.0.1.1:%d+: a datagram does not authenticate %([^)]+%): is the key the same on both ends%?", "")
+    assert.equal(1, lines)
+  end)
+
+  it("asks about server_key, at both ends, if they use key pairs", function()
+    local w = sim.world { seed = 7 }
+    w:host "client" w:host "server"
+    w:link("client", "server", { delay = "50ms" })
+    local server = w:host("server"):run("spec/fixtures/native/pair_server.lua",
+      { files = { ["own.key"] = "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=", ["clients.lua"] = "return {}" } })
+    local client = w:host("client"):run("spec/fixtures/native/pair_client.lua",
+      { files = { ["own.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=" } })
+    w:run_for "6s"
+    assert.matches("is server_key (--serverkey) that server's public key, and does it use key pairs?", client:log(), 1, true)
+    assert.matches("does not authenticate (dropped; logged at most once a minute): does that client use a key pair, and this server's public key?",
+      server:log(), 1, true)
   end)
 end)
 

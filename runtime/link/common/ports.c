@@ -97,3 +97,8 @@ void kt_ports_remove(struct kt_port_taker *taker)
 {
     kt_list_remove(&taker->node);
 }
+
+bool kt_ports_last(const struct kt_ports *p, const struct kt_port_taker *taker)
+{
+    return taker->node.next == &p->takers;
+}

@@ -34,5 +34,7 @@ struct kt_udp *kt_ports_udp(const struct kt_ports *p, size_t index);
 /* The taker's memory is the caller's until it is removed. Not from inside `batch`. */
 void kt_ports_add(struct kt_ports *p, struct kt_port_taker *taker);
 void kt_ports_remove(struct kt_port_taker *taker);
+/* Whether no other is offered what this one leaves. */
+bool kt_ports_last(const struct kt_ports *p, const struct kt_port_taker *taker);
 
 #endif

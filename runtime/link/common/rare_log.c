@@ -12,11 +12,10 @@ bool kt_rare_log_due(struct kt_io *io, uint64_t *logged_us)
 }
 
 void kt_rare_log_forged(struct kt_io *io, const struct kt_log *log, uint64_t *logged_us,
-    const struct kt_addr *from, const char *same)
+    const struct kt_addr *from, const char *ask)
 {
     char text[KT_ADDR_TEXT];
     if (!kt_rare_log_due(io, logged_us)) return;
     kt_log_with(log, KT_LOG_WARN, kt_log_peer(kt_addr_text(from, text)),
-        "%s: a datagram does not authenticate (dropped; logged at most once a minute): %s the same on both ends?",
-        text, same);
+        "%s: a datagram does not authenticate (dropped; logged at most once a minute): %s", text, ask);
 }

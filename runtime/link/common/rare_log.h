@@ -8,8 +8,9 @@
 
 /* Whether to log what was last logged at *logged_us (0: never). Sets it if so. */
 bool kt_rare_log_due(struct kt_io *io, uint64_t *logged_us);
-/* Logs, if it is due, that a datagram from there does not authenticate. same: what may differ, as in "is the key". */
+/* Logs, if it is due, that a datagram from there does not authenticate. ask: a question about the likely
+ * cause. */
 void kt_rare_log_forged(struct kt_io *io, const struct kt_log *log, uint64_t *logged_us,
-    const struct kt_addr *from, const char *same);
+    const struct kt_addr *from, const char *ask);
 
 #endif

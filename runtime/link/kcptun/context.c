@@ -203,7 +203,8 @@ bool kt_kcptun_context_open(struct kt_kcptun_context *c, const struct kt_udp *ud
         return true;
     }
     c->counters->InCsumErrors++;
-    kt_rare_log_forged(c->io, c->log, &c->logged_us[KT_KCPTUN_FORGED], dgram->from, "are key and crypt");
+    kt_rare_log_forged(c->io, c->log, &c->logged_us[KT_KCPTUN_FORGED], dgram->from,
+        "are key and crypt the same on both ends?");
     return false;
 }
 

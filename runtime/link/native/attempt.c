@@ -19,7 +19,9 @@ static void tell_silence(struct link *l)
     char text[KT_ADDR_TEXT];
     const char *say =
         l->silence ? *l->silence
-                   : ": is kt running there, does UDP get through, and is the key the same on both ends?";
+        : l->c->secrets->pairs
+            ? ": is kt running there, does UDP get through, is server_key (--serverkey) that server's public key, and does it use key pairs?"
+            : ": is kt running there, does UDP get through, and is the key the same on both ends?";
     t->silence_logged = true;
     if (!say) return;
     struct kt_err *why = kt_native_remotes_why(l);

@@ -324,5 +324,8 @@ void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr
         return;
     }
     c->counters->InCsumErrors++;
-    kt_rare_log_forged(c->io, c->log, &c->forged_logged_us, from, "is the key");
+    const char *ask = !c->secrets->pairs ? "is the key the same on both ends?"
+                      : c->client        ? "is server_key (--serverkey) that server's public key?"
+                                         : "does that client use a key pair, and this server's public key?";
+    kt_rare_log_forged(c->io, c->log, &c->forged_logged_us, from, ask);
 }

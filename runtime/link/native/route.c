@@ -88,9 +88,16 @@ static bool take(struct acceptor *a, size_t port, struct kt_dgram *dgram)
 
 static size_t on_batch(void *ctx, size_t port, struct kt_dgram *dgrams, size_t n)
 {
+    struct acceptor *a = ctx;
+    const bool last = kt_ports_last(a->ports, &a->taker);
     size_t left = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!take(ctx, port, &dgrams[i])) dgrams[left++] = dgrams[i];
+    for (size_t i = 0; i < n; i++) {
+        if (take(a, port, &dgrams[i])) continue;
+        if (last)
+            kt_native_context_dropped(a->c, dgrams[i].from, true);
+        else
+            dgrams[left++] = dgrams[i];
+    }
     return left;
 }
 
