@@ -123,6 +123,24 @@ describe("a peer of kt's own wire that does not fit", function()
   end)
 end)
 
+describe("a key of kt's own wire", function()
+  it("is refused if it is damaged, and not taken for a passphrase", function()
+    local key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    local function refusal(text)
+      local w = sim.world { seed = 7, files = { psk = text } }
+      w:host("one"):file("x.lua", 'require("kt").link { remote = "a:1", wire = "kt", key = require("kt").secret_file "psk" }:serve(print)')
+      local ok, err = pcall(w:host("one").run, w:host "one", "x.lua")
+      return not ok and tostring(err) or nil
+    end
+    assert.matches("key: not base64", refusal(key:sub(1, -2)), 1, true)
+    assert.matches("key: 31 bytes, expected 32", refusal "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==", 1, true)
+    for _, text in ipairs { key .. "\n" .. key, "it's a secret\nand more" } do assert.matches("key: more than one line", refusal(text), 1, true) end
+    for _, text in ipairs { key, key .. "\n\n", "it's a secrt", key:sub(1, -5), ("a passphrase of as many characters as a key "):sub(1, 43), key .. "AAAA" } do
+      assert.is_nil(refusal(text))
+    end
+  end)
+end)
+
 describe("a link on kt's own wire, when its client moves,", function()
   it("keeps a connection through a new port of its NAT", function()
     local t = tunnel { nat = true }

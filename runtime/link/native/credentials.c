@@ -8,14 +8,34 @@
 #include "crypto/keyfile.h"
 #include "crypto/phrases.h"
 
-/* A key as `kt keygen` writes it, or else a passphrase. A file that says that it holds a key of another kind is a
- * mistake, not a passphrase. */
+static bool is_base64(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+}
+
+/* Whether a text that is no key must have been meant as one: a file with a comment or several lines, or a line of as
+ * many characters of base64 as a key has, give or take its "=". A damaged key that passes for a passphrase would
+ * only show as silence. */
+static bool meant_as_key(const char *text, size_t len)
+{
+    while (len > 0 && strchr(" \t\r\n", text[len - 1])) len--;
+    if (len > 0 && (text[0] == '#' || memchr(text, '\n', len))) return true;
+    if (len != KT_KEY_TEXT - 1 && len != KT_KEY_TEXT - 2) return false;
+    for (unsigned i = 0; i < 2 && text[len - 1] == '='; i++) len--;
+    size_t n = 0;
+    while (n < len && is_base64(text[n])) n++;
+    return n == len;
+}
+
+/* A key as `kt keygen` writes it, or else a passphrase. */
 static int read_shared(
     const struct kt_settings *s, struct kt_phrases *phrases, uint8_t psk[KT_NATIVE_KEY], struct kt_err *err)
 {
     struct kt_err why;
     int rc = kt_key_parse(KT_KEY_SHARED, s->key, s->key_len, "key", psk, &why);
-    if (rc && s->key_len > 0 && *(const char *)s->key == '#') return kt_err_set(err, rc, "%s", why.text);
+    if (rc && meant_as_key(s->key, s->key_len))
+        return kt_err_set(
+            err, rc, "%s (a text that looks like a damaged key is not taken for a passphrase)", why.text);
     if (rc) rc = kt_phrases_key(phrases, s->key, s->key_len, psk);
     return rc ? kt_err_set(err, rc,
                     "key: out of memory: deriving a key from a passphrase needs 64 MiB; use a key from kt keygen")
