@@ -28,7 +28,7 @@ struct kt_pacer {
     uint64_t next_us;              /* the next packet is due at next_us + fraction / 2^32 */
     uint32_t fraction;
     bool idle;           /* there was nothing to send since the last packet */
-    uint64_t resumes_us; /* it does not leave before: by then a quantum may */
+    uint64_t resumes_us; /* it does not leave before this time, when a quantum may */
 };
 
 /* All zero is a pacer that lets everything through. */

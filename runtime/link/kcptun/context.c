@@ -92,7 +92,7 @@ void kt_kcptun_context_retire(struct kt_kcptun_context *c)
 
 /* ---- shares ---- */
 
-/* Of max_buffered, what other contexts leave. */
+/* The part of max_buffered that other contexts leave. */
 static uint64_t ours(const struct kt_kcptun_context *c)
 {
     return kt_memory_user_left(&c->memory, c->cfg.max_buffered);

@@ -47,7 +47,7 @@ struct kt_kcptun_context {
     uint64_t hash_seed;
     size_t sessions, streams; /* streams: of all its sessions */
     size_t share;             /* bytes of max_buffered that each session has */
-    /* Bytes that sessions hold besides blocks and streams: what counts in BytesHeld, and what comes with each
+    /* Bytes that sessions hold apart from blocks and streams: what counts in BytesHeld, and what comes with each
      * session (session_limits.c) */
     size_t state, basic;
     struct kt_memory_user memory;
@@ -87,7 +87,7 @@ void kt_kcptun_context_streams(struct kt_kcptun_context *c, size_t before, size_
 /* Likewise the bytes of a session's state; of what comes with each session, in `basic`. */
 void kt_kcptun_context_count_state(struct kt_kcptun_context *c, size_t before, size_t now);
 void kt_kcptun_context_count_basic(struct kt_kcptun_context *c, size_t before, size_t now);
-/* Bytes of memory that streams cost besides their buffers. */
+/* Bytes of memory that streams cost, not counting their buffers. */
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *c, size_t streams);
 
 /* How max_buffered is divided. Each session has its own cost, and a share that it may use in any case; shares are
@@ -103,9 +103,9 @@ bool kt_kcptun_context_admits(const struct kt_kcptun_context *c, size_t more);
 size_t kt_kcptun_context_least(const struct kt_kcptun_context *c);
 size_t kt_kcptun_context_recv_least(const struct kt_kcptun_context *c);
 size_t kt_kcptun_context_least_streams(const struct kt_kcptun_context *c);
-/* Bytes of memory that one session may hold besides its share. */
+/* Bytes of memory that one session may hold beyond its share. */
 size_t kt_kcptun_context_most(const struct kt_kcptun_context *c);
-/* Bytes that are left beside all shares. */
+/* Bytes left beyond all shares. */
 size_t kt_kcptun_context_free(const struct kt_kcptun_context *c);
 /* Bytes of buffers that a session may still take. held: bytes in its buffers; state: bytes of its state; streams: how
  * many it has. first: for the first bytes of a stream's queue, for which it may hold a quarter more. */

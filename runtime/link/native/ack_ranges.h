@@ -2,7 +2,7 @@
  * per path, on the receiver's side.
  *
  * Invariant: ranges ascend, and at least one number is missing between two of them. There are at most
- * KT_NATIVE_ACK_RANGES; a further one displaces the lowest, which the peer has been told of by then. A number
+ * KT_NATIVE_ACK_RANGES; a further one displaces the lowest, which the peer already knows. A number
  * that arrives in order costs O(1), any other at most a search and a move among these ranges.
  *
  * Times are in µs. Nothing is kept per packet, and nothing happens while nothing arrives. */

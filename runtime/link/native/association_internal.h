@@ -57,7 +57,7 @@ struct kt_native_path {
     struct kt_native_acks acks;
     struct kt_cc cc;
     struct kt_native_recovery recovery;
-    struct kt_native_content acked; /* DATA that streams are told of later; id 0: none */
+    struct kt_native_content acked; /* acknowledged DATA not yet reported to streams; id 0: none */
     struct kt_native_sparse sparse;
     struct kt_native_parity_out parity; /* for what it sends */
     struct kt_native_parity_in rebuild; /* of what it receives */

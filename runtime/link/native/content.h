@@ -1,6 +1,6 @@
 /* The contents of a packet: a struct kt_native_content for each frame that has a fate. Frames are sent again,
  * not packets (docs/wire.md, 5.2). So recovery keeps these with each packet in flight, and reports each to
- * its owner once, as acknowledged or lost. The owner decides what that means by then: a lost MAX_DATA is
+ * its owner once, as acknowledged or lost. The owner then decides what that means: a lost MAX_DATA is
  * written again with the present value, and lost DATA of a stream that was reset is forgotten.
  *
  * Small and without pointers, so that a stream may end while packets with its bytes are in flight: the

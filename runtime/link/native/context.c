@@ -188,7 +188,7 @@ struct kt_native_credit kt_native_context_credit(const struct kt_native_context 
         .max_streams = kt_min64(between(STREAMS_LEAST, fit / STREAMS_SHARE, fit), c->cfg.max_streams)};
 }
 
-/* What stands for this machine at the servers with this key: a hash, since others must not learn its own name. */
+/* Identifies this machine to the servers with this key: a hash, since others must not learn its own name. */
 static void set_device(struct kt_native_context *c)
 {
     static const char use[] = "kt wire 1 device";

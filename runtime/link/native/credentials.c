@@ -42,7 +42,7 @@ static int read_shared(
               : 0;
 }
 
-/* Mode K. psk: NULL for none besides. */
+/* Mode K. psk: NULL if the ends do not also share a key. */
 static int read_pair(struct kt_native_secrets *out, const struct kt_settings *s, bool client,
     const uint8_t *psk, struct kt_err *err)
 {

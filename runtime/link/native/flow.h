@@ -1,7 +1,7 @@
 /* A flow (docs/wire.md, 6.2), and the table of an association's: shared by flows.c (the table, frames from the
  * peer) and flow.c (one flow, its queue, frames to the peer).
  *
- * A datagram is in its flow's `datagrams` as long as it exists, and besides in one of these: the flow's queue; `again`
+ * A datagram is in its flow's `datagrams` as long as it exists, and also in one of these: the flow's queue; `again`
  * while its next copy is not due yet; `large` while it exceeds `room`, but not `reach`. */
 #ifndef KT_LINK_NATIVE_FLOW_H
 #define KT_LINK_NATIVE_FLOW_H

@@ -29,7 +29,7 @@ struct kt_native_secrets {
 };
 
 void kt_native_secrets_shared(struct kt_native_secrets *s, const uint8_t psk[KT_NATIVE_KEY]);
-/* psk: NULL if the ends share no key besides. The client's: 0, or KT_ECONFIG for a public key of low order. */
+/* psk: NULL if the ends do not also share a key. The client's: 0, or KT_ECONFIG for a public key of low order. */
 int kt_native_secrets_client(struct kt_native_secrets *s, const uint8_t own[KT_NATIVE_KEY],
     const uint8_t server_public[KT_NATIVE_KEY], const uint8_t *psk, struct kt_err *err);
 void kt_native_secrets_server(

@@ -218,8 +218,8 @@ void kt_native_credit_arrived(struct kt_native_stream *st);
 /* The peer waits for credit from `offset` on: announces what was taken, and a larger window if the peer
  * lacks that. */
 void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset);
-/* A MAX_STREAM_DATA that is about to be written announces all that was taken so far. A copy of an earlier one announces
- * no more than that did, because only the latest announcement is written again if it is lost. */
+/* A MAX_STREAM_DATA that is about to be written announces all that was taken so far. A copy of an earlier one repeats
+ * its credit, because only the latest announcement is written again if it is lost. */
 void kt_native_credit_announce(struct kt_native_stream *st);
 /* Enlarges max_data, which is used up, as far as memory allows. */
 void kt_native_credit_more(struct kt_native_streams *s);

@@ -17,8 +17,8 @@
  *   buffered. A stream that is reset before its OPEN left leaves no trace.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
- * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
- * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, max_data and
+ * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; in addition, about 650 bytes
+ * for each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, max_data and
  * max_streams start small and double as they are used. Our own writers can make us hold send_memory bytes, or less if
  * the owner has less to spare, and KT_NATIVE_SEND_LEAST for each stream, of which there are at most own_streams. An
  * idle stream holds no block.
@@ -109,8 +109,8 @@ void kt_native_streams_clock(struct kt_native_streams *s, uint64_t now_us, uint3
 
 /* Opens a stream, which exists at once and leaves with its first frame. Beyond the peer's max_streams it waits for
  * others to close, in order, with at most KT_NATIVE_OPENS_AHEAD others. The pipe is the caller's. 0, KT_EINVAL (text
- * too long), KT_ENOMEM, KT_ECLOSED, or KT_EAGAIN: KT_NATIVE_OPENS_AHEAD already wait, or own_streams have not ended; the owner's `room`
- * follows. */
+ * too long), KT_ENOMEM, KT_ECLOSED, or KT_EAGAIN: KT_NATIVE_OPENS_AHEAD already wait, or own_streams have not ended; the
+ * owner's `room` follows. */
 int kt_native_streams_open(
     struct kt_native_streams *s, const struct kt_open_options *options, struct kt_pipe **out);
 

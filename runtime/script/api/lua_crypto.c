@@ -130,7 +130,7 @@ static int crypto_equal(lua_State *L)
 
 /* ---- hashes and MACs ---- */
 
-/* The SHA-1 or SHA-2 of this name; raises for any other. others: names that the caller knows besides, for the
+/* The SHA-1 or SHA-2 of this name; raises for any other. others: further names that the caller knows, for the
  * message. */
 static enum kt_sha sha_arg(lua_State *L, const char *what, const char *others)
 {

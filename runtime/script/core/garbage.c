@@ -39,7 +39,7 @@ struct kt_garbage {
     size_t since;         /* slices since the last cycle */
     struct kt_timer idle;
     unsigned recent; /* slices since the timer last collected, or last fired and found too many */
-    unsigned cycles; /* that the timer has yet to complete */
+    unsigned cycles; /* left for the timer to complete */
 };
 
 static void on_idle(void *ctx);
