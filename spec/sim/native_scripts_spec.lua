@@ -237,6 +237,23 @@ describe("an acceptor of kt's own wire", function()
   end)
 end)
 
+it("a task derives the key that kt makes of a passphrase, as docs/scripts.md says", function()
+  local w = sim.world { seed = 5 }
+  local near, far = w:host "near", w:host "far"
+  w:link("near", "far", { delay = "20ms" })
+  far:file("far.lua", [[require "kt".accept { on = ":29900", wire = "kt", key = "a phrase" }:serve(function(s) s:write "hello" s:close() end)]])
+  far:run "far.lua"
+  near:file("near.lua", [[
+    local kt = require "kt"
+    kt.spawn(function()
+      local derived = assert(kt.crypto.argon2id("a phrase", "kt wire 1 phrase"))
+      local link = kt.link { remote = "far:29900", wire = "kt", key = kt.crypto.base64_encode(derived) }
+      print(assert(link:open { timeout = "5s" }):read())
+    end)]])
+  local script = near:run "near.lua"
+  w:run_until(function() return script:output() == "hello\n" end, { timeout = "5s" })
+end)
+
 describe("opening streams on kt's wire faster than they end", function()
   --- A link's near end, and far, which hands what each stream brings to its script.
   local function ends(near, far)
