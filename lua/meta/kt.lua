@@ -1274,7 +1274,7 @@ kt.log = {}
 ---@field smux? kt.link_options.smux Settings of smux, the stream multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
----@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
+---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. On kt's wire further ones wait, and n streams of one link need max_buffered of n times 14 KiB at the end that dials and opens them, and n times 32 KiB at an acceptor. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; an acceptor refuses one that does not fit. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
@@ -1347,7 +1347,7 @@ function kt.link(options) end
 ---@field smux? kt.accept_options.smux Settings of smux, the stream multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
----@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
+---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. On kt's wire further ones wait, and n streams of one link need max_buffered of n times 14 KiB at the end that dials and opens them, and n times 32 KiB at an acceptor. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; an acceptor refuses one that does not fit. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
@@ -1406,7 +1406,7 @@ function kt.accept(options) end
 ---@field smux? kt.link_options.smux Settings of smux, the stream multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
----@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
+---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. On kt's wire further ones wait, and n streams of one link need max_buffered of n times 14 KiB at the end that dials and opens them, and n times 32 KiB at an acceptor. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; an acceptor refuses one that does not fit. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)

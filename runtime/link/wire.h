@@ -57,6 +57,9 @@ struct kt_wire {
     void (*summary)(const struct kt_settings *s, char *text, size_t size);
     /* Why the key protects nothing ("empty"), or NULL. */
     const char *(*weak_key)(const struct kt_settings *s);
+    /* A sentence about a setting that another one keeps from being reached, or an empty one. client: of a link, not of
+     * an acceptor. NULL: there are none. */
+    void (*conflict)(const struct kt_settings *s, bool client, char *text, size_t size);
     /* A link to s->at; it dials on first use, or at once if s->stay. Settings are copied. The caller owns it:
      * kt_link_close. */
     int (*link)(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,

@@ -137,6 +137,22 @@ it("a link on kt's wire may have as many streams as half of seven eighths of --m
   w:host("client"):connect("127.0.0.1:12948"):echo "hello"
 end)
 
+it("warns at start of a max_streams above the default that max_buffered does not pay for on kt's wire", function()
+  local w = sim.world {}
+  local function said(host, run, args)
+    return w:host(host):run(run, { args = args }):log():match "max_streams of [^\n]*"
+  end
+  local function by_server(...) return said("s" .. select("#", ...), "kt server", { "-l", ":29900", "-t", "127.0.0.1:1", "--key", "k", ... }) end
+  assert.equal("max_streams of 20000 cannot be reached on kt's wire; raise max_buffered (--maxbuffered) to 625MiB",
+    by_server("--maxstreams", "20000"))
+  assert.is_nil(by_server("--maxstreams", "20000", "--maxbuffered", "625MiB"))
+  assert.is_nil(by_server("--maxbuffered", "8MiB", "--mode", "fast", "--nocomp"))
+  local near = w:host "near"
+  near:file("near.lua", 'local kt = require "kt" kt.link { remote = "s2:29900", key = "k", max_streams = 20000, stay = true }:serve(print)')
+  assert.matches("max_streams of 20000 cannot be reached on kt's wire; raise max_buffered (--maxbuffered) to 274MiB",
+    near:run("near.lua"):log(), 1, true)
+end)
+
 it("a link on kt's wire whose downloads are not read leaves half of --maxbuffered to others", function()
   local w, budget = sim.world { tcp_buffer = "4KiB" }, 4 << 20
   local far = server(w, budget, { fn = send_without_end }, "--wire", "kt")

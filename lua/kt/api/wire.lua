@@ -281,7 +281,9 @@ function wire.keys(client)
     field("suspect_after", client, "After this long without an answer from the peer, new streams use a new session; the old one keeps its streams."),
     field("dead_after", client, "After this long without an answer from the peer, the session ends and its streams are reset."),
     field("max_streams", client,
-      "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session."),
+      "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. "
+      .. "On kt's wire further ones wait, and n streams of one link need max_buffered of n times 14 KiB at the end that dials and opens them, "
+      .. "and n times 32 KiB at an acceptor."),
     field("max_buffered", client,
       "Memory for all sessions with their streams and buffers, in bytes. A session may hold at most as much as is still free; "
       .. "an acceptor refuses one that does not fit."),

@@ -81,6 +81,13 @@ static const char *weak_key(const struct kt_settings *s)
     return weak;
 }
 
+static void conflict(const struct kt_settings *s, bool client, char *text, size_t size)
+{
+    text[0] = '\0';
+    for (size_t i = 0; wires[i] && !text[0]; i++)
+        if (wires[i]->conflict) wires[i]->conflict(kt_both_part(s, i), client, text, size);
+}
+
 /* For a link that is not open yet: the preferred wire's figures. Once it is, stats->wire is the wire that
  * `own` is of. */
 static void describe(const struct kt_link_stats *stats, kt_stat_each each, void *ctx)
@@ -133,6 +140,7 @@ const struct kt_wire kt_both_wire = {
     .check = check,
     .summary = summary,
     .weak_key = weak_key,
+    .conflict = conflict,
     .link = kt_both_link,
     .accept = kt_both_accept,
     .describe = describe,

@@ -161,6 +161,13 @@ bool kt_native_context_fits(const struct kt_native_context *c, size_t uncounted)
     return left(c, c->streams + uncounted) > 0;
 }
 
+/* An acceptor leaves KEPT to other links, and its first link leaves half of the rest to them. */
+uint64_t kt_native_context_needs(uint64_t streams, bool client)
+{
+    const uint64_t cost = streams * STREAM_COST;
+    return client ? cost : (2 * cost * KEPT + KEPT - 2) / (KEPT - 1);
+}
+
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c)
 {
     const uint64_t fit = c->cfg.max_buffered / STREAM_COST;

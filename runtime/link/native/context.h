@@ -98,6 +98,9 @@ void kt_native_context_promise_end(struct kt_native_context *c, uint64_t bytes);
 size_t kt_native_context_share(const struct kt_native_context *c, size_t counted);
 /* Whether there is memory for `uncounted` streams beside those in kt_native_context_streams. */
 bool kt_native_context_fits(const struct kt_native_context *c, size_t uncounted);
+/* The least max_buffered, in bytes, with which one link may have this many idle streams: opened by the end that dials
+ * (client) or accepted from it, with nothing else in use. docs/limits.md has the figures. */
+uint64_t kt_native_context_needs(uint64_t streams, bool client);
 /* How many streams a link may open, beside those of the peer. */
 uint64_t kt_native_context_own_streams(const struct kt_native_context *c);
 /* Counts a datagram that was dropped for any reason in `drops`; one that does not authenticate is logged at most once

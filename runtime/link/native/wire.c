@@ -1,6 +1,10 @@
 /* kt's own wire as the rest of kt sees it (link/wire.h): the table of its settings, and its constructors. */
+#include <inttypes.h>
 #include <stdio.h>
+#include "link/native/context.h"
 #include "link/native/native.h"
+
+#define MIB 1048576u
 
 enum { FIXED = 0, LIVE = 1 };
 
@@ -48,6 +52,21 @@ static const char *weak_key(const struct kt_settings *s)
     return s->key_len == 0 && !s->private_key ? "empty" : NULL;
 }
 
+/* A max_streams that max_buffered does not pay for. The default is a bound that nobody asked to reach. */
+static void conflict(const struct kt_settings *s, bool client, char *text, size_t size)
+{
+    const struct kt_native_config *c = kt_native_config(s);
+    struct kt_native_config usual;
+    defaults(&usual.common, client);
+    const uint64_t needs = kt_native_context_needs(c->max_streams, client);
+    text[0] = '\0';
+    if (c->max_streams <= usual.max_streams || needs <= c->max_buffered) return;
+    snprintf(text, size,
+        "max_streams of %u cannot be reached on kt's wire; raise max_buffered (--maxbuffered) to %" PRIu64
+        "MiB",
+        c->max_streams, (needs + MIB - 1) / MIB);
+}
+
 static void describe(const struct kt_link_stats *stats, kt_stat_each each, void *ctx)
 {
     const uint64_t *own = stats->own;
@@ -64,6 +83,7 @@ const struct kt_wire kt_native_wire = {
     .check = check,
     .summary = summary,
     .weak_key = weak_key,
+    .conflict = conflict,
     .link = kt_native_link,
     .accept = kt_native_accept,
     .describe = describe,

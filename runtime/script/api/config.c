@@ -238,11 +238,13 @@ void kt_config_forget_key(struct kt_settings *s)
 void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
     const char *what, bool is_link)
 {
-    if (kt_origin_embedded(kt_service_origin(service)->source)) return;
     const struct kt_log *log = kt_runtime_log(kt_service_runtime(service));
-    char text[500];
-    wire->summary(s, text, sizeof text);
     const struct kt_log_fields about = {.link = is_link ? kt_service_name(service) : NULL};
+    char text[500] = "";
+    if (wire->conflict) wire->conflict(s, is_link, text, sizeof text);
+    if (text[0]) kt_log_with(log, KT_LOG_WARN, about, "%s %s: %s", what, kt_service_name(service), text);
+    if (kt_origin_embedded(kt_service_origin(service)->source)) return;
+    wire->summary(s, text, sizeof text);
     kt_log_with(log, KT_LOG_INFO, about, "%s %s: %s", what, kt_service_name(service), text);
     const char *weak = wire->weak_key(s);
     if (weak)
