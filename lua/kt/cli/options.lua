@@ -172,8 +172,9 @@ local rows = {
 -- "Send window: …." as help has it: "send window: …"; "DSCP …" stays.
 local function as_help(doc) return (doc:gsub("^%u%l", string.lower):gsub("%.$", "")) end
 
-local function complete(row, side)
-  local copy, client = {}, side == "client"
+-- docs: what wire.docs returns for this side.
+local function complete(row, client, docs)
+  local copy = {}
   if row.of then
     for name, value in pairs(wire.setting(row.of, client)) do copy[name] = value end
     if row.type == "int" and type(copy.default) == "boolean" then copy.default = copy.default and 1 or 0 end
@@ -181,7 +182,7 @@ local function complete(row, side)
     if row.type == "int" and not copy.wire and wire.native_setting(row.of, client).default ~= copy.default then copy.native = row.of end
   end
   for key, value in pairs(row) do copy[key] = value end
-  copy.help = copy.help or as_help(wire.doc(row.of, client))
+  copy.help = copy.help or as_help(docs[row.of])
   if copy.low == true then copy.low = copy.min end
   if copy.high == true then copy.high = copy.max end
   if copy.json == nil then copy.json = row.name end
@@ -194,9 +195,11 @@ function options.fold(name) return (name:lower():gsub("\u{212a}", "k"):gsub("\u{
 --- The rows of one side ("client" or "server"); also by each name of their flags, and by JSON key, folded.
 function options.of(side)
   local list, by_flag, by_json = {}, {}, {}
+  local client = side == "client"
+  local docs = wire.docs(client)
   for _, row in ipairs(rows) do
     if not row.only or row.only == side then
-      local copy = complete(row, side)
+      local copy = complete(row, client, docs)
       list[#list + 1] = copy
       for _, flag in ipairs { copy.name, copy.short or copy.name, copy.alias } do by_flag[flag] = copy end
       if copy.json then by_json[options.fold(copy.json)] = copy end
