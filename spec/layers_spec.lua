@@ -421,10 +421,10 @@ describe("the rooms", function()
   end)
 end)
 
-local wires = {} -- their folders in runtime/link/
-for folder in read("runtime/link/wires.def"):gmatch "\nKT_WIRE%(%w+, (%w+)%)" do wires[#wires + 1] = folder end
-
 describe("a wire", function()
+  local wires = {} -- their folders in runtime/link/
+  for folder in read("runtime/link/wires.def"):gmatch "\nKT_WIRE%(%w+, (%w+)%)" do wires[#wires + 1] = folder end
+
   it("has a folder of its own, and link has no other but common", function()
     local expected = { "common" }
     for _, wire in ipairs(wires) do expected[#expected + 1] = wire end
@@ -457,8 +457,9 @@ it("every macro and inline function of a header is used", function()
   end
   local wrong = {}
   for path, text in pairs(code) do
-    for _, pattern in ipairs { "\n#define (KT_[%w_]+)", "\nstatic inline [^;{(]-(kt_[%w_]+)%(" } do
-      for name in text:gmatch(path:find "%.h$" and pattern or "^$") do
+    local patterns = { "\n#define (KT_[%w_]+)", "\nstatic inline [^;{(]-(kt_[%w_]+)%(" }
+    for _, pattern in ipairs(path:find "%.h$" and patterns or {}) do
+      for name in text:gmatch(pattern) do
         if count[name] == 1 then wrong[#wrong + 1] = path .. ": " .. name end
       end
     end
@@ -524,13 +525,12 @@ describe("what was built of the rooms", function()
   it("uses nothing of a room above, whatever it includes", function()
     local wrong, seen = {}, 0
     for path, others in pairs(uses_of("kt", table.unpack(libraries_built))) do
-      local from = room_in(path:match "^(.*)/")
+      local from, may = room_in(path:match "^(.*)/"), nil
+      for _, room in ipairs(rooms) do
+        if room.name == from then may = room.may end
+      end
       for other, name in pairs(others) do
         local to = room_in(other:match "^(.*)/")
-        local may
-        for _, room in ipairs(rooms) do
-          if room.name == from then may = room.may end
-        end
         -- The list of wires, and the wire that is made of two, name wires.
         local wire = (path == "runtime/link/wires.c" or path == "runtime/link/both/wire.c") and name:find "^kt_%w+_wire$"
         if from ~= to and not contains(may, to) and not wire then wrong[#wrong + 1] = ("%s uses %s of %s"):format(path, name, other) end
