@@ -61,7 +61,7 @@ bool kt_flags_help(const char *help, const char *arg)
     return true;
 }
 
-/* Reads the flag argv[*at], and leaves *at at the last argument of it. As kt_flags_read, 0 or -1. */
+/* Reads the flag argv[*at] and moves *at to its value, if it has one. Returns 0, or -1 as kt_flags_read does. */
 static int read_flag(const char *help, const struct kt_flag *flags, int *at, int argc, char **argv, int *code)
 {
     if (kt_flags_help(help, argv[*at])) {

@@ -1,4 +1,4 @@
-/* Flags of verbs, as far as they are read before Lua runs. */
+/* Reads the flags of verbs that read them before Lua runs. */
 #ifndef KT_CLI_FLAGS_H
 #define KT_CLI_FLAGS_H
 
@@ -26,11 +26,11 @@ struct kt_flag {
  * index of the script, which must follow, or -1 with the exit code in *code and the reason on standard error. */
 int kt_flags_read(const char *help, const struct kt_flag *flags, int argc, char **argv, int *code);
 
-/* Likewise flags and operands in any order, of which there are at most `most`. Moves the operands to argv[1] and so on,
- * and returns how many there are. */
+/* Likewise, but operands, at most `most`, and flags may come in any order. Moves the operands to argv[1] and on, and
+ * returns their number. */
 int kt_flags_read_all(
     const char *help, const struct kt_flag *flags, int most, int argc, char **argv, int *code);
-/* Whether arg asks for help, which is printed then. */
+/* If arg is -h or --help, prints `help` and returns true. */
 bool kt_flags_help(const char *help, const char *arg);
 
 #endif

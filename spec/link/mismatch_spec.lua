@@ -33,7 +33,7 @@ local function mismatched(only, both)
   both = both or {}
   both.key = both.key or "the same on both ends"
   both.wire = "kcptun" -- on kt's there is nothing to set alike but the key
-  both.deadpeer = both.deadpeer or 1 -- who is not understood is given up sooner
+  both.deadpeer = both.deadpeer or 1 -- give up sooner on a peer that does not understand
   local client, server = h.peer.tunnel(target.at, both, only)
   local conn = h.sockets.connect(client.at)
   if conn then conn:send("hello?") end

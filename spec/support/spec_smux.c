@@ -347,8 +347,8 @@ static int stream_gc(lua_State *L)
     return 0;
 }
 
-static int stream_counters(
-    lua_State *L) /* (out, in): a fresh stream looks as if it had carried so many bytes */
+/* counters(out, in): makes a fresh stream look as if it had carried these numbers of bytes */
+static int stream_counters(lua_State *L)
 {
     struct kt_smux_stream *s = kt_smux_of(check_stream(L)->pipe);
     s->written = s->peer_consumed = (uint32_t)luaL_checkinteger(L, 2);

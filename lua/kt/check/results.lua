@@ -12,7 +12,7 @@ local results = {}
 -- Functions of Lua's library whose first argument must not be nil, apart from those of `string`.
 local firsts = { ipairs = true, pairs = true, next = true, ["table.concat"] = true, ["table.unpack"] = true, ["table.sort"] = true }
 
---- Whether a call fails if this argument of it is nil.
+--- Whether a call fails if this argument is nil.
 local function needs_argument(inferred, call, node)
   local place
   for i, arg in ipairs(call.args) do

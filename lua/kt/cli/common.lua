@@ -9,7 +9,7 @@ local settings = require "kt.cli.settings"
 
 local common = {}
 
--- The flags for paths that API messages name and that no row of kt.cli.options has as its setting.
+-- Flags for paths in API messages. Paths of settings are not here: their flags are in kt.cli.options.
 local flags = {
   link = { remote = "--remoteaddr", key = "--key" },
   accept = { on = "--listen", key = "--key" },

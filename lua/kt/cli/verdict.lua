@@ -7,7 +7,7 @@ verdict.QUEUE = 0.050   -- seconds that the round trip grows under load
 verdict.CLOCK = 30      -- seconds
 verdict.CLOCK_MAX = 120 -- what kt's wire refuses (docs/wire.md, 4.2)
 verdict.DROPS = "answers, and ends each session at once"
---- The code of an err that says so: "protocol" if the peer is a kt, which shows what it speaks before it ends the session.
+--- The codes of an err that mean this: "protocol" if the peer is a kt, which shows what it speaks before it ends the session.
 verdict.DROPPED = { restarted = true, protocol = true }
 verdict.COMPARE = "--smuxver (kcptun before 2025-11 uses 1), --nocomp, --QPP and --tuncrypt with the server's"
 local SUSPECT = 0.01    -- share of packets that more load loses

@@ -15,7 +15,7 @@ local function typed(text)
   end))
 end
 
---- Of a type that has a name of its own; nil for others.
+--- The type definition for a type in kt.api.key_types; nil for others.
 function of_named(name)
   local row = named[name]
   return row and (row.alias or typed(row.lua))

@@ -256,9 +256,9 @@ static int splice(lua_State *L)
     }
     if (a->code) kt_splice_broke(op, false, a->code);
     if (b->code) kt_splice_broke(op, true, b->code);
-    kt_lua_pipe_give(
-        a, b, op, t);           /* nothing may raise from here on: the splice will call back with the task */
-    if (!tap) lua_settop(L, 2); /* does not keep the options for as long as the splice lasts */
+    /* Nothing may raise from here on: the splice will call back with the task. */
+    kt_lua_pipe_give(a, b, op, t);
+    if (!tap) lua_settop(L, 2); /* so that the options are not kept while the splice lasts */
     return kt_task_wait(L, t,
         &(struct kt_wait){
             .what = WHAT, .cancel = cancel, .finish = finish, .op = a, .timeout_us = KT_TIME_NEVER});

@@ -45,7 +45,7 @@ void kt_runtime_hold_timers(struct kt_runtime *rt, int change);
  * task has had its turn. */
 #define KT_FLOWS_MAX 65536u
 
-/* The same for flows, which a replaced script keeps as well; the end of the process does not wait for them. */
+/* Counts flows likewise. A replaced script keeps them as well, but the end of the process does not wait for them. */
 void kt_runtime_hold_flows(struct kt_runtime *rt, int change);
 /* Whether it holds KT_FLOWS_MAX flows. */
 bool kt_runtime_flows_full(const struct kt_runtime *rt);

@@ -51,7 +51,7 @@ struct kt_logger {
 void kt_logger_init(struct kt_logger *l, const char *name);
 /* Sets where lines go without a file; NULL: to standard error, unbuffered, as after kt_logger_init. */
 void kt_logger_to(struct kt_logger *l, void (*out)(void *ctx, const char *text, size_t len), void *ctx);
-/* From now on it has this io; NULL: none. Set it to NULL after the io is freed, which may still log. */
+/* Sets the io; NULL: none. Freeing the io may still log, so set NULL only after that. */
 void kt_logger_set_io(struct kt_logger *l, struct kt_io *io);
 /* Of a simulated host: lines carry no date, and there is no journal. */
 void kt_logger_simulate(struct kt_logger *l);

@@ -12,7 +12,7 @@ struct kt_task {
     lua_State *L;
     int ref;   /* registry reference to the thread */
     int nargs; /* arguments of the first resume */
-    int code;  /* of the outcome, see below */
+    int code;  /* outcome of the wait: 0 or a KT_E…; the rest is below */
     enum state state;
     bool spawned;          /* started by kt.spawn */
     bool aside;            /* does not keep the script alive */
@@ -29,7 +29,7 @@ struct kt_task {
     struct kt_wait wait; /* the wait that it is in, or was in last */
     struct kt_timer timer;
 
-    /* the outcome of the wait, until the task runs: 0 or a KT_E… in `code`, and */
+    /* the rest of that outcome, until the task runs */
     char *text; /* malloc'd sentence, or NULL */
     unsigned char result[KT_TASK_RESULT];
     void *brought;        /* malloc'd, or NULL */
