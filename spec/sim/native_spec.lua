@@ -273,6 +273,24 @@ describe("a server of kt's own wire that knows its clients by their keys", funct
     assert.matches("this client is no longer authorized", client:log(), 1, true)
   end)
 
+  it("logs a refused client at most once a second, however many keys are made up", function()
+    local _, server, _, w = tunnel_of(ALICE)
+    w:host "crowd"
+    w:link("crowd", "server", { delay = "20ms" })
+    w:host("crowd"):file("crowd.lua", ([[
+      local kt = require "kt"
+      for i = 1, 20 do
+        local key = kt.crypto.base64_encode(("%%02d"):format(i):rep(16))
+        kt.link { remote = "server:29900", wire = "kt", private_key = kt.secret(key), server_key = "%s", stay = true }:serve(print)
+      end]]):format "e06Qm75//kTEZaIgA31gjuNYl9Me+XLwf3SJLLD3PxM=")
+    w:host("crowd"):run "crowd.lua"
+    w:run_for "900ms"
+    assert.equal(1, select(2, server:log():gsub("its key is not authorized", "")))
+    w:run_for "10s"
+    local _, times = server:log():gsub("its key is not authorized", "")
+    assert.is_true(times > 1 and times <= 11, times)
+  end)
+
   it("refuses a client that it does not know, and says so at both ends", function()
     local app, server, client, w = tunnel_of(MALLORY)
     app:write "127.0.0.1:8388\n"

@@ -7,7 +7,8 @@
 #include "link/native/acceptor_internal.h"
 #include "link/native/code.h"
 
-#define REFUSED_US 600000000u /* between two log lines about the same refused client */
+#define REFUSED_US 600000000u   /* between two log lines about the same refused client */
+#define REFUSED_ANY_US 1000000u /* ... about any: anyone who knows the server's public key can make up keys */
 
 static void answer(struct acceptor *a, size_t port, const struct kt_dgram *in, const uint8_t *data, size_t n)
 {
@@ -116,13 +117,13 @@ void kt_native_route_taker(struct acceptor *a)
     kt_list_init(&a->taker.node);
 }
 
-/* Whether the last refused client had the same key, within REFUSED_US: it keeps trying. */
-static bool refused_before(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY])
+/* Whether a refused client is not worth a log line: the last one logged had the same key and keeps trying, or was logged
+ * just now. */
+static bool refused_lately(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY])
 {
     const uint64_t now = kt_io_now(a->c->io);
-    const bool same =
-        a->refused_us && now - a->refused_us < REFUSED_US && memcmp(a->refused, key, KT_NATIVE_KEY) == 0;
-    if (same) return true;
+    const uint64_t pause = memcmp(a->refused, key, KT_NATIVE_KEY) == 0 ? REFUSED_US : REFUSED_ANY_US;
+    if (a->refused_us && now - a->refused_us < pause) return true;
     memcpy(a->refused, key, KT_NATIVE_KEY);
     a->refused_us = now;
     return false;
@@ -135,7 +136,7 @@ static uint64_t on_ask(void *ctx, const struct kt_native_hello *hello, char text
     if (hello->public_key && !kt_native_guest_name(a, hello->public_key, hello->from, a->name)) {
         char address[KT_ADDR_TEXT], key[KT_KEY_TEXT];
         kt_key_encode(hello->public_key, key);
-        kt_log_with(a->c->log, refused_before(a, hello->public_key) ? KT_LOG_DEBUG : KT_LOG_WARN,
+        kt_log_with(a->c->log, refused_lately(a, hello->public_key) ? KT_LOG_DEBUG : KT_LOG_WARN,
             kt_log_peer(kt_addr_text(hello->from, address)), "%s: refused: its key is not authorized: %s",
             kt_addr_text(hello->from, address), key);
         snprintf(text, KT_NATIVE_ERROR_TEXT + 1, "the server does not know this client's public key");
