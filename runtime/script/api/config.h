@@ -21,7 +21,8 @@ struct kt_settings *kt_config_change(
 void kt_config_forget_key(struct kt_settings *s);
 
 /* Logs what was opened ("link to", "vps:29900") with its settings, and warns when the key protects nothing or a setting
- * cannot be reached. The verbs in the binary report their settings and a weak key themselves. is_link: the lines are about a link of the service's name. */
+ * cannot be reached. The verbs in the binary report their settings and a weak key themselves. is_link: the lines are
+ * about a link of the service's name. */
 void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
     const char *what, bool is_link);
 
