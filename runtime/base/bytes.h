@@ -1,4 +1,5 @@
-/* Integers in byte arrays, little endian or (_be) big endian, and the smaller and the difference of two numbers. Pointers need no alignment.
+/* Integers in byte arrays, little endian or (_be) big endian, and the smaller and the difference of two numbers.
+ * Pointers need no alignment.
  *
  * memcpy of a fixed size is a single load or store. Written byte by byte, gcc 12 assembles neighbouring integers in a
  * vector, in some sixty instructions. */
@@ -75,6 +76,13 @@ static inline uint32_t kt_get32_be(const uint8_t *p)
     return be32toh(v);
 }
 
+static inline uint64_t kt_get64_be(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return be64toh(v);
+}
+
 /* Writes the low 16 bits of v. */
 static inline void kt_put16_be(uint8_t *p, uint32_t v)
 {
@@ -85,6 +93,12 @@ static inline void kt_put16_be(uint8_t *p, uint32_t v)
 static inline void kt_put32_be(uint8_t *p, uint32_t v)
 {
     v = htobe32(v);
+    memcpy(p, &v, sizeof v);
+}
+
+static inline void kt_put64_be(uint8_t *p, uint64_t v)
+{
+    v = htobe64(v);
     memcpy(p, &v, sizeof v);
 }
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <sodium.h>
 #include <string.h>
+#include "base/bytes.h"
 
 #define TAG crypto_aead_chacha20poly1305_ietf_ABYTES
 #define HMAC_BLOCK 128u /* BLAKE2b's block, in bytes */
@@ -99,7 +100,7 @@ static void mix_psk(struct kt_noise *n)
 static void nonce_of(const struct kt_noise *n, uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES])
 {
     memset(nonce, 0, 4);
-    for (unsigned i = 0; i < 8; i++) nonce[4 + i] = (uint8_t)(n->n >> (8 * i));
+    kt_put64(nonce + 4, n->n);
 }
 
 /* Both patterns have a key before anything is encrypted, so there is no case without one. */

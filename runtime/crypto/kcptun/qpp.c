@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "base/xoshiro.h"
 #include "crypto/crypto.h"
 #include "crypto/kcptun/kdf.h"
@@ -207,19 +208,6 @@ static inline uint8_t decrypt_byte(const struct kt_qpp *q, struct kt_qpp_state *
     return out;
 }
 
-static inline uint64_t load_le(const uint8_t *p)
-{
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    return le64toh(word);
-}
-
-static inline void store_le(uint8_t *p, uint64_t word)
-{
-    word = htole64(word);
-    memcpy(p, &word, sizeof word);
-}
-
 static inline uint64_t permute(const uint8_t *pad, uint64_t word)
 {
     uint64_t out = 0;
@@ -237,7 +225,7 @@ void kt_qpp_encrypt(const struct kt_qpp *q, struct kt_qpp_state *st, uint8_t *da
     const unsigned count = q->pads;
     for (; data < end && at.count; data++) *data = encrypt_byte(q, &at, *data);
     for (; end - data >= 8; data += 8) {
-        store_le(data, permute(pick(pads, count, at.r), load_le(data) ^ at.r));
+        kt_put64(data, permute(pick(pads, count, at.r), kt_get64(data) ^ at.r));
         at.r = kt_xoshiro_next(at.s);
     }
     for (; data < end; data++) *data = encrypt_byte(q, &at, *data);
@@ -252,7 +240,7 @@ void kt_qpp_decrypt(const struct kt_qpp *q, struct kt_qpp_state *st, uint8_t *da
     const unsigned count = q->pads;
     for (; data < end && at.count; data++) *data = decrypt_byte(q, &at, *data);
     for (; end - data >= 8; data += 8) {
-        store_le(data, permute(pick(pads, count, at.r), load_le(data)) ^ at.r);
+        kt_put64(data, permute(pick(pads, count, at.r), kt_get64(data)) ^ at.r);
         at.r = kt_xoshiro_next(at.s);
     }
     for (; data < end; data++) *data = decrypt_byte(q, &at, *data);

@@ -2,6 +2,7 @@
 #include "link/native/params.h"
 #include <assert.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "base/text.h"
 #include "link/native/varint.h"
 
@@ -56,8 +57,8 @@ static size_t put_value(const struct kt_native_params *p, const struct row *row,
         memcpy(out, field, row->max);
         return row->max;
     case TIME:
-        for (; n < 8; n++) out[n] = (uint8_t)(p->time_ms >> (8 * n));
-        return n;
+        kt_put64(out, p->time_ms);
+        return sizeof p->time_ms;
     case NUMBER:
         memcpy(&v, field, sizeof v);
         assert(v <= row->max);
@@ -131,8 +132,8 @@ static int get_value(struct kt_native_params *p, const struct row *row, const ui
         memcpy(field, in, len);
         return 0;
     case TIME:
-        if (len != 8) return KT_EPROTO;
-        for (n = 0; n < 8; n++) p->time_ms |= (uint64_t)in[n] << (8 * n);
+        if (len != sizeof p->time_ms) return KT_EPROTO;
+        p->time_ms = kt_get64(in);
         return 0;
     case NUMBER:
         if (len == 0 || get_number(&v, in, len, row->max)) return KT_EPROTO;

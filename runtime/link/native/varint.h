@@ -3,10 +3,9 @@
 #ifndef KT_LINK_NATIVE_VARINT_H
 #define KT_LINK_NATIVE_VARINT_H
 
-#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+#include "base/bytes.h"
 
 #define KT_NATIVE_VARINT_MAX ((UINT64_C(1) << 62) - 1)
 #define KT_NATIVE_VARINT_BYTES 8u
@@ -23,24 +22,18 @@ static inline size_t kt_native_varint_get(uint64_t *v, const uint8_t *in, size_t
     if (len == 0) return 0;
     const size_t size = (size_t)1 << (in[0] >> 6);
     if (len < size) return 0;
-    uint16_t two;
-    uint32_t four;
-    uint64_t eight;
     switch (size) {
     case 1:
         *v = in[0];
         break;
     case 2:
-        memcpy(&two, in, sizeof two);
-        *v = be16toh(two) & 0x3fffu;
+        *v = kt_get16_be(in) & 0x3fffu;
         break;
     case 4:
-        memcpy(&four, in, sizeof four);
-        *v = be32toh(four) & 0x3fffffffu;
+        *v = kt_get32_be(in) & 0x3fffffffu;
         break;
     default:
-        memcpy(&eight, in, sizeof eight);
-        *v = be64toh(eight) & KT_NATIVE_VARINT_MAX;
+        *v = kt_get64_be(in) & KT_NATIVE_VARINT_MAX;
     }
     return size;
 }
@@ -50,21 +43,18 @@ static inline size_t kt_native_varint_put(uint8_t *out, size_t room, uint64_t v)
 {
     const size_t size = kt_native_varint_size(v);
     if (room < size) return 0;
-    const uint16_t two = htobe16((uint16_t)(v | 0x4000u));
-    const uint32_t four = htobe32((uint32_t)(v | 0x80000000u));
-    const uint64_t eight = htobe64(v | UINT64_C(3) << 62);
     switch (size) {
     case 1:
         out[0] = (uint8_t)v;
         break;
     case 2:
-        memcpy(out, &two, sizeof two);
+        kt_put16_be(out, (uint32_t)v | 0x4000u);
         break;
     case 4:
-        memcpy(out, &four, sizeof four);
+        kt_put32_be(out, (uint32_t)v | 0x80000000u);
         break;
     default:
-        memcpy(out, &eight, sizeof eight);
+        kt_put64_be(out, v | UINT64_C(3) << 62);
     }
     return size;
 }
