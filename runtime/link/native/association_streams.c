@@ -34,7 +34,7 @@ static uint64_t on_more(void *ctx, uint64_t want)
  * what the peer may open, so these may exceed the share as long as they fit. */
 static const char *lacks(const struct kt_native_association *a, size_t own, bool open)
 {
-    const bool fits = open && kt_native_context_fits(a->c, own > a->stream_count ? own - a->stream_count : 0);
+    const bool fits = open && kt_native_context_fits(a->c, kt_sub_size(own, a->stream_count));
     if (!fits && own > kt_native_context_share(a->c, a->stream_count + a->allowed))
         return "the remaining memory is for other links; raise max_buffered (--maxbuffered)";
     if (own > kt_descriptors_share(a->c->io, a->c->counters, a->stream_count))
@@ -170,8 +170,8 @@ void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t
     for (unsigned i = 0; i < a->path_end; i++) {
         const struct kt_native_path *p = a->paths[i];
         if (!p || !kt_native_path_usable(p)) continue;
-        if (kt_native_path_size(p) < size) size = kt_native_path_size(p);
-        if (kt_native_mtu_reach(&p->mtu, now_us) < reach) reach = kt_native_mtu_reach(&p->mtu, now_us);
+        size = kt_min32(size, kt_native_path_size(p));
+        reach = kt_min32(reach, kt_native_mtu_reach(&p->mtu, now_us));
     }
     kt_native_flows_clock(a->flows, now_us, a->best->recovery.rtt.min / 16);
     kt_native_flows_path(
