@@ -48,12 +48,13 @@ static inline void kt_kcp_acks_keep(struct kt_kcp_acks *a)
     if (a->sent_count < KT_KCP_ACKS_SENT) a->sent[a->sent_count++] = *kt_kcp_acks_first(a);
 }
 
-/* Of those kept: drops the latest; all. */
+/* Drops the latest of those kept. */
 static inline void kt_kcp_acks_drop(struct kt_kcp_acks *a)
 {
     a->sent_count--;
 }
 
+/* Drops all of those kept. */
 static inline void kt_kcp_acks_forget(struct kt_kcp_acks *a)
 {
     a->sent_count = 0;

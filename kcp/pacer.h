@@ -17,7 +17,7 @@
 #define KT_PACER_QUANTUM_US 500u     /* about a tick of the timers (base/wheel.h) */
 #define KT_PACER_QUANTUM_MIN 3000u   /* two packets */
 #define KT_PACER_RATE_MAX UINT32_MAX /* bytes a second: 34 Gbit/s; higher rates are paced at this one */
-#define KT_PACER_RATE_MIN 16u        /* likewise lower ones, but 0 */
+#define KT_PACER_RATE_MIN 16u        /* likewise lower ones, except 0 */
 
 struct kt_pacer {
     uint32_t rate;                 /* 0: not paced */
@@ -47,7 +47,8 @@ static inline uint64_t kt_pacer_next(const struct kt_pacer *p)
 /* Bytes that may leave at once. The last packet may exceed that. UINT64_MAX: any number. */
 uint64_t kt_pacer_allowance(const struct kt_pacer *p, uint64_t now_us);
 
-/* A packet of less than 64 KiB leaves. One that must not wait may leave before kt_pacer_next; later ones make up for it. */
+/* A packet of less than 64 KiB leaves. One that must not wait may leave before kt_pacer_next; later ones make up for
+ * it. */
 void kt_pacer_sent(struct kt_pacer *p, uint32_t bytes, uint64_t now_us);
 
 #endif

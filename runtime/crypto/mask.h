@@ -1,6 +1,6 @@
-/* The masks of kt's own wire (docs/wire.md section 3.1), which make what is not encrypted look like random bytes. Each is a
- * function of a key and a sample, the last bytes of the datagram that it masks, and is XORed with what it masks, at both
- * ends. Constant time on every processor, no state between calls. By libsodium. */
+/* The masks of kt's own wire (docs/wire.md section 3.1), which make what is not encrypted look like random bytes. A mask
+ * is a function of a key and of a sample: the last bytes of the datagram. Both ends XOR it with the bytes that it masks.
+ * Constant time on every processor, no state between calls. By libsodium. */
 #ifndef KT_CRYPTO_MASK_H
 #define KT_CRYPTO_MASK_H
 

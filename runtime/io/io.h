@@ -162,7 +162,7 @@ struct kt_udp_opts {
     bool diverted;
     /* `local` may be an address of another machine, as which it answers diverted datagrams. Likewise. */
     bool foreign;
-    /* Also counts what kt_udp_stats.in_oversize does; must outlive the socket. NULL: none does. */
+    /* Counts the same datagrams as kt_udp_stats.in_oversize; must outlive the socket. May be NULL. */
     uint64_t *oversize;
 };
 

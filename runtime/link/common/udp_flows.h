@@ -54,8 +54,8 @@ void kt_udp_flows_close(struct kt_udp_flows *u);
 /* ---- a connected socket ---- */
 
 /* A flow to one address, from a port of its own. It ends with KT_EREFUSED if the target's host says that nobody listens
- * there before anything came back; it has no idle time. `counters` count answers that are too large
- * for any flow. 0, or a code with a sentence. */
+ * there before anything came back; it has no idle time. `counters` count answers that are too large for any
+ * flow. 0, or a code with a sentence. */
 int kt_udp_flow_connect(struct kt_io *io, struct kt_counters *counters, const struct kt_addr *to,
     struct kt_flow **out, struct kt_err *err);
 
