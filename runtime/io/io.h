@@ -48,7 +48,8 @@ void kt_io_freed(struct kt_io *io);
 
 /* ---- clock and chance ---- */
 
-/* Monotonic clock, µs, read once per loop turn: cheap, and the same for everything in a turn. */
+/* Monotonic clock, µs, read once per loop turn: cheap, and the same for everything in a turn. On Linux it counts the
+ * time for which the machine was suspended. */
 uint64_t kt_io_now(const struct kt_io *io);
 /* Time from kt_io_now until `at`, µs; 0 if that has passed. */
 uint64_t kt_io_left(const struct kt_io *io, uint64_t at);

@@ -2,6 +2,8 @@
 local backends = require "backends"
 local spec_io = require "spec_io"
 
+local popen = io.popen
+
 local function tmpname()
   local path = os.tmpname()
   os.remove(path)
@@ -69,6 +71,23 @@ for _, backend in ipairs(backends) do
     end
 
     if backend.real then
+      -- A time namespace whose boot is a million seconds earlier stands for a machine that was suspended for that long.
+      local apart = "unshare --map-root-user --time --boottime 1000000 --fork "
+      local test = os.execute(apart .. "true 2>/dev/null") and it or pending
+      test("counts the time for which the machine was suspended, in its clock and its timers", function()
+        local lua = (os.getenv "KT_BUILD" or "build") .. "/spec/spec-lua"
+        local pipe <close> = assert(popen(apart .. lua .. [[ /dev/stdin 2>&1 <<'END'
+          local io = require "spec_io".new()
+          local after
+          io:timer(io:now() + 1000, function() after = io:now() io:stop() end)
+          assert(io:run(1000), "the timer has not fired")
+          print(after // 1000000)
+END
+]]))
+        local said = pipe:read "a"
+        assert.is_true((tonumber(said) or 0) >= 1000000, said)
+      end)
+
       it("returns the wall clock's time", function()
         assert.is_true(math.abs(io:wall() / 1e6 - os.time()) < 2)
       end)

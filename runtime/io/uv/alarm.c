@@ -42,7 +42,7 @@ static void on_ring(uv_poll_t *handle, int status, int events)
 
 static int start(struct kt_uv_alarm *a)
 {
-    a->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    a->fd = timerfd_create(KT_UV_CLOCK, TFD_NONBLOCK | TFD_CLOEXEC);
     if (a->fd < 0) return -errno;
     int r = uv_poll_init(&a->u->loop, &a->handle, a->fd);
     if (r < 0) {

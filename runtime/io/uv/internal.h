@@ -7,6 +7,7 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <uv.h>
 #include "io/system.h"
 #include "io/uv/uv.h"
@@ -47,11 +48,22 @@ static inline struct uv_io *kt_uv(struct kt_io *io)
 
 /* ---- handles.c ---- */
 
-/* Monotonic, in µs. */
+/* Monotonic, in µs. On Linux it counts the time for which the machine was suspended, so that what expired meanwhile
+ * ends when the machine wakes: a peer has counted that time too. */
+#ifdef __linux__
+#define KT_UV_CLOCK CLOCK_BOOTTIME
+static inline uint64_t kt_uv_clock(void)
+{
+    struct timespec ts;
+    clock_gettime(KT_UV_CLOCK, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+#else
 static inline uint64_t kt_uv_clock(void)
 {
     return uv_hrtime() / 1000;
 }
+#endif
 
 /* Every libuv callback that calls code above starts with this: the first in a turn reads the clock. */
 void kt_uv_wake(struct uv_io *u);
