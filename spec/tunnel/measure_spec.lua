@@ -4,7 +4,7 @@ local h = require "harness"
 -- Runs a verb of kt to its end: returns its exit code and what it printed.
 local function kt(verb, port, ...)
   local p = h.start { name = "kt " .. verb, cmd = { h.peer.kt, verb, "127.0.0.1:" .. port, ... }, graceful = false }
-  local code = p:wait_exit(30)
+  local code = p:wait_exit(120) -- kt doctor takes 20 s, and a minute where packets are lost
   h.loop.eventually("its output", 5, function() return p.stdout .. p.stderr ~= "" end)
   return code, p.stdout .. p.stderr
 end
