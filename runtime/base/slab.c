@@ -145,11 +145,12 @@ void kt_slab_free(struct kt_slab *slab)
     free(slab);
 }
 
-/* A chunk with a free block: a busy one if possible, so that idle chunks stay empty for trim; and of these the one
- * added last, whose memory is the most likely to be in the cache. */
+/* A chunk with a free block: a busy one if possible, so that idle chunks stay empty for trim. Of the busy ones the
+ * first to have had a free block: it has the most of them by now, so one chunk serves many calls, also where blocks
+ * are put out of order. Of the empty ones the last, whose memory is the most likely to be in the cache. */
 static struct chunk *chunk_pick(struct kt_slab *slab)
 {
-    if (!kt_list_empty(&slab->partial)) return KT_CONTAINER(slab->partial.prev, struct chunk, node);
+    if (!kt_list_empty(&slab->partial)) return KT_CONTAINER(slab->partial.next, struct chunk, node);
     if (!kt_list_empty(&slab->empty)) return KT_CONTAINER(slab->empty.prev, struct chunk, node);
     return chunk_new(slab);
 }
