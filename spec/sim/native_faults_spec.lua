@@ -209,6 +209,19 @@ describe("a client of kt's own wire", function()
     assert.is_true(took < 0.6, took)
   end)
 
+  it("notices its move though what it sends puts its probe timeouts off", function()
+    local t = tunnel { line = { delay = "2ms" } }
+    local app = t.connect()
+    app:echo "before"
+    t.w:run_for "5s"
+    t.at_client:move "10.0.9.1"
+    for _ = 1, 25 do
+      app:write "x"
+      t.w:run_for "20ms"
+    end
+    assert.equal(("x"):rep(25), app:read_exactly(25, { timeout = "50ms" }))
+  end)
+
   it("dials from its new address if it moved while nothing answered", function()
     local t = tunnel()
     t.line:cut()

@@ -7,6 +7,7 @@
 
 #define LOST_US 3000000u      /* of silence, until a path may be given another socket, and between two */
 #define UNANSWERED_US 250000u /* between two calls of `unanswered` */
+#define UNANSWERED_PTOS 3u    /* the first and, twice as long, the second timeout */
 
 /* True if the path's round trip is known. If not, asks for one, because a path must not be preferred by a guess. */
 static bool measured(struct kt_native_path *p)
@@ -70,12 +71,25 @@ void kt_native_paths_revive(struct kt_native_path *p)
             lapse(a->paths[i]);
 }
 
+/* When a silence will be one that `unanswered` finds. It is checked again only when something else is due. */
+static uint64_t unanswered_due(const struct kt_native_path *p)
+{
+    if (!p->a->owner.unanswered || p->silent || p->recovery.inflight == 0) return UINT64_MAX;
+    const uint64_t now_us = kt_io_now(p->a->c->io);
+    const uint64_t since = now_us - kt_native_recovery_silence(&p->recovery, now_us);
+    if (p->unanswered_us >= since) return UINT64_MAX;
+    const uint64_t long_enough = since + UNANSWERED_PTOS * (uint64_t)kt_native_recovery_pto(&p->recovery);
+    const uint64_t again = p->unanswered_us + UNANSWERED_US;
+    return long_enough > again ? long_enough : again;
+}
+
 uint64_t kt_native_paths_recovery_due(const struct kt_native_association *a)
 {
     uint64_t due = UINT64_MAX;
     for (unsigned i = 0; i < a->path_end; i++) {
-        const uint64_t one = a->paths[i] ? kt_native_recovery_due(&a->paths[i]->recovery) : UINT64_MAX;
-        if (one < due) due = one;
+        if (!a->paths[i]) continue;
+        due = kt_min64(due, kt_native_recovery_due(&a->paths[i]->recovery));
+        due = kt_min64(due, unanswered_due(a->paths[i]));
     }
     return due;
 }
@@ -91,12 +105,19 @@ static void recover(struct kt_native_path *p, uint64_t now_us)
     p->a->owner.lost(p->a->owner.ctx, p->number);
 }
 
-/* A single probe timeout may mean a lost packet; two in a row rather mean that this host has another address. */
+/* A single probe timeout may mean a lost packet; as long a silence as two in a row rather means that this host has
+ * another address. The timeouts themselves do not show it, because each packet sent puts them off. */
+static bool unanswered(const struct kt_native_path *p, uint64_t now_us)
+{
+    if (p->silent) return kt_native_recovery_silent(&p->recovery);
+    return kt_native_recovery_silence(&p->recovery, now_us) >=
+           UNANSWERED_PTOS * (uint64_t)kt_native_recovery_pto(&p->recovery);
+}
+
 static void check_unanswered(struct kt_native_path *p, uint64_t now_us)
 {
     const struct kt_native_association_owner *owner = &p->a->owner;
-    if (!kt_native_recovery_silent(&p->recovery) || !(p->silent || p->recovery.backoff > 1)) return;
-    if (!owner->unanswered || now_us - p->unanswered_us < UNANSWERED_US) return;
+    if (!owner->unanswered || now_us - p->unanswered_us < UNANSWERED_US || !unanswered(p, now_us)) return;
     p->unanswered_us = now_us;
     owner->unanswered(owner->ctx, p->number);
 }
