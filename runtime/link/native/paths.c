@@ -71,7 +71,8 @@ void kt_native_paths_revive(struct kt_native_path *p)
             lapse(a->paths[i]);
 }
 
-/* When a silence will be one that `unanswered` finds. It is checked again only when something else is due. */
+/* When the present silence will have lasted long enough to call `unanswered` for the first time. The calls after that
+ * come when something else is due. */
 static uint64_t unanswered_due(const struct kt_native_path *p)
 {
     if (!p->a->owner.unanswered || p->silent || p->recovery.inflight == 0) return UINT64_MAX;
